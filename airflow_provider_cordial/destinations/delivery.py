@@ -1,0 +1,114 @@
+"""Find the delivered file, wait until it is whole, and open it: the same for every destination.
+
+The exact name of the file is not documented: an export's name "defines the export file name", and an extension, a time
+or the job id may follow it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import BinaryIO
+
+from airflow_provider_cordial.destinations.base import DeliveredFile, Destination, Reader
+from airflow_provider_cordial.exceptions import DeliveredFileNotFoundError
+
+log = logging.getLogger(__name__)
+
+#: The server's clock may be behind ours.
+CLOCK_SKEW = timedelta(minutes=5)
+
+_SEEN_FILES_NAMED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for a file; all in seconds.
+
+    :param timeout: for the file to be there and whole.
+    :param poll_interval: between two looks.
+    :param stable_for: how long its size and time must stay the same.
+    :param read_timeout: for a connection, and for a read that does not go on.
+    """
+
+    timeout: float = 600.0
+    poll_interval: float = 5.0
+    stable_for: float = 2.0
+    read_timeout: float = 60.0
+
+
+@contextmanager
+def delivered_file(
+    destination: Destination, name: str, *, not_before: datetime, path: str | None = None, patience: Patience
+) -> Iterator[tuple[DeliveredFile, BinaryIO]]:
+    """Wait for an export's file, and open it.
+
+    :param name: the export's name.
+    :param not_before: the moment of the submission: an older file is of another export.
+    :param path: the file's exact path, where the author knows it.
+    :raises DeliveredFileNotFoundError: it did not come in time; the message lists what was seen instead.
+    :raises DestinationUnreachableError: no connection, no login, or a stall.
+    """
+    with destination.reader(timeout=patience.read_timeout) as reader:
+        file = _wait(reader, name, not_before - CLOCK_SKEW, path, patience)
+        log.info("Found %s of %d bytes", file.path, file.size)
+        with reader.open(file.path) as stream:
+            yield file, stream
+
+
+def _wait(reader: Reader, name: str, not_before: datetime, path: str | None, patience: Patience) -> DeliveredFile:
+    deadline = time.monotonic() + patience.timeout
+    before: DeliveredFile | None = None
+    while True:
+        seen = [file for file in [reader.stat(path)] if file] if path else reader.list()
+        found = newest(seen, name, not_before, exact=path is not None)
+        if found is not None and found == before:
+            return found
+        pause = patience.stable_for if found is not None else patience.poll_interval
+        if time.monotonic() + pause > deadline:
+            raise _not_found(found, seen, name, not_before, path, patience)
+        before = found
+        time.sleep(pause)
+
+
+def newest(files: list[DeliveredFile], name: str, not_before: datetime, *, exact: bool = False) -> DeliveredFile | None:
+    """Return the export's file among those of a folder, or None.
+
+    A file is the export's if it bears the export's name, alone, with an extension, or with a suffix after ``.``, ``-``
+    or ``_``; the name alone wins over a suffix, which another export's name may be the cause of.
+    """
+    candidates = [file for file in files if file.modified >= not_before]
+    if not exact:
+        ours = re.compile(rf"{re.escape(name)}(?P<suffix>[-_].*)?(\.[A-Za-z0-9]+)*")
+        matches = [(match["suffix"] is None, file) for file in candidates if (match := ours.fullmatch(file.name))]
+        alone = [file for is_alone, file in matches if is_alone]
+        candidates = alone or [file for _, file in matches]
+    return max(candidates, key=lambda file: file.modified, default=None)
+
+
+def _not_found(
+    found: DeliveredFile | None,
+    seen: list[DeliveredFile],
+    name: str,
+    not_before: datetime,
+    path: str | None,
+    patience: Patience,
+) -> DeliveredFileNotFoundError:
+    wanted = f"file {path!r}" if path else f"file named {name!r}, with or without a suffix,"
+    if found is not None:
+        msg = f"{found.path!r} was still growing after {patience.timeout:g} s (now {found.size} bytes)."
+        return DeliveredFileNotFoundError(msg)
+    latest = sorted(seen, key=lambda file: file.modified, reverse=True)[:_SEEN_FILES_NAMED]
+    listing = ", ".join(f"{file.name} ({file.size} bytes, {file.modified:%Y-%m-%d %H:%M:%S %Z})" for file in latest)
+    msg = (
+        f"After {patience.timeout:g} s there is still no {wanted} that is not older than "
+        f"{not_before:%Y-%m-%d %H:%M:%S %Z}. Seen instead ({len(seen)} files): {listing or 'nothing'}. Check the "
+        "destination's path, and that Airflow and Cordial see the same folder; give the file's exact path if it has "
+        "another name."
+    )
+    return DeliveredFileNotFoundError(msg)

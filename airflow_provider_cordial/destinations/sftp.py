@@ -1,0 +1,129 @@
+"""SftpDestination: an SFTP server."""
+
+from __future__ import annotations
+
+import stat as stat_module
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from airflow_provider_cordial.destinations.base import (
+    Address,
+    DeliveredFile,
+    Destination,
+    airflow_connection,
+    folder,
+    required,
+)
+from airflow_provider_cordial.exceptions import DestinationUnreachableError, InvalidConnectionError
+
+if TYPE_CHECKING:
+    from paramiko import SFTPAttributes, SFTPClient
+
+DEFAULT_PORT = 22
+
+#: How much of a file is on its way at a time (in requests of 32 KiB), so that memory does not grow with the file.
+_REQUESTS_IN_FLIGHT = 32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SftpDestination(Destination):
+    """An SFTP server, written to by Cordial and read by Airflow's SFTPHook.
+
+    :param conn_id: an Airflow connection of type ``sftp``. Cordial gets its host, port (22 by default), login and
+        password at the moment of the submission, never before.
+    :param path: the folder (templated).
+    :param saved_key: the name of a key pair in Cordial's Secrets Vault, which Cordial uses in the password's place.
+
+    Source: Cordial, "Audience Trends export API", "SFTP public key authentication".
+    """
+
+    type = "sftp"
+
+    conn_id: str
+    path: str
+    saved_key: str | None = None
+
+    def address(self) -> Address:
+        connection = airflow_connection(self.conn_id)
+        server = required(connection, "host", "the SFTP server's name or address")
+        port = connection.port or DEFAULT_PORT
+        path = folder(self.path)
+        body: dict[str, Any] = {
+            "type": self.type,
+            "server": server,
+            "port": port,
+            "username": required(connection, "login", "the SFTP user that Cordial writes as"),
+            "path": path,
+        }
+        if self.saved_key:
+            body["savedKey"] = self.saved_key
+        elif connection.password:
+            body["password"] = connection.password
+        else:
+            msg = (
+                f"Airflow connection {self.conn_id!r} has no password, and Cordial cannot use a private key of "
+                "Airflow's. Give the password, or saved_key: the name of a key pair in Cordial's Secrets Vault."
+            )
+            raise InvalidConnectionError(msg)
+        host = f"[{server}]" if ":" in server else server
+        return Address(body=body, uri=f"sftp://{host}:{port}/{path.lstrip('/')}")
+
+    @contextmanager
+    def reader(self, *, timeout: float) -> Iterator[SftpReader]:
+        from airflow.providers.sftp.hooks.sftp import SFTPHook
+        from paramiko import SSHException
+
+        hook = SFTPHook(ssh_conn_id=self.conn_id)
+        # The hook would repeat even a refused login; a task has retries of its own.
+        hook.conn_retry_attempts = 1
+        try:
+            with hook.get_managed_conn() as client:
+                # Without it a stalled transfer would hang for ever.
+                channel = client.get_channel()
+                if channel is not None:
+                    channel.settimeout(timeout)
+                yield SftpReader(client, folder(self.path))
+        except (OSError, EOFError, SSHException) as error:
+            msg = (
+                f"The SFTP server of Airflow connection {self.conn_id!r} ({hook.remote_host}) cannot be read: "
+                f"{type(error).__name__}: {error}. Check its host, port, login, password and host key, and the network."
+            )
+            raise DestinationUnreachableError(msg) from error
+
+
+class SftpReader:
+    """The destination's folder over one SFTP connection."""
+
+    def __init__(self, client: SFTPClient, path: str) -> None:
+        self._client = client
+        self._path = path
+
+    def list(self) -> list[DeliveredFile]:
+        try:
+            entries = self._client.listdir_attr(self._path)
+        except FileNotFoundError:  # as long as nothing was delivered the folder may not be there
+            return []
+        return [
+            _delivered_file(f"{self._path.rstrip('/')}/{entry.filename}", entry)
+            for entry in entries
+            if stat_module.S_ISREG(entry.st_mode or 0)
+        ]
+
+    def stat(self, path: str) -> DeliveredFile | None:
+        try:
+            return _delivered_file(path, self._client.stat(path))
+        except FileNotFoundError:
+            return None
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[BinaryIO]:
+        with self._client.open(path, "rb") as file:
+            file.prefetch(max_concurrent_requests=_REQUESTS_IN_FLIGHT)
+            yield cast("BinaryIO", file)
+
+
+def _delivered_file(path: str, entry: SFTPAttributes) -> DeliveredFile:
+    return DeliveredFile(path, entry.st_size or 0, datetime.fromtimestamp(entry.st_mtime or 0, UTC))

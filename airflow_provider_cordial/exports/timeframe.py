@@ -1,0 +1,141 @@
+"""Timeframe: an inclusive range of days, and which days a run of a DAG stands for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from airflow_provider_cordial.exceptions import InvalidExportError
+
+ONE_DAY = timedelta(days=1)
+
+_DATE_KEY = re.compile(r"\d{4}-\d{2}-\d{2}(?=$|[T ])")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Timeframe:
+    """The days from ``start`` to ``end``, both included, in the account's time zone.
+
+    :raises InvalidExportError: the end lies before the start.
+    """
+
+    start: date
+    end: date
+
+    def __post_init__(self) -> None:
+        if self.end < self.start:
+            msg = (
+                f"selected_timeframe_end {self.end} lies before selected_timeframe_start {self.start}. "
+                "Both days are included; for one day give it twice."
+            )
+            raise InvalidExportError(msg)
+
+    def __str__(self) -> str:
+        return f"{self.start} to {self.end}"
+
+    def __len__(self) -> int:
+        return (self.end - self.start).days + 1
+
+    def __iter__(self) -> Iterator[date]:
+        return (self.start + timedelta(days=n) for n in range(len(self)))
+
+    def __contains__(self, day: date) -> bool:
+        return self.start <= day <= self.end
+
+    def chunks(self, days: int) -> list[Timeframe]:
+        """Split a long range into ranges of at most ``days`` days, in order; for mapped tasks for instance."""
+        if days < 1:
+            msg = f"days {days!r} must be 1 or more."
+            raise InvalidExportError(msg)
+        return [
+            Timeframe(start, min(start + timedelta(days=days - 1), self.end))
+            for start in (self.start + timedelta(days=n) for n in range(0, len(self), days))
+        ]
+
+    @classmethod
+    def before(cls, end: date, days: int) -> Timeframe:
+        """Return the ``days`` days before ``end``, which is not among them."""
+        return cls(end - timedelta(days=days), end - ONE_DAY)
+
+
+def resolve_timeframe(context: Mapping[str, Any], *, start: Any, end: Any, days: int, timezone: ZoneInfo) -> Timeframe:
+    """Return the days that a run asks for.
+
+    The first of these that the run has decides:
+
+    1. ``start`` and ``end``, when given;
+    2. the run's partition: that day;
+    3. a data interval: the days in [start, end);
+    4. an empty data interval, as Airflow 3's plain cron has, or one in which no day ends: the ``days`` days before its
+       end;
+    5. without a logical date (asset-triggered, or by hand): the ``days`` days before ``run_after``.
+
+    A moment counts as the day that it has in the account's time zone, and a day is asked for once it is over there. So
+    runs that follow each other ask for each day once, whether the schedule gives them an interval or not, and none asks
+    for a snapshot that cannot exist yet.
+
+    :param context: the task's context.
+    :param timezone: the account's time zone.
+    :raises InvalidExportError: naming the field, the value and the fix.
+    """
+    if isinstance(days, bool) or not isinstance(days, int) or days < 1:
+        msg = f"days {days!r} is not a whole number above 0. Give the number of days to export."
+        raise InvalidExportError(msg)
+    if (start is None) != (end is None):
+        given, missing = ("start", "end") if end is None else ("end", "start")
+        msg = f"selected_timeframe_{given} is given and selected_timeframe_{missing} is not. Give both, or neither."
+        raise InvalidExportError(msg)
+    if start is not None:
+        return Timeframe(
+            _day("selected_timeframe_start", start, timezone), _day("selected_timeframe_end", end, timezone)
+        )
+    if (partition := _partition_day(context, timezone)) is not None:
+        return Timeframe(partition, partition)
+    interval_start, interval_end = context.get("data_interval_start"), context.get("data_interval_end")
+    if interval_end is not None:
+        first, after_last = _local_day(interval_start or interval_end, timezone), _local_day(interval_end, timezone)
+        return Timeframe(first, after_last - ONE_DAY) if first < after_last else Timeframe.before(after_last, days)
+    run_after = getattr(context.get("dag_run"), "run_after", None)
+    if run_after is None:
+        msg = "The run has neither a data interval nor a run_after date. Give selected_timeframe_start and _end."
+        raise InvalidExportError(msg)
+    return Timeframe.before(_local_day(run_after, timezone), days)
+
+
+def _partition_day(context: Mapping[str, Any], timezone: ZoneInfo) -> date | None:
+    """Return the day that the run's partition is named after."""
+    partition_date = context.get("partition_date")
+    if partition_date is None:
+        return None
+    # The key is the label that people see, in the timetable's own time zone, which the context does not tell.
+    if match := _DATE_KEY.match(context.get("partition_key") or ""):
+        return date.fromisoformat(match.group())
+    return _local_day(partition_date, timezone)
+
+
+def _day(name: str, value: Any, timezone: ZoneInfo) -> date:
+    if isinstance(value, datetime):
+        return _local_day(value, timezone)
+    if isinstance(value, date):
+        return value
+    if isinstance(value, str):
+        text = value.strip()
+        try:
+            return (
+                date.fromisoformat(text)
+                if len(text) == len("2026-01-31")
+                else _local_day(datetime.fromisoformat(text), timezone)
+            )
+        except ValueError:
+            pass
+    msg = f"{name} {value!r} is no date. Give a date, a datetime or an ISO 8601 text such as 2026-01-31."
+    raise InvalidExportError(msg)
+
+
+def _local_day(moment: datetime, timezone: ZoneInfo) -> date:
+    """Return the account's day of a moment; one without a time zone is taken to be in the account's."""
+    return moment.date() if moment.tzinfo is None else moment.astimezone(timezone).date()

@@ -1,0 +1,86 @@
+"""An export job as Cordial's jobs resource tells of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+#: The members of a job record that may hold its id. The Swagger declares none of them.
+ID_MEMBERS = ("_id", "id", "jobId")
+
+_SECRET_MEMBER = re.compile(r"password|secret|access_?key|authorization|api_?key|token", re.IGNORECASE)
+
+
+class JobStatus(StrEnum):
+    """The statuses that Cordial documents.
+
+    Source: Cordial, "Jobs API"; ``Throttled`` is only in the Swagger document's filter.
+    """
+
+    SCHEDULED = "Scheduled"
+    PENDING = "Pending"
+    PROCESSING = "Processing"
+    THROTTLED = "Throttled"
+    FAILED = "Failed"
+    DONE = "Done"
+
+
+KNOWN_STATUSES = frozenset(status.value for status in JobStatus)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job at one moment.
+
+    :param id: the job id that the export answered with; opaque.
+    :param status: as Cordial spells it; may be one that this provider does not know.
+    :param record: the whole record, with anything that looks like a secret masked.
+    """
+
+    id: str
+    status: str
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], job_id: str | None = None) -> Job:
+        """Return the job of a record; ``job_id`` is the id that was asked for, which a record need not repeat."""
+        found = job_id or next((str(record[key]) for key in ID_MEMBERS if record.get(key)), "")
+        return cls(id=found, status=str(record.get("status") or ""), record=_masked(record))
+
+    @property
+    def is_done(self) -> bool:
+        return self.status == JobStatus.DONE
+
+    @property
+    def is_failed(self) -> bool:
+        return self.status == JobStatus.FAILED
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the status is one that Cordial documents."""
+        return self.status in KNOWN_STATUSES
+
+    @property
+    def name(self) -> str | None:
+        """The export's name, where the record carries it."""
+        metadata = self.record.get("metadata")
+        name = metadata.get("name") if isinstance(metadata, Mapping) else None
+        return str(name) if name else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as plain JSON, the job id always in it."""
+        return {**self.record, "jobId": self.id, "status": self.status}
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            str(key): "***" if isinstance(item, str) and _SECRET_MEMBER.search(str(key)) else _masked(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    return value

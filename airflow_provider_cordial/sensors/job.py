@@ -1,0 +1,129 @@
+"""JobSensor: wait for a Cordial job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
+
+from airflow_provider_cordial import waiting
+from airflow_provider_cordial._compat import AirflowSensorTimeout, AirflowSkipException
+from airflow_provider_cordial.exceptions import CordialError, SensorJobTimeoutError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_cordial.hooks.cordial import CordialHook
+    from airflow_provider_cordial.jobs import Job
+
+#: How much later than the trigger's own deadline the framework gives up, in seconds.
+BACKSTOP = 300.0
+
+
+class JobSensor(BaseSensorOperator):
+    """Wait until a job is Done, and return its record.
+
+    A retry waits for the same job again. Killed, it only stops waiting: Cordial documents no cancel.
+
+    :param job_id: the job to wait for (templated); ``export.output`` of an export operator.
+    :param cordial_conn_id: the Airflow connection (templated).
+    :param deferrable: wait in the triggerer; by default as ``[operators] default_deferrable`` says. Otherwise ``mode``
+        counts: ``poke`` or ``reschedule``.
+    :param poke_interval: seconds between two looks, in every mode.
+    :param timeout: seconds after which the wait is given up; by default as ``[sensors] default_timeout`` says.
+    :param soft_fail: skip the task instead of failing it, whatever the error.
+    :returns: the job's last record, with the job id under ``jobId``.
+    :raises AwaitedJobFailedError: the job Failed.
+    :raises JobNotFoundError: Cordial does not know the job after the connection's grace period.
+    :raises SensorJobTimeoutError: the timeout passed; the message has the last status.
+    :raises SensorUnknownJobStatusError: the same, with a status that this provider does not know.
+    :raises RefusedError: Cordial does not let us look.
+
+    Source: Cordial, "Jobs API".
+    """
+
+    template_fields: Sequence[str] = ("job_id", "cordial_conn_id")
+    ui_color = "#d5f0e3"
+
+    def __init__(
+        self,
+        *,
+        job_id: str,
+        cordial_conn_id: str = "cordial_default",
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.job_id = job_id
+        self.cordial_conn_id = cordial_conn_id
+        self.deferrable = deferrable
+
+    def execute(self, context: Context) -> Any:
+        """Wait in the mode that was chosen."""
+        if not self.deferrable:
+            try:
+                return super().execute(context)
+            except AirflowSensorTimeout as timeout:
+                if isinstance(timeout, SensorJobTimeoutError):
+                    raise
+                raise waiting.for_sensor(self._watch(context).timed_out()) from timeout
+        deadline = time.time() + self.timeout
+        # A job that has ended already need not go through the triggerer.
+        if found := self.poke(context):
+            return found.xcom_value
+        from airflow_provider_cordial.triggers.job import JobTrigger
+
+        return self.defer(  # it raises
+            trigger=JobTrigger(
+                cordial_conn_id=self.cordial_conn_id,
+                job_id=self.job_id,
+                poll_interval=self.poke_interval,
+                deadline=deadline,
+            ),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=self.timeout + BACKSTOP),
+        )
+
+    def poke(self, context: Context) -> PokeReturnValue | None:  # type: ignore[override]
+        """Look at the job once."""
+        watch = self._watch(context)
+        try:
+            job = watch.saw(waiting.look_at(self._hook, self.job_id), time.time())
+        except CordialError as error:
+            raise self._skipped_or(waiting.for_sensor(error)) from error
+        return PokeReturnValue(is_done=True, xcom_value=job.to_json()) if job else None
+
+    def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:  # noqa: ARG002
+        """Go on after the wait in the triggerer."""
+        try:
+            job: Job = waiting.job_of_event(event, self.job_id)
+        except CordialError as error:
+            raise waiting.for_sensor(error) from error
+        self.log.info("Job %s is %s", job.id, job.status)
+        return job.to_json()
+
+    @cached_property
+    def _hook(self) -> CordialHook:
+        from airflow_provider_cordial.hooks.cordial import CordialHook
+
+        return CordialHook(self.cordial_conn_id)
+
+    def _watch(self, context: Context) -> waiting.JobWatch:
+        if (watch := getattr(self, "_job_watch", None)) is None:
+            # In reschedule mode each look is a process of its own, and the grace period spans them.
+            first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
+            watch = self._job_watch = waiting.JobWatch(
+                self.job_id,
+                grace=self._hook.connection.not_found_grace,
+                since=first.timestamp() if first else time.time(),
+                log=self.log,
+            )
+        return watch
+
+    def _skipped_or(self, error: CordialError) -> Exception:
+        # In poke mode the base class skips on some errors only; soft_fail means the same in every mode here.
+        return AirflowSkipException(f"Skipped, for soft_fail is set: {error}") if self.soft_fail else error

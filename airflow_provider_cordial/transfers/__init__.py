@@ -1,0 +1,1 @@
+"""Transfers from Cordial to other systems."""

@@ -1,0 +1,124 @@
+"""AudienceTrendsToSqlOperator: load the delivered CSV into a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook, BaseOperator
+
+from airflow_provider_cordial.completeness import Completeness, OnMissing
+from airflow_provider_cordial.destinations.delivery import Patience, delivered_file
+from airflow_provider_cordial.exceptions import InvalidConnectionError, InvalidExportError
+from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport
+from airflow_provider_cordial.exports.export import submission_of
+from airflow_provider_cordial.trends_csv import CsvFormat, TrendsReader
+from airflow_provider_cordial.trends_table import TrendsTable
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+    from airflow.sdk import Context
+
+
+class AudienceTrendsToSqlOperator(BaseOperator):
+    """Load the delivered CSV of an Audience Trends export into a table of ``audience, snapshot_date, contacts``.
+
+    Exactly the export's audiences and days are replaced, in one transaction: loading again leaves the same rows, and a
+    load that is killed leaves the table as it was.
+
+    :param export: ``export.output["export"]`` of the export operator (templated).
+    :param conn_id: an Airflow connection to a database whose hook is a ``DbApiHook`` (templated).
+    :param table: ``table`` or ``schema.table`` (templated).
+    :param create_table: make the table if it is not there.
+    :param path: the file's exact path at the destination, where it is not named after the export (templated).
+    :param on_missing: what an audience or a day that was asked for and did not come is: ``fail``, ``warn``, ``ignore``.
+    :param csv_format: how the file is written.
+    :param patience: how long to wait for the file.
+    :returns: the counts ``rows``, ``audiences``, ``days`` and ``missing`` (NULL rows), and the ``file``.
+    :raises DeliveredFileNotFoundError: no such file came in time; a retry looks again.
+    :raises TrendsCsvError: the file cannot be understood.
+    :raises IncompleteTrendsError: the file is not what was asked for.
+    """
+
+    template_fields: Sequence[str] = ("export", "conn_id", "table", "path")
+    ui_color = "#f0ead5"
+
+    def __init__(
+        self,
+        *,
+        export: Any,
+        conn_id: str,
+        table: str = "audience_trends",
+        create_table: bool = False,
+        path: str | None = None,
+        on_missing: OnMissing = "fail",
+        csv_format: CsvFormat | None = None,
+        patience: Patience | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.export = export
+        self.conn_id = conn_id
+        self.table = table
+        self.create_table = create_table
+        self.path = path
+        self.on_missing = on_missing
+        self.csv_format = csv_format or CsvFormat()
+        self.patience = patience or Patience()
+
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
+        """Find the file, wait until it is whole, and load it."""
+        if not isinstance(self.export, Mapping):
+            msg = f'export {self.export!r} is no export. Pass export.output["export"] of an export operator.'
+            raise InvalidExportError(msg)
+        export = AudienceTrendsExport.from_json(self.export)
+        job_id, submitted_at = submission_of(self.export)
+        hook = self._hook()
+        table = _table(hook, self.table)
+        check = Completeness(export, self.on_missing)
+        with delivered_file(
+            export.destination, export.name, not_before=submitted_at, path=self.path, patience=self.patience
+        ) as (file, stream):
+            reader = TrendsReader(stream, self.csv_format)
+            with closing(hook.get_conn()) as connection:
+                try:
+                    with closing(connection.cursor()) as cursor:
+                        if self.create_table:
+                            table.create(cursor)
+                        table.delete(cursor, export.audiences, export.timeframe)
+                        rows = table.insert(cursor, check.long_rows(reader), job_id=job_id, loaded_at=datetime.now(UTC))
+                    connection.commit()
+                except BaseException:
+                    connection.rollback()
+                    raise
+        self.log.info("Loaded %d rows of %s into %s", rows, export.timeframe, self.table)
+        return {
+            "rows": rows,
+            "audiences": len(check.audiences),
+            "days": len(reader.days),
+            "missing": check.blanks,
+            "file": file.path,
+        }
+
+    def _hook(self) -> DbApiHook:
+        from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+        hook = BaseHook.get_hook(self.conn_id)
+        if not isinstance(hook, DbApiHook):
+            msg = f"Airflow connection {self.conn_id!r} is of no database that Airflow has a DbApiHook for."
+            raise InvalidConnectionError(msg)
+        return hook
+
+
+def _table(hook: DbApiHook, name: str) -> TrendsTable:
+    """Return the table as the hook's database writes it."""
+    # sqlite3 has no type for a date, and its own way to store one is deprecated.
+    as_text = hook.conn_type == "sqlite"
+    return TrendsTable(
+        name=name,
+        quote=hook.escape_word_format.format,
+        placeholder=hook.placeholder,
+        as_parameter=date.isoformat if as_text else lambda value: value,
+    )

@@ -1,0 +1,46 @@
+"""Export the Audience Trends of the day before, wait for the job, and load the file: every day, with catch-up.
+
+It needs three Airflow connections: ``cordial_default``, ``sftp_default`` (which Cordial writes to and Airflow reads
+from) and ``warehouse`` (any database with a DbApiHook).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from airflow.sdk import DAG
+
+from airflow_provider_cordial.destinations import SftpDestination
+from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
+from airflow_provider_cordial.sensors.job import JobSensor
+from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
+
+# Cordial takes its snapshots at midnight in Los Angeles: in that time zone a day of the DAG is a day of the trends.
+LOS_ANGELES = ZoneInfo("America/Los_Angeles")
+
+with DAG(
+    dag_id="example_audience_trends",
+    schedule="0 3 * * *",
+    start_date=datetime(2026, 11, 10, tzinfo=LOS_ANGELES),
+    end_date=datetime(2026, 11, 17, tzinfo=LOS_ANGELES),
+    catchup=True,
+    max_active_runs=4,
+    tags=["cordial"],
+) as dag:
+    # [START audience_trends]
+    export = AudienceTrendsExportOperator(
+        task_id="export",
+        audiences=["opened_last_30_days", "purchased_last_30_days", "new_subscribers"],
+        destination=SftpDestination(conn_id="sftp_default", path="exports"),
+    )
+    wait = JobSensor(task_id="wait", job_id=export.output, deferrable=True, poke_interval=30)
+    load = AudienceTrendsToSqlOperator(
+        task_id="load",
+        export=export.output["export"],
+        conn_id="warehouse",
+        table="audience_trends",
+        create_table=True,
+    )
+    export >> wait >> load
+    # [END audience_trends]
