@@ -56,11 +56,6 @@ class Timeframe:
             for start in (self.start + timedelta(days=n) for n in range(0, len(self), days))
         ]
 
-    @classmethod
-    def before(cls, end: date, days: int) -> Timeframe:
-        """Return the ``days`` days before ``end``, which is not among them."""
-        return cls(end - timedelta(days=days), end - ONE_DAY)
-
 
 def resolve_timeframe(context: Mapping[str, Any], *, start: Any, end: Any, days: int, timezone: ZoneInfo) -> Timeframe:
     """Return the days that a run asks for.
@@ -75,8 +70,8 @@ def resolve_timeframe(context: Mapping[str, Any], *, start: Any, end: Any, days:
     5. without a logical date (asset-triggered, or by hand): the ``days`` days before ``run_after``.
 
     A moment counts as the day that it has in the account's time zone, and a day is asked for once it is over there. So
-    runs that follow each other ask for each day once, whether the schedule gives them an interval or not, and none asks
-    for a snapshot that cannot exist yet.
+    runs that follow each other leave no day out, whether the schedule gives them an interval or not, and none asks for
+    a snapshot that cannot exist yet.
 
     :param context: the task's context.
     :param timezone: the account's time zone.
@@ -98,12 +93,25 @@ def resolve_timeframe(context: Mapping[str, Any], *, start: Any, end: Any, days:
     interval_start, interval_end = context.get("data_interval_start"), context.get("data_interval_end")
     if interval_end is not None:
         first, after_last = _local_day(interval_start or interval_end, timezone), _local_day(interval_end, timezone)
-        return Timeframe(first, after_last - ONE_DAY) if first < after_last else Timeframe.before(after_last, days)
+        if first < after_last:
+            return Timeframe(first, after_last - ONE_DAY)
+        return _days_before(interval_end, days, timezone)
     run_after = getattr(context.get("dag_run"), "run_after", None)
     if run_after is None:
         msg = "The run has neither a data interval nor a run_after date. Give selected_timeframe_start and _end."
         raise InvalidExportError(msg)
-    return Timeframe.before(_local_day(run_after, timezone), days)
+    return _days_before(run_after, days, timezone)
+
+
+def _days_before(moment: datetime, days: int, timezone: ZoneInfo) -> Timeframe:
+    """Return the ``days`` days before that of a moment, or one more over the change to summer time.
+
+    A schedule in UTC that fires in the hour before midnight there fires after it from that change on; a day would be
+    left out between two of its runs.
+    """
+    after_last = _local_day(moment, timezone)
+    a_run_ago = _local_day(moment - days * ONE_DAY, timezone)
+    return Timeframe(min(a_run_ago, after_last - days * ONE_DAY), after_last - ONE_DAY)
 
 
 def _partition_day(context: Mapping[str, Any], timezone: ZoneInfo) -> date | None:

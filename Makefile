@@ -1,0 +1,50 @@
+# The two commands to know: make demo, make test.
+.PHONY: help demo test lint types format lock benchmark clean
+
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(if $(shell $(name) -c \
+	'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))))
+BIN := .venv/bin
+
+help:
+	@echo 'make demo       export, wait and load seven days, from a local Cordial into a table'
+	@echo 'make test       the whole test suite'
+	@echo 'make lint types what CI checks besides'
+	@echo 'make benchmark  the figures of the README'
+	@echo 'make lock       pin the development environment anew'
+
+demo: .venv/.ready
+	@$(BIN)/python scripts/demo.py
+
+test: .venv/.ready
+	$(BIN)/python -m pytest
+
+lint: .venv/.ready
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/lint-imports
+
+types: .venv/.ready
+	$(BIN)/mypy
+
+format: .venv/.ready
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+benchmark: .venv/.ready
+	$(BIN)/python benchmarks/dag_parse.py
+
+lock: .venv/.ready
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet \
+		--extra ftp --extra postgres --extra sandbox --group dev \
+		--no-header --no-annotate --no-emit-index-url -o requirements-dev.txt
+
+clean:
+	rm -rf .venv .demo
+
+.venv/.ready: requirements-dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo 'Python 3.11 or later is needed; give it as make PYTHON=/path/to/python3' >&2; exit 1; }
+	@echo 'Making the environment in .venv; this takes a minute or two the first time ...'
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@

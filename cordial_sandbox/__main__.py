@@ -1,0 +1,5 @@
+"""``python -m cordial_sandbox``."""
+
+from cordial_sandbox.cli import app
+
+app()

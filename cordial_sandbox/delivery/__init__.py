@@ -1,0 +1,31 @@
+"""Deliver a file: one module a destination, and one line for it here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cordial_sandbox.delivery.errors import DeliveryError
+from cordial_sandbox.delivery.sftp import deliver_sftp
+from cordial_sandbox.delivery.ui import deliver_ui
+
+__all__ = ["DeliveryError", "deliver"]
+
+Deliver = Callable[[Mapping[str, Any], str, bytes, Path], Awaitable[str]]
+
+_DELIVERIES: dict[str, Deliver] = {"aws": deliver_ui, "sftp": deliver_sftp}
+
+
+async def deliver(destination: Mapping[str, Any], file_name: str, content: bytes, data: Path) -> str:
+    """Deliver a file whole, replacing one of the same name, and return where it is; the same when repeated.
+
+    :param destination: as the request had it, with its secrets.
+    :param data: the sandbox's own folder.
+    :raises DeliveryError: with the text that Cordial documents, where it documents one.
+    """
+    kind = destination["type"]
+    if kind not in _DELIVERIES:
+        msg = f"This sandbox cannot deliver to '{kind}' yet."
+        raise DeliveryError(msg)
+    return await _DELIVERIES[kind](destination, file_name, content, data)

@@ -1,0 +1,60 @@
+"""Deliver over SFTP.
+
+Source of the reasons: Cordial, "Global API error responses", STORAGE_CONNECTION_ERROR.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from cordial_sandbox.delivery.errors import DeliveryError
+
+_CONNECT_TIMEOUT = 10
+_TRANSFER_TIMEOUT = 60
+
+
+async def deliver_sftp(destination: Mapping[str, Any], file_name: str, content: bytes, _data: Path) -> str:
+    server, port = destination["server"], int(destination.get("port") or 22)
+    path = str(destination["path"])
+    try:
+        connection = await asyncssh.connect(
+            server,
+            port,
+            username=destination["username"],
+            password=destination["password"],
+            # Which host keys Cordial trusts is not documented; it is told none.
+            known_hosts=None,
+            client_keys=None,
+            agent_path=None,
+            config=None,
+            connect_timeout=_CONNECT_TIMEOUT,
+            login_timeout=_CONNECT_TIMEOUT,
+        )
+    except asyncssh.PermissionDenied:
+        msg = "Login failed."
+        raise DeliveryError(msg) from None
+    except (OSError, TimeoutError, asyncssh.Error):
+        msg = f"Unable to open connection to {server} : {port}"
+        raise DeliveryError(msg) from None
+    target = f"{path.rstrip('/')}/{file_name}"
+    unfinished = f"{path.rstrip('/')}/.{file_name}.part"
+    try:
+        async with asyncio.timeout(_TRANSFER_TIMEOUT), connection, connection.start_sftp_client() as client:
+            if not await client.isdir(path):
+                msg = f"Invalid file path '{path}'."
+                raise DeliveryError(msg)
+            async with client.open(unfinished, "wb") as file:
+                await file.write(content)
+            await client.posix_rename(unfinished, target)
+    except asyncssh.SFTPError as error:
+        msg = f"Invalid file path '{path}'. ({error.reason})"
+        raise DeliveryError(msg) from None
+    except (OSError, TimeoutError, asyncssh.Error):
+        msg = f"Could not initialize SFTP subsystem on {server}"
+        raise DeliveryError(msg) from None
+    return target

@@ -1,0 +1,53 @@
+"""What is fixed when the sandbox starts, and what can be switched while it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEFAULT_API_KEY = "cordial-sandbox-key"
+
+
+class Behaviour(BaseModel):
+    """How the account behaves where Cordial documents nothing, or where a test wants trouble.
+
+    Everything here can be switched through the control API, and is kept over a restart.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    job_seconds: float = Field(2.0, ge=0, description="how long a job takes")
+    job_stays_in: str | None = Field(None, description="a status, documented or not, that no job leaves")
+    job_fails_with: str | None = Field(None, description="a reason for which every job fails")
+    job_name: str = Field("SandboxAudienceTrendsExport", description="jobName; Cordial's is not documented")
+    visible_after: float = Field(0.0, ge=0, description="seconds for which a new job is not found")
+    delivery_delay: float = Field(0.0, ge=0, description="seconds between Done and the file")
+    list_ids: bool = Field(True, description="whether a job record carries _id, which Cordial does not document")
+    list_names: bool = Field(True, description="whether a job record carries metadata.name")
+    failure_text: bool = Field(True, description="whether a Failed job says why; Cordial documents no such text")
+    file_name: str = Field("{name}.csv", description="may hold {name}, {job_id} and {timestamp}")
+    csv_bom: bool = False
+    csv_crlf: bool = False
+    csv_date_format: str = "%Y-%m-%d"
+    csv_audience_column: str = "audience"
+    csv_missing: Literal["", "null", "drop_column"] = Field(
+        "", description="how a day without a snapshot is written; drop_column: none for a day that nobody has"
+    )
+    csv_override: str | None = Field(None, description="delivered in the place of the real CSV")
+
+
+class Settings(BaseSettings):
+    """How the sandbox is started; each also an environment variable, ``CORDIAL_SANDBOX_API_KEY`` for instance."""
+
+    model_config = SettingsConfigDict(env_prefix="CORDIAL_SANDBOX_")
+
+    data: Path
+    port: int = 0
+    sftp_port: int = 0
+    api_key: str = DEFAULT_API_KEY
+    sftp_password: str | None = None
+    job_seconds: float = 2.0
+    stop_on_eof: bool = False

@@ -1,0 +1,134 @@
+"""Hold the body of an export against what Cordial documents, in its own statuses and messages; pure.
+
+Source: the v2 Swagger document's answers to ``audiencetrendsexport``, and the article "Audience Trends export API". A
+message that is marked as inferred is the sandbox's own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from cordial_sandbox.trends import AUDIENCES
+
+BAD_DESTINATION = 400
+BAD_EXPORT = 406
+
+GENERIC = "GENERIC_ERROR_KEY"
+
+#: What each destination must have, in the order in which it is asked for, and the words for it in the message.
+_REQUIRED: dict[str, dict[str, str]] = {
+    "aws": {},
+    "ftp": {"server": "server", "username": "username", "path": "path"},
+    "sftp": {"server": "server", "username": "username", "path": "path"},
+    "s3": {"aws_bucket": "aws bucket", "aws_region": "aws region", "path": "path"},
+    "gcs": {"gcs_bucket": "gcs bucket", "path": "path"},
+    "azureblob": {"account": "account", "container": "container", "path": "path"},
+}
+_MEMBERS = frozenset(
+    {"name", "exportType", "destination", "selected_timeframe_start", "selected_timeframe_end", "audiences"}
+)
+
+
+class ApiError(Exception):
+    """An answer that says no."""
+
+    def __init__(self, status: int, message: str, error_key: str = GENERIC) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {"error": True, "errorKey": error_key, "message": message}
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """A valid request; the destination holds its secrets."""
+
+    name: str
+    start: date
+    end: date
+    audiences: tuple[str, ...]
+    destination: Mapping[str, Any]
+
+
+def validated(body: Any) -> ExportRequest:
+    """Return a request that Cordial would accept.
+
+    :raises ApiError: with the documented status and message.
+    """
+    if not isinstance(body, Mapping):
+        raise ApiError(BAD_DESTINATION, "Invalid JSON provided.", "INVALID_JSON_PROVIDED")
+    destination = _destination(body.get("destination"))
+    name = body.get("name")
+    if not name:
+        raise ApiError(BAD_EXPORT, "Field 'name' should be provided.")
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9-]+", name):
+        # inferred: the article has the rule, no document has the message
+        raise ApiError(BAD_EXPORT, "Field 'name' may only contain letters, numbers, and dashes.")
+    if body.get("exportType") != "csv":
+        raise ApiError(BAD_EXPORT, "The selected export type is invalid.")  # documented for contact exports
+    if unknown := sorted(set(body) - _MEMBERS):
+        raise ApiError(BAD_EXPORT, f"Field '{unknown[0]}' is not known.")  # inferred
+    start, end = _timeframe(body)
+    return ExportRequest(name, start, end, _audiences(body.get("audiences")), destination)
+
+
+def _destination(destination: Any) -> Mapping[str, Any]:
+    if not isinstance(destination, Mapping) or not destination.get("type"):
+        raise ApiError(BAD_DESTINATION, "The destination.type field is required.")
+    kind = str(destination["type"]).lower()
+    if kind not in _REQUIRED:
+        raise ApiError(BAD_DESTINATION, "The selected destination.transport is invalid.")
+    for member, words in _REQUIRED[kind].items():
+        if not destination.get(member):
+            raise ApiError(BAD_DESTINATION, f"The destination.{words} field is required.")
+    if kind in ("ftp", "sftp"):
+        if not str(destination.get("port", 1)).isdigit():
+            raise ApiError(BAD_DESTINATION, "The destination.port must be a number.")  # inferred
+        saved_key = destination.get("savedKey") if kind == "sftp" else None
+        if saved_key:
+            # The sandbox's Secrets Vault is empty. The message is documented for contact exports.
+            raise ApiError(BAD_DESTINATION, f"SSH key with such Name/ID: {saved_key} does not exist.")
+        if not destination.get("password"):
+            raise ApiError(BAD_DESTINATION, "Parameter password is not set")
+    keys = ("aws_access_key_id", "aws_secret_access_key")
+    if kind == "s3" and any(destination.get(key) for key in keys):
+        for key in keys:
+            if not destination.get(key):
+                raise ApiError(BAD_DESTINATION, f"The destination.{key.replace('_', ' ')} field is required.")
+    return {**destination, "type": kind}
+
+
+def _timeframe(body: Mapping[str, Any]) -> tuple[date, date]:
+    names = ("selected_timeframe_start", "selected_timeframe_end")
+    if not all(body.get(name) for name in names):
+        raise ApiError(
+            BAD_EXPORT, "Both fields 'selected_timeframe_start' and 'selected_timeframe_end' should be present."
+        )
+    start, end = (_day(name, body[name]) for name in names)
+    if end < start:
+        raise ApiError(
+            BAD_EXPORT, "'selected_timeframe_end' cannot be in past in comparison with 'selected_timeframe_start'"
+        )
+    return start, end
+
+
+def _day(name: str, value: Any) -> date:
+    try:
+        return datetime.fromisoformat(value).date()
+    except (TypeError, ValueError):
+        raise ApiError(BAD_EXPORT, f"The '{name}' is invalid. ISO-8601 is a recommended format.") from None
+
+
+def _audiences(names: Any) -> tuple[str, ...]:
+    if not isinstance(names, list) or not names:
+        raise ApiError(BAD_EXPORT, "Field 'audiences' should be provided.")
+    for name in names:
+        audience = AUDIENCES.get(name) if isinstance(name, str) else None
+        if audience is None:
+            raise ApiError(BAD_EXPORT, f"Audience '{name}' does not exist.")
+        if not audience.analytics:
+            raise ApiError(BAD_EXPORT, f"For Audience '{name}' analytics disabled.")
+    return tuple(names)

@@ -1,0 +1,193 @@
+"""Which days a run asks for: under every timetable of Airflow 3, over a year, across both changes of the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pendulum
+import pytest
+from airflow.timetables.base import DagRunInfo, TimeRestriction, Timetable
+from airflow.timetables.interval import CronDataIntervalTimetable, DeltaDataIntervalTimetable
+from airflow.timetables.trigger import (
+    CronPartitionTimetable,
+    CronTriggerTimetable,
+    DeltaTriggerTimetable,
+    MultipleCronTriggerTimetable,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_cordial.exceptions import InvalidExportError
+from airflow_provider_cordial.exports.timeframe import Timeframe, resolve_timeframe
+
+LOS_ANGELES = ZoneInfo("America/Los_Angeles")
+LA, UTC_NAME = "America/Los_Angeles", "UTC"
+ONE_DAY = timedelta(days=1)
+
+
+def context_of(info: DagRunInfo) -> dict[str, Any]:
+    """The keys that Airflow gives a task of such a run."""
+    context: dict[str, Any] = {
+        "dag_run": SimpleNamespace(run_after=info.run_after),
+        "partition_date": info.partition_date,
+        "partition_key": info.partition_key,
+    }
+    if info.data_interval is not None:
+        context |= {"data_interval_start": info.data_interval.start, "data_interval_end": info.data_interval.end}
+    return context
+
+
+def runs(timetable: Timetable, start: datetime, end: datetime) -> Iterator[DagRunInfo]:
+    """The scheduled runs of a timetable with catch-up."""
+    restriction = TimeRestriction(pendulum.instance(start), pendulum.instance(end), catchup=True)
+    last: DagRunInfo | None = None
+    while True:
+        last = timetable.next_dagrun_info_v2(last_dagrun_info=last, restriction=restriction)
+        if last is None:
+            return
+        yield last
+
+
+def resolve(context: dict[str, Any], **options: Any) -> Timeframe:
+    options = {"start": None, "end": None, "days": 1, "timezone": LOS_ANGELES, **options}
+    return resolve_timeframe(context, **options)
+
+
+@pytest.mark.parametrize(
+    "timetable",
+    [
+        pytest.param(CronTriggerTimetable("0 3 * * *", timezone=LA), id="cron"),
+        pytest.param(CronTriggerTimetable("0 0 * * *", timezone=LA), id="cron-at-midnight"),
+        pytest.param(CronTriggerTimetable("0 0 * * *", timezone=UTC_NAME), id="cron-utc"),
+        pytest.param(CronTriggerTimetable("30 7 * * *", timezone=UTC_NAME), id="cron-utc-around-midnight-there"),
+        pytest.param(CronTriggerTimetable("30 0 * * *", timezone=LA), id="cron-just-after-midnight"),
+        pytest.param(CronTriggerTimetable("30 23 * * *", timezone=LA), id="cron-just-before-midnight"),
+        pytest.param(CronTriggerTimetable("0 3 * * *", timezone=LA, interval=ONE_DAY), id="cron-with-interval"),
+        pytest.param(MultipleCronTriggerTimetable("0 3 * * *", timezone=LA), id="multiple-cron"),
+        pytest.param(CronDataIntervalTimetable("0 0 * * *", LA), id="data-interval"),
+        pytest.param(CronDataIntervalTimetable("0 6 * * *", UTC_NAME), id="data-interval-utc"),
+        pytest.param(DeltaTriggerTimetable(ONE_DAY), id="delta"),
+        pytest.param(DeltaDataIntervalTimetable(ONE_DAY), id="delta-data-interval"),
+        pytest.param(
+            CronPartitionTimetable("0 0 * * *", timezone=LA, run_offset=-1, key_format="%Y-%m-%d"), id="partition"
+        ),
+        pytest.param(
+            CronPartitionTimetable("0 0 * * *", timezone=UTC_NAME, run_offset=-1, key_format="%Y-%m-%d"),
+            id="partition-utc",
+        ),
+    ],
+)
+def test_daily_runs_leave_no_day_of_a_year_out(timetable: Timetable) -> None:
+    start, end = datetime(2026, 1, 2, 12, tzinfo=UTC), datetime(2027, 1, 3, 11, tzinfo=UTC)
+    asked = [resolve(context_of(info)) for info in runs(timetable, start, end)]
+    # Where a run fires within an hour of midnight there, the change to summer time makes it ask for two days, and the
+    # change back makes two runs fall on one day.
+    assert sum(len(timeframe) != 1 for timeframe in asked) <= 1
+    days = [day for timeframe in asked for day in timeframe]
+    repeats = len(days) - len(set(days))
+    assert repeats <= 1
+    distinct = sorted(set(days))
+    assert distinct == list(Timeframe(distinct[0], distinct[-1]))
+    assert len(distinct) >= 363
+
+
+@pytest.mark.parametrize(
+    ("cron", "zone"), [("0 3 * * *", LA), ("0 0 * * *", UTC_NAME), ("0 6 * * 1", UTC_NAME), ("0 0 1 * *", LA)]
+)
+def test_a_plain_cron_asks_for_no_day_that_is_not_over(cron: str, zone: str) -> None:
+    timetable = CronTriggerTimetable(cron, timezone=zone)
+    for info in runs(timetable, datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 12, 31, tzinfo=UTC)):
+        asked = resolve(context_of(info), days=7)
+        over = datetime.combine(asked.end + ONE_DAY, datetime.min.time(), LOS_ANGELES)
+        assert over <= info.run_after < over + ONE_DAY + timedelta(hours=1)
+        assert 7 <= len(asked) <= 8
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        pytest.param("2026-11-10T00:00-08:00", "2026-11-11T00:00-08:00", ("2026-11-10", "2026-11-10"), id="a-day-there"),
+        pytest.param("2026-11-10T00:00+00:00", "2026-11-11T00:00+00:00", ("2026-11-09", "2026-11-09"), id="a-utc-day"),
+        pytest.param("2026-11-02T00:00-08:00", "2026-11-09T00:00-08:00", ("2026-11-02", "2026-11-08"), id="a-week"),
+        pytest.param("2026-10-01T00:00-07:00", "2026-11-01T00:00-07:00", ("2026-10-01", "2026-10-31"), id="a-month"),
+        pytest.param("2026-11-10T05:00-08:00", "2026-11-10T06:00-08:00", ("2026-11-09", "2026-11-09"), id="an-hour"),
+        pytest.param("2026-11-10T06:00-08:00", "2026-11-10T06:00-08:00", ("2026-11-09", "2026-11-09"), id="empty"),
+    ],
+)
+def test_a_data_interval(start: str, end: str, expected: tuple[str, str]) -> None:
+    context = {
+        "data_interval_start": datetime.fromisoformat(start),
+        "data_interval_end": datetime.fromisoformat(end),
+        "dag_run": SimpleNamespace(run_after=datetime.fromisoformat(end)),
+    }
+    assert resolve(context) == Timeframe(*map(date.fromisoformat, expected))
+
+
+def test_without_a_logical_date_the_days_before_run_after() -> None:
+    context = {"dag_run": SimpleNamespace(run_after=datetime(2026, 11, 24, 10, 30, tzinfo=UTC)), "partition_date": None}
+    assert resolve(context, days=3) == Timeframe(date(2026, 11, 21), date(2026, 11, 23))
+
+
+def test_a_partition_is_the_day_it_is_named_after_also_where_that_is_another_moment() -> None:
+    context = {
+        "partition_date": datetime(2026, 11, 10, tzinfo=UTC),
+        "partition_key": "2026-11-10",
+        "dag_run": SimpleNamespace(run_after=datetime(2026, 11, 11, tzinfo=UTC)),
+    }
+    assert resolve(context) == Timeframe(date(2026, 11, 10), date(2026, 11, 10))
+    assert resolve({**context, "partition_key": "eu|week-46"}) == Timeframe(date(2026, 11, 9), date(2026, 11, 9))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        date(2026, 11, 10),
+        datetime(2026, 11, 10, 5),  # noqa: DTZ001
+        datetime(2026, 11, 11, 7, 59, tzinfo=UTC),
+        "2026-11-10",
+        " 2026-11-10T23:59:59 ",
+        "2026-11-11 07:59:00+00:00",
+    ],
+)
+def test_explicit_days_win_and_are_read_in_the_accounts_time_zone(value: Any) -> None:
+    context = {"partition_date": datetime(2026, 1, 1, tzinfo=UTC)}
+    assert resolve(context, start=value, end=value) == Timeframe(date(2026, 11, 10), date(2026, 11, 10))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"start": "2026-11-11", "end": "2026-11-10"}, "selected_timeframe_end 2026-11-10 lies before"),
+        ({"start": "2026-11-10"}, "selected_timeframe_end is not. Give both"),
+        ({"end": "2026-11-10"}, "selected_timeframe_start is not. Give both"),
+        ({"start": "", "end": ""}, "selected_timeframe_start '' is no date"),
+        ({"start": "yesterday", "end": "2026-11-10"}, "selected_timeframe_start 'yesterday' is no date"),
+        ({"start": "10.11.2026", "end": "2026-11-10"}, "'10.11.2026' is no date"),
+        ({"start": 20261110, "end": "2026-11-10"}, "20261110 is no date"),
+        ({"days": 0}, "days 0 is not a whole number above 0"),
+        ({"days": True}, "days True is not"),
+        ({"days": "7"}, "days '7' is not"),
+        ({}, "neither a data interval nor a run_after"),
+    ],
+)
+def test_what_is_no_timeframe_is_refused_by_name(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidExportError) as refused:
+        resolve({}, **options)
+    assert said in str(refused.value)
+
+
+@given(start=st.dates(date(2000, 1, 1), date(2100, 1, 1)), length=st.integers(1, 800), size=st.integers(1, 400))
+def test_chunks_are_the_same_days_in_order(start: date, length: int, size: int) -> None:
+    whole = Timeframe(start, start + timedelta(days=length - 1))
+    chunks = whole.chunks(size)
+    assert [day for chunk in chunks for day in chunk] == list(whole)
+    assert all(len(chunk) == size for chunk in chunks[:-1])
+
+
+def test_chunks_of_no_days_are_refused() -> None:
+    with pytest.raises(InvalidExportError, match="days 0"):
+        Timeframe(date(2026, 1, 1), date(2026, 1, 2)).chunks(0)
