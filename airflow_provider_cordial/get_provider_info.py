@@ -13,6 +13,9 @@ DEFAULT_HOST = "https://api.cordial.io"
 OTHER_HOST = "https://api.usw2.cordial.io"
 DEFAULT_TIMEZONE = "America/Los_Angeles"
 
+#: Seconds. How long a job takes is not documented.
+DEFAULT_POLL_INTERVAL = 30.0
+
 HIDDEN_FIELDS = ["login", "port", "schema"]
 RELABELING = {"password": "API key", "host": "Host"}
 PLACEHOLDERS = {
@@ -73,6 +76,20 @@ def get_provider_info() -> dict[str, Any]:
                 "python-module": f"{modules}.transfers.audience_trends_to_sql",
             }
         ],
+        "config": {
+            "cordial": {
+                "description": "Defaults of the Cordial operators and sensors.",
+                "options": {
+                    "poll_interval": {
+                        "description": "Seconds between two looks at a job, where a task does not say otherwise.",
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": None,
+                        "default": str(DEFAULT_POLL_INTERVAL),
+                    }
+                },
+            }
+        },
         "connection-types": [
             {
                 "connection-type": "cordial",

@@ -37,7 +37,12 @@ class FloorOperator(BaseOperator):
 
 
 def milliseconds(modules: str, folder: Path) -> float:
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPATH": str(folder), "PYTHONPYCACHEPREFIX": str(folder)}
+    environment = {
+        **os.environ,
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPATH": str(folder),
+        "PYTHONPYCACHEPREFIX": str(folder),
+    }
     command = [sys.executable, "-c", MEASURE.format(modules=modules)]
     times = []
     for _ in range(RUNS + 1):

@@ -64,7 +64,6 @@ class JobRunner:
     async def _to_its_end(self, job_id: str) -> JobRow:
         while True:
             job = self._store.job(job_id)
-            assert job is not None
             behaviour = self._store.behaviour
             if job.has_ended:
                 return job
@@ -107,9 +106,9 @@ class JobRunner:
         moment = now().timestamp()
         before = self._store.job(job_id)
         changes: dict[str, object] = {"status": status, "reason": reason, "delivered_to": delivered_to}
-        if status not in ("Scheduled", "Pending") and before is not None and before.started_at is None:
+        if status not in ("Scheduled", "Pending") and before.started_at is None:
             changes["started_at"] = moment
-        if status in ("Done", "Failed") and before is not None and before.ended_at is None:
+        if status in ("Done", "Failed") and before.ended_at is None:
             changes["ended_at"] = moment
         self._store.change_job(job_id, **changes)
         log.info("Job %s is %s%s", job_id, status, f": {reason}" if reason else "")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEFAULT_API_KEY = "cordial-sandbox-key"
 
@@ -39,10 +38,10 @@ class Behaviour(BaseModel):
     csv_override: str | None = Field(None, description="delivered in the place of the real CSV")
 
 
-class Settings(BaseSettings):
-    """How the sandbox is started; each also an environment variable, ``CORDIAL_SANDBOX_API_KEY`` for instance."""
+class Settings(BaseModel):
+    """How the sandbox is started."""
 
-    model_config = SettingsConfigDict(env_prefix="CORDIAL_SANDBOX_")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: Path
     port: int = 0

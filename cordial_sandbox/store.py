@@ -138,9 +138,14 @@ class Store:
             session.add(job)
         return job
 
-    def job(self, job_id: str) -> JobRow | None:
+    def find_job(self, job_id: str) -> JobRow | None:
         with self.session() as session:
             return session.scalar(select(JobRow).where(JobRow.id == job_id))
+
+    def job(self, job_id: str) -> JobRow:
+        """Return a job that is known to be there."""
+        with self.session() as session:
+            return session.scalars(select(JobRow).where(JobRow.id == job_id)).one()
 
     def jobs(self) -> Sequence[JobRow]:
         """Return all jobs, the newest first."""

@@ -49,7 +49,9 @@ AUDIENCES = {
 
 def contacts(audience: Audience, day: date) -> int | None:
     """Return an audience's size in the snapshot of a day, or None where there is none: the same whenever asked."""
-    if day < audience.since or (not audience.complete and _number(audience.name, day, "missing") % _ONE_IN_MISSING == 0):
+    if day < audience.since or (
+        not audience.complete and _number(audience.name, day, "missing") % _ONE_IN_MISSING == 0
+    ):
         return None
     base = 2_000 + _number(audience.name, "base") % 60_000
     slope = (_number(audience.name, "slope") % 200 - 60) / 100_000

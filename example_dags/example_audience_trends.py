@@ -22,8 +22,8 @@ LOS_ANGELES = ZoneInfo("America/Los_Angeles")
 with DAG(
     dag_id="example_audience_trends",
     schedule="0 3 * * *",
-    start_date=datetime(2026, 11, 10, tzinfo=LOS_ANGELES),
-    end_date=datetime(2026, 11, 17, tzinfo=LOS_ANGELES),
+    start_date=datetime(2026, 11, 11, tzinfo=LOS_ANGELES),
+    end_date=datetime(2026, 11, 18, tzinfo=LOS_ANGELES),
     catchup=True,
     max_active_runs=4,
     tags=["cordial"],
@@ -34,7 +34,7 @@ with DAG(
         audiences=["opened_last_30_days", "purchased_last_30_days", "new_subscribers"],
         destination=SftpDestination(conn_id="sftp_default", path="exports"),
     )
-    wait = JobSensor(task_id="wait", job_id=export.output, deferrable=True, poke_interval=30)
+    wait = JobSensor(task_id="wait", job_id=export.output, deferrable=True)
     load = AudienceTrendsToSqlOperator(
         task_id="load",
         export=export.output["export"],

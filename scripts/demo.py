@@ -30,7 +30,7 @@ def main() -> int:
     RESULTS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="cordial-demo-") as folder:
         home = Path(folder)
-        with SandboxProcess(home / "sandbox", job_seconds=0.5) as sandbox:
+        with SandboxProcess(home / "sandbox", job_seconds=2) as sandbox:
             say(f"A local Cordial is at {sandbox.url}, its SFTP server at {sandbox.sftp.host}:{sandbox.sftp.port}")
             warehouse = home / "warehouse.db"
             run_airflow(home, airflow_environment(home, sandbox, warehouse))
@@ -68,6 +68,7 @@ def airflow_environment(home: Path, sandbox: SandboxProcess, warehouse: Path) ->
         **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in connections.items()},
         "AIRFLOW_HOME": str(home / "airflow"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORDIAL__POLL_INTERVAL": "0.5",
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "example_dags"),
         # Byte code halves the time of everything below, also where the machine's owner keeps it out of the sources.
         "PYTHONDONTWRITEBYTECODE": "",

@@ -27,9 +27,10 @@ def main(dag_id: str, dates: list[str]) -> int:
         started = time.monotonic()
         run = dag.test(logical_date=datetime.fromisoformat(text))
         seconds = time.monotonic() - started
-        states = ", ".join(f"{ti.task_id} {ti.state}" for ti in sorted(run.task_instances, key=lambda ti: ti.end_date))
+        tasks = sorted(run.get_task_instances(), key=lambda ti: ti.end_date)
+        states = ", ".join(f"{ti.task_id} {ti.state}" for ti in tasks)
         print(f"run {number} of {len(dates)}, {text[:10]}: {states} ({seconds:.1f} s)", file=progress)
-        if run.state != "success":
+        if run.state != "success" or not tasks:
             return 1
     return 0
 

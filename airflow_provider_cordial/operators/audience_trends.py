@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, conf
 
 from airflow_provider_cordial import waiting
+from airflow_provider_cordial._config import BACKSTOP, default_poll_interval
 from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport, checked_audiences
 from airflow_provider_cordial.exports.export import checked_name
 from airflow_provider_cordial.exports.submission import derived_name, submit
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 #: The key of the XCom that a loader takes.
 EXPORT_KEY = "export"
-
-#: How much later than the trigger's own deadline the framework gives up, in seconds.
-BACKSTOP = 300.0
 
 
 class AudienceTrendsExportOperator(BaseOperator):
@@ -45,7 +43,7 @@ class AudienceTrendsExportOperator(BaseOperator):
     :param cordial_conn_id: the Airflow connection (templated).
     :param wait_for_completion: wait until the job is Done; otherwise a ``JobSensor`` can.
     :param deferrable: wait in the triggerer; by default as ``[operators] default_deferrable`` says.
-    :param poll_interval: seconds between two looks at the job.
+    :param poll_interval: seconds between two looks at the job; by default as ``[cordial] poll_interval`` says.
     :param timeout: seconds after which the wait is given up.
     :returns: the job id.
     :raises InvalidExportError: something asked for cannot be; nothing was sent.
@@ -77,7 +75,7 @@ class AudienceTrendsExportOperator(BaseOperator):
         cordial_conn_id: str = "cordial_default",
         wait_for_completion: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float = 60.0,
+        poll_interval: float | None = None,
         timeout: float = 24 * 60 * 60.0,
         **kwargs: Any,
     ) -> None:
@@ -91,7 +89,7 @@ class AudienceTrendsExportOperator(BaseOperator):
         self.cordial_conn_id = cordial_conn_id
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.poll_interval = poll_interval
+        self.poll_interval = default_poll_interval() if poll_interval is None else poll_interval
         self.timeout = timeout
 
     def execute(self, context: Context) -> str:

@@ -6,22 +6,20 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 
 from airflow_provider_cordial import waiting
 from airflow_provider_cordial._compat import AirflowSensorTimeout, AirflowSkipException
+from airflow_provider_cordial._config import BACKSTOP, default_poll_interval
 from airflow_provider_cordial.exceptions import CordialError, SensorJobTimeoutError
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Context, XComArg
 
     from airflow_provider_cordial.hooks.cordial import CordialHook
     from airflow_provider_cordial.jobs import Job
-
-#: How much later than the trigger's own deadline the framework gives up, in seconds.
-BACKSTOP = 300.0
 
 
 class JobSensor(BaseSensorOperator):
@@ -33,7 +31,7 @@ class JobSensor(BaseSensorOperator):
     :param cordial_conn_id: the Airflow connection (templated).
     :param deferrable: wait in the triggerer; by default as ``[operators] default_deferrable`` says. Otherwise ``mode``
         counts: ``poke`` or ``reschedule``.
-    :param poke_interval: seconds between two looks, in every mode.
+    :param poke_interval: seconds between two looks, in every mode; by default as ``[cordial] poll_interval`` says.
     :param timeout: seconds after which the wait is given up; by default as ``[sensors] default_timeout`` says.
     :param soft_fail: skip the task instead of failing it, whatever the error.
     :returns: the job's last record, with the job id under ``jobId``.
@@ -52,13 +50,15 @@ class JobSensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        job_id: str,
+        job_id: str | XComArg,
         cordial_conn_id: str = "cordial_default",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poke_interval: timedelta | float | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.job_id = job_id
+        super().__init__(poke_interval=default_poll_interval() if poke_interval is None else poke_interval, **kwargs)
+        # Until it is rendered it may be the output of another task.
+        self.job_id = cast("str", job_id)
         self.cordial_conn_id = cordial_conn_id
         self.deferrable = deferrable
 

@@ -10,7 +10,12 @@ import pytest
 from requests.structures import CaseInsensitiveDict
 
 from airflow_provider_cordial import api, exceptions
-from airflow_provider_cordial.exceptions import ConnectionFailedError, CordialError, RateLimitError, UnreadableAnswerError
+from airflow_provider_cordial.exceptions import (
+    ConnectionFailedError,
+    CordialError,
+    RateLimitError,
+    UnreadableAnswerError,
+)
 
 BODY = {"name": "trends", "destination": {"type": "sftp", "password": "hunter2-secret", "path": "exports"}}
 EXPORT = api.create_export("audiencetrendsexport", BODY)
@@ -19,7 +24,9 @@ GET = api.get_job("548817d0367df1ef518b4567")
 
 def answer(status: int, body: Any = b"", **headers: str) -> api.Answer:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return api.Answer(status, CaseInsensitiveDict({name.replace("_", "-"): value for name, value in headers.items()}), raw)
+    return api.Answer(
+        status, CaseInsensitiveDict({name.replace("_", "-"): value for name, value in headers.items()}), raw
+    )
 
 
 def error_of(request: api.Request, given: api.Answer) -> CordialError:
@@ -48,7 +55,13 @@ def generic(message: str) -> dict[str, Any]:
         (GET, 524, b"", "ServerError", "answered 524"),
         (GET, 302, b"", "RequestError", "Redirects are not followed"),
         (GET, 200, b"<html>login</html>", "UnreadableAnswerError", "not JSON"),
-        (GET, 400, {"error": True, "fieldErrors": {"path": ["is required"]}}, "RequestError", '{"path": ["is required"]}'),
+        (
+            GET,
+            400,
+            {"error": True, "fieldErrors": {"path": ["is required"]}},
+            "RequestError",
+            '{"path": ["is required"]}',
+        ),
         (GET, 422, {"error": True, "message": {"id": "no"}, "messages": ["a", "b"]}, "RequestError", '{"id": "no"}'),
         (GET, 400, ["unexpected"], "RequestError", "unexpected"),
     ],
@@ -121,7 +134,9 @@ def test_what_may_be_sent_again(error: Exception, get: bool, export: bool) -> No
     assert api.may_send_again(EXPORT, error) is export
 
 
-@pytest.mark.parametrize("payload", [{}, {"jobId": None}, {"jobId": " "}, [], "548817d0", {"id": "x"}, {"jobId": {"a": 1}}])
+@pytest.mark.parametrize(
+    "payload", [{}, {"jobId": None}, {"jobId": " "}, [], "548817d0", {"id": "x"}, {"jobId": {"a": 1}}]
+)
 def test_an_answer_without_a_job_id_is_unreadable(payload: Any) -> None:
     with pytest.raises(UnreadableAnswerError, match="no jobId.*Jobs page"):
         api.job_id_of(EXPORT, payload)

@@ -92,7 +92,9 @@ def test_the_metadata_fits_airflows_schema_and_every_module_in_it_is_there() -> 
     info = get_provider_info()
     schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
     jsonschema.validate(info, schema)
-    modules = [module for part in ("hooks", "operators", "sensors", "triggers") for module in info[part][0]["python-modules"]]
+    modules = [
+        module for part in ("hooks", "operators", "sensors", "triggers") for module in info[part][0]["python-modules"]
+    ]
     for module in [*modules, info["transfers"][0]["python-module"]]:
         __import__(module)
     assert info["connection-types"][0]["hook-class-name"] == f"{CordialHook.__module__}.{CordialHook.__name__}"

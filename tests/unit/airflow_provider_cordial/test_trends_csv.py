@@ -35,7 +35,9 @@ def test_a_plain_file() -> None:
         pytest.param(b"audience,2026-11-10\r\nvip,5\r\n", {}, id="crlf"),
         pytest.param(b"audience,2026-11-10\nvip,5", {}, id="no-newline-at-the-end"),
         pytest.param(b'"audience","2026-11-10"\n"vip","5"\n', {}, id="everything-quoted"),
-        pytest.param(b"\xff\xfe" + "audience,2026-11-10\nvip,5\n".encode("utf-16-le"), {"encoding": "utf-16"}, id="utf-16"),
+        pytest.param(
+            b"\xff\xfe" + "audience,2026-11-10\nvip,5\n".encode("utf-16-le"), {"encoding": "utf-16"}, id="utf-16"
+        ),
         pytest.param(b"audience;2026-11-10\nvip;5\n", {"delimiter": ";"}, id="semicolon"),
         pytest.param(b"audience,2026-11-10T00:00:00-08:00\nvip,5\n", {}, id="with-a-time"),
         pytest.param(b"audience,20261110\nvip,5\n", {}, id="compact-date"),
@@ -71,7 +73,9 @@ def test_columns_keep_the_order_of_the_file() -> None:
         pytest.param("", "not even a header row", id="empty"),
         pytest.param("audience,2026-11-10,2026-11-11\nvip,1\n", "Line 2 has 2 cells, but the header has 3", id="short"),
         pytest.param("audience,2026-11-10\nvip,1,2\n", "Line 2 has 3 cells, but the header has 2", id="long"),
-        pytest.param("audience,2026-11-10,2026-11-10\n", "Column 3, '2026-11-10', is the day 2026-11-10 again", id="twice"),
+        pytest.param(
+            "audience,2026-11-10,2026-11-10\n", "Column 3, '2026-11-10', is the day 2026-11-10 again", id="twice"
+        ),
         pytest.param("audience,2026-11-10,20261110\n", "column 2 has it already", id="twice-in-another-form"),
         pytest.param("audience,2026-13-45\n", "Column 2, '2026-13-45', is no date", id="no-date"),
         pytest.param("audience,id,2026-11-10\n", "Column 2, 'id', is no date", id="another-column"),
@@ -81,7 +85,9 @@ def test_columns_keep_the_order_of_the_file() -> None:
         pytest.param("audience,2026-11-10\nvip,1.5\n", "'1.5' is no size", id="fraction"),
         pytest.param("audience,2026-11-10\nvip,1_000\n", "'1_000' is no size", id="underscore"),
         pytest.param("audience,2026-11-10\nvip,٣\n", "is no size", id="other-digits"),
-        pytest.param("audience,2026-11-10\nvip,1\nnew,2\nvip,3\n", "Line 4 gives audience 'vip' again; line 2", id="again"),
+        pytest.param(
+            "audience,2026-11-10\nvip,1\nnew,2\nvip,3\n", "Line 4 gives audience 'vip' again; line 2", id="again"
+        ),
         pytest.param("audience,2026-11-10\n,1\n", "Line 2 names no audience", id="no-audience"),
         pytest.param('audience,2026-11-10\n"vip,1\n', "is not CSV", id="open-quote"),
         pytest.param(b"audience,2026-11-10\nv\xffp,1\n", "is not utf-8 (byte 0xff)", id="not-utf-8"),
@@ -98,7 +104,7 @@ def test_a_column_that_is_not_there_is_refused_with_what_is() -> None:
         read("audience,2026-11-10\n", audience_column="Segment")
 
 
-names = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\r\x00"), min_size=1)
+names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x00"), min_size=1)
 
 
 @given(

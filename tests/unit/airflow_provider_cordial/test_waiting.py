@@ -80,7 +80,9 @@ def test_cordials_wish_to_wait_lengthens_the_next_pause_only() -> None:
 def test_one_line_of_log_per_change(caplog: pytest.LogCaptureFixture) -> None:
     wait = watch()
     with caplog.at_level("INFO"):
-        for look in [job("Pending")] * 3 + [job("Odd")] * 3 + [ServerError("503")] * 3 + [job("Pending")] * 2 + [job("Done")]:
+        for look in (
+            [job("Pending")] * 3 + [job("Odd")] * 3 + [ServerError("503")] * 3 + [job("Pending")] * 2 + [job("Done")]
+        ):
             wait.saw(look, 1000.0)
     assert [record.levelname for record in caplog.records] == ["INFO", "WARNING", "WARNING", "INFO", "INFO"]
     assert "unknown status 'Odd'" in caplog.text

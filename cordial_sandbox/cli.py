@@ -1,0 +1,49 @@
+"""``cordial-sandbox serve``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cordial_sandbox.settings import DEFAULT_API_KEY, Settings
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="A local Cordial.")
+
+
+@app.callback()
+def main() -> None:
+    """Keep ``serve`` a command of its own, also while it is the only one."""
+
+
+@app.command()
+def serve(
+    data: Annotated[Path, typer.Option(help="folder for everything that it knows and delivers")],
+    port: Annotated[int, typer.Option(help="0: that of the last start, or a free one")] = 0,
+    sftp_port: Annotated[int, typer.Option(help="0: that of the last start, or a free one")] = 0,
+    api_key: Annotated[str, typer.Option(envvar="CORDIAL_SANDBOX_API_KEY")] = DEFAULT_API_KEY,
+    sftp_password: Annotated[
+        str | None, typer.Option(envvar="CORDIAL_SANDBOX_SFTP_PASSWORD", help="by default made at the first start")
+    ] = None,
+    job_seconds: Annotated[float, typer.Option(min=0, help="how long a job takes")] = 2.0,
+    stop_on_eof: Annotated[bool, typer.Option(help="stop when the standard input ends")] = False,
+) -> None:
+    """Serve on loopback until a signal says to stop."""
+    from cordial_sandbox.serve import serve as serve_until_stopped
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    for noisy in ("asyncssh", "uvicorn"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    settings = Settings(
+        data=data,
+        port=port,
+        sftp_port=sftp_port,
+        api_key=api_key,
+        sftp_password=sftp_password,
+        job_seconds=job_seconds,
+        stop_on_eof=stop_on_eof,
+    )
+    asyncio.run(serve_until_stopped(settings))

@@ -1,0 +1,115 @@
+"""The control API: look behind the account, and make it misbehave.
+
+It asks for no key: the sandbox is on loopback only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from fastapi import APIRouter, HTTPException
+
+from cordial_sandbox.faults import Fault
+from cordial_sandbox.jobs import JobRunner
+from cordial_sandbox.servers.sftp import SftpFolder
+from cordial_sandbox.settings import Behaviour
+from cordial_sandbox.store import JobRow, Store
+from cordial_sandbox.trends import AUDIENCES, contacts, days_between
+
+PREFIX = "/_sandbox"
+
+
+@dataclass(frozen=True, slots=True)
+class _Control:
+    store: Store
+    runner: JobRunner
+    folder: SftpFolder
+
+    async def health(self) -> dict[str, str]:
+        return {"status": "ok"}
+
+    async def behaviour(self) -> Behaviour:
+        return self.store.behaviour
+
+    async def change_behaviour(self, changes: dict[str, Any]) -> Behaviour:
+        try:
+            behaviour = Behaviour.model_validate({**self.store.behaviour.model_dump(), **changes})
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from None
+        self.store.remember("behaviour", behaviour.model_dump())
+        return behaviour
+
+    async def add_fault(self, fault: Fault) -> list[dict[str, Any]]:
+        self.store.add_fault(fault.model_dump(exclude={"times"}), fault.times)
+        return self.store.faults()
+
+    async def faults(self) -> list[dict[str, Any]]:
+        return self.store.faults()
+
+    async def clear_faults(self) -> None:
+        self.store.clear_faults()
+
+    async def jobs(self) -> list[dict[str, Any]]:
+        return [_told(job) for job in self.store.jobs()]
+
+    async def job(self, job_id: str) -> dict[str, Any]:
+        job = self.store.find_job(job_id)
+        if job is None:
+            raise HTTPException(404)
+        return _told(job)
+
+    async def snapshots(self, audience: str, start: date, end: date) -> list[dict[str, Any]]:
+        if audience not in AUDIENCES:
+            raise HTTPException(404, f"no audience {audience!r}")
+        return [
+            {"audience": audience, "date": day.isoformat(), "contacts": contacts(AUDIENCES[audience], day)}
+            for day in days_between(start, end)
+        ]
+
+    async def requests(self) -> list[dict[str, Any]]:
+        return self.store.requests()
+
+    async def clear_requests(self) -> None:
+        self.store.clear_requests()
+
+    async def reset(self) -> None:
+        await self.runner.stop()
+        self.store.reset()
+        self.folder.empty()
+
+
+def control_router(store: Store, runner: JobRunner, folder: SftpFolder) -> APIRouter:
+    """Return the routes of the control API."""
+    control = _Control(store, runner, folder)
+    router = APIRouter(prefix=PREFIX)
+    router.get("/health")(control.health)
+    router.get("/behaviour")(control.behaviour)
+    router.patch("/behaviour")(control.change_behaviour)
+    router.post("/faults")(control.add_fault)
+    router.get("/faults")(control.faults)
+    router.delete("/faults")(control.clear_faults)
+    router.get("/jobs")(control.jobs)
+    router.get("/jobs/{job_id}")(control.job)
+    router.get("/snapshots")(control.snapshots)
+    router.get("/requests")(control.requests)
+    router.delete("/requests")(control.clear_requests)
+    router.post("/reset")(control.reset)
+    return router
+
+
+def _told(job: JobRow) -> dict[str, Any]:
+    """Return all that is known of a job, but for its secrets."""
+    return {
+        "id": job.id,
+        "status": job.status,
+        "name": job.name,
+        "selected_timeframe_start": job.start.isoformat(),
+        "selected_timeframe_end": job.end.isoformat(),
+        "audiences": job.audiences,
+        "destination": job.destination,
+        "reason": job.reason,
+        "delivered_to": job.delivered_to,
+        "created_at": job.created_at,
+    }
