@@ -43,9 +43,14 @@ class CordialConnection:
     not_found_grace: float
 
     @property
+    def basic_token(self) -> str:
+        """What follows ``Basic`` in the ``Authorization`` header: the API key and a blank password."""
+        return base64.b64encode(f"{self.api_key}:".encode()).decode()
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """The API key in the forms in which it travels."""
-        return (self.api_key, base64.b64encode(f"{self.api_key}:".encode()).decode())
+        return (self.api_key, self.basic_token)
 
     @classmethod
     def from_airflow(cls, connection: Connection) -> CordialConnection:

@@ -147,7 +147,8 @@ def draw(trends: Trends, path: Path) -> None:
     axes.set_ylabel("contacts")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    figure.legend(loc="outside lower center", ncols=len(trends))
     figure.savefig(path, dpi=120)
 
 

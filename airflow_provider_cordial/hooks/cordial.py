@@ -203,8 +203,7 @@ class AsyncCordialClient:
         connection = self.connection
         self._session: aiohttp.ClientSession = aiohttp.ClientSession(
             connection.base_url,
-            auth=aiohttp.BasicAuth(connection.api_key, "", encoding="utf-8"),
-            headers=HEADERS,
+            headers={**HEADERS, "Authorization": f"Basic {connection.basic_token}"},
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=connection.connect_timeout, sock_read=connection.read_timeout
             ),

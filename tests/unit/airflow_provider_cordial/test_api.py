@@ -80,12 +80,12 @@ def test_the_error_key_and_cordials_words_are_kept() -> None:
 
 
 def test_what_an_answer_repeats_of_the_secrets_is_scrubbed() -> None:
-    said = generic("password hunter2-secret of key K3Y is wrong")
+    said = generic("password hunter2-secret of key K3Y-1 is wrong")
     with pytest.raises(CordialError) as raised:
-        api.interpret(EXPORT, answer(400, said), secrets=("K3Y",))
+        api.interpret(EXPORT, answer(400, said), secrets=("K3Y-1",))
     assert "hunter2" not in str(raised.value)
     assert "hunter2" not in str(raised.value.to_json())
-    assert "K3Y" not in str(raised.value)
+    assert "K3Y-1" not in str(raised.value)
     with pytest.raises(UnreadableAnswerError) as unreadable:
         api.interpret(EXPORT, answer(200, b"hunter2-secret"))
     assert "hunter2" not in str(unreadable.value)

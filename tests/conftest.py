@@ -1,0 +1,65 @@
+"""An Airflow of the tests' own, and the connections to the sandbox."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# Before Airflow is imported anywhere: it reads its configuration once.
+_HOME = tempfile.TemporaryDirectory(prefix="airflow-tests-")
+os.environ["AIRFLOW_HOME"] = _HOME.name
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__CORDIAL__POLL_INTERVAL"] = "0.1"
+os.environ.pop("AIRFLOW__CORE__DAGS_FOLDER", None)
+
+import pytest
+
+from cordial_sandbox.process import SandboxProcess
+
+SetConnection = Callable[..., str]
+
+
+@pytest.fixture
+def set_connection(monkeypatch: pytest.MonkeyPatch) -> SetConnection:
+    """Set an Airflow connection: ``set_connection(id, conn_type=..., host=..., extra={...})``."""
+
+    def set_one(conn_id: str, **fields: Any) -> str:
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))
+        return conn_id
+
+    return set_one
+
+
+@pytest.fixture
+def cordial(cordial_sandbox: SandboxProcess, set_connection: SetConnection) -> SandboxProcess:
+    """The sandbox, with the connections ``cordial_default`` and ``sftp_default`` to it."""
+    set_connection(
+        "cordial_default",
+        conn_type="cordial",
+        host=cordial_sandbox.url,
+        password=cordial_sandbox.api_key,
+        extra={"attempts": 3, "read_timeout": 5, "not_found_grace": 5},
+    )
+    sftp = cordial_sandbox.sftp
+    set_connection(
+        "sftp_default",
+        conn_type="sftp",
+        host=sftp.host,
+        port=sftp.port,
+        login=sftp.username,
+        password=sftp.password,
+        extra={"no_host_key_check": "true", "look_for_keys": "false"},
+    )
+    return cordial_sandbox
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path, set_connection: SetConnection) -> Path:
+    """A SQLite database behind the connection ``warehouse``."""
+    path = tmp_path / "warehouse.db"
+    set_connection("warehouse", conn_type="sqlite", host=str(path))
+    return path
