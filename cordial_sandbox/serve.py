@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 import threading
@@ -56,6 +57,9 @@ async def serve(settings: Settings) -> None:
         if settings.stop_on_eof:
             _stop_on_eof(server)
         runner.resume()
+        # uvicorn raises a signal that has stopped it once more, when it is done; there is still something to close.
+        for received in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(received, lambda *_: None)
         # The sockets listen from here on: who connects before the server has started is served a moment later.
         listener.listen()
         _publish(data / "sandbox.json", address)

@@ -160,7 +160,11 @@ class Store:
                 setattr(job, key, value)
             if job.is_settled:
                 job.secrets = {}
-            return job
+        if job.is_settled:
+            # The log of changes would keep them until it is full.
+            with self._engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        return job
 
     def add_fault(self, fault: Mapping[str, Any], times: int | None) -> None:
         with self.session() as session:

@@ -299,7 +299,7 @@ def test_arguments_of_a_later_version_and_missing_ones_do_not_raise() -> None:
     with pytest.raises(TypeError):
         JobTrigger(unheard_of=1)  # type: ignore[call-arg]
     odd = JobTrigger(None, object(), "soon", [])  # type: ignore[arg-type]
-    assert odd.poll_interval == "soon"
+    assert odd.serialize()[1]["poll_interval"] == "soon"
 
 
 def test_the_trigger_says_that_the_job_goes_on_when_the_task_is_ended(capsys: pytest.CaptureFixture[str]) -> None:

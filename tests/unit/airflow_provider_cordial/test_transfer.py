@@ -54,7 +54,7 @@ def deliver(sandbox: SandboxProcess, content: str | bytes, name: str = "trends.c
 def load(record: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
     defaults = {"task_id": "load", "conn_id": "warehouse", "create_table": True, "patience": QUICK}
     operator = AudienceTrendsToSqlOperator(export=export() if record is None else record, **{**defaults, **options})
-    return operator.execute({})  # type: ignore[typeddict-item]
+    return operator.execute({})
 
 
 def rows(warehouse: Path, table: str = "audience_trends") -> list[tuple[Any, ...]]:
@@ -214,7 +214,7 @@ def test_last_weeks_file_is_not_loaded(cordial: SandboxProcess, warehouse: Path)
 def test_what_is_no_export_is_refused(cordial: SandboxProcess, warehouse: Path, record: Any, said: str) -> None:
     operator = AudienceTrendsToSqlOperator(task_id="load", export=record, conn_id="warehouse")
     with pytest.raises(InvalidExportError) as refused:
-        operator.execute({})  # type: ignore[typeddict-item]
+        operator.execute({})
     assert said in str(refused.value)
 
 

@@ -1,0 +1,317 @@
+"""What the sandbox delivers, and that it loses nothing when it is killed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import paramiko
+import pytest
+import requests
+
+from cordial_sandbox import trends
+from cordial_sandbox.process import SandboxProcess
+from cordial_sandbox.settings import Behaviour
+
+AUDIENCES = ["opened_last_30_days", 'Käufer, "Gold"', "recently_tracked"]
+SECRET = "delivery-password-4711"
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[SandboxProcess]:
+    """A sandbox of the test's own, to be killed."""
+    sandbox = SandboxProcess(
+        tmp_path / "sandbox", job_seconds=0.6, sftp_password=SECRET, api_key="key-of-the-test-0815"
+    )
+    yield sandbox
+    sandbox.stop()
+
+
+def export(sandbox: SandboxProcess, **changes: Any) -> str:
+    sftp = sandbox.sftp
+    body = {
+        "name": "trends",
+        "exportType": "csv",
+        "destination": {
+            "type": "sftp",
+            "server": sftp.host,
+            "port": sftp.port,
+            "username": sftp.username,
+            "password": sftp.password,
+            "path": "exports",
+        },
+        "selected_timeframe_start": "2025-12-25",
+        "selected_timeframe_end": "2026-01-31",
+        "audiences": AUDIENCES,
+        **changes,
+    }
+    answer = requests.post(f"{sandbox.url}/v2/audiencetrendsexport", json=body, auth=(sandbox.api_key, ""), timeout=10)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["jobId"])
+
+
+def to_its_end(sandbox: SandboxProcess, job_id: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        job = sandbox.control.job(job_id)
+        if job["status"] == "Failed" or job["delivered_to"]:
+            return job
+        time.sleep(0.02)
+    pytest.fail(f"job {job_id} did not end: {job}")
+
+
+def read_over_sftp(sandbox: SandboxProcess, path: str) -> bytes:
+    sftp = sandbox.sftp
+    with socket.create_connection((sftp.host, sftp.port)) as connection, paramiko.Transport(connection) as transport:
+        transport.connect(username=sftp.username, password=sftp.password)
+        client = paramiko.SFTPClient.from_transport(transport)
+        assert client is not None
+        with client.open(path, "rb") as file:
+            return file.read()
+
+
+def table(content: bytes, encoding: str = "utf-8") -> list[list[str]]:
+    return list(csv.reader(io.StringIO(content.decode(encoding), newline="")))
+
+
+def test_the_file_is_what_the_snapshots_say(cordial_sandbox: SandboxProcess) -> None:
+    job = to_its_end(cordial_sandbox, export(cordial_sandbox))
+    assert job["delivered_to"] == "exports/trends.csv"
+    header, *rows = table(read_over_sftp(cordial_sandbox, "exports/trends.csv"))
+    assert header[0] == "audience"
+    assert [row[0] for row in rows] == AUDIENCES
+    for row in rows:
+        snapshots = cordial_sandbox.control.snapshots(audience=row[0], start="2025-12-25", end="2026-01-31")
+        assert header[1:] == [one["date"] for one in snapshots]
+        assert row[1:] == ["" if one["contacts"] is None else str(one["contacts"]) for one in snapshots]
+    assert len(header) == 1 + 38
+    # History begins when analytics is switched on, and some snapshots are missing.
+    assert rows[2][1:8] == [""] * 7
+    assert all(rows[0])
+
+
+def test_snapshots_are_the_same_whenever_asked_and_some_are_missing() -> None:
+    days = trends.days_between(date(2025, 1, 1), date(2025, 12, 31))
+    sizes = {name: [trends.contacts(audience, day) for day in days] for name, audience in trends.AUDIENCES.items()}
+    assert sizes == {
+        name: [trends.contacts(audience, day) for day in days] for name, audience in trends.AUDIENCES.items()
+    }
+    assert None not in sizes["opened_last_30_days"] + sizes["purchased_last_30_days"]
+    assert 0 < sizes["new_subscribers"].count(None) < 30
+    assert all(size is None or size >= 0 for row in sizes.values() for size in row)
+    assert {name for name, audience in trends.AUDIENCES.items() if not audience.analytics} == {"vip", "staff"}
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "start"),
+    [
+        ({"csv_bom": True}, b"\xef\xbb\xbfaudience,2025-12-25,"),
+        ({"csv_crlf": True, "csv_audience_column": "Segment"}, b"Segment,2025-12-25,"),
+        ({"csv_date_format": "%m/%d/%Y"}, b"audience,12/25/2025,"),
+        ({"csv_override": "anything"}, b"anything"),
+    ],
+)
+def test_the_form_of_the_file_can_be_switched(
+    cordial_sandbox: SandboxProcess, behaviour: dict[str, Any], start: bytes
+) -> None:
+    cordial_sandbox.control.behaviour(**behaviour)
+    to_its_end(cordial_sandbox, export(cordial_sandbox))
+    content = (cordial_sandbox.sftp.root / "exports" / "trends.csv").read_bytes()
+    assert content.startswith(start)
+    assert (content.count(b"\r\n") == 4) is behaviour.get("csv_crlf", False)
+
+
+def test_how_a_missing_day_is_written_can_be_switched() -> None:
+    start, end = date(2025, 12, 31), date(2026, 1, 1)
+
+    def rows(missing: Any) -> list[list[str]]:
+        behaviour = Behaviour.model_validate({"csv_missing": missing})
+        return table(trends.trends_csv(["recently_tracked"], start, end, behaviour))
+
+    size = str(trends.contacts(trends.AUDIENCES["recently_tracked"], end))
+    assert rows("") == [["audience", "2025-12-31", "2026-01-01"], ["recently_tracked", "", size]]
+    assert rows("null")[1] == ["recently_tracked", "null", size]
+    assert rows("drop_column") == [["audience", "2026-01-01"], ["recently_tracked", size]]
+
+
+def test_the_name_of_the_file_can_be_switched(cordial_sandbox: SandboxProcess) -> None:
+    cordial_sandbox.control.behaviour(file_name="{name}_{job_id}-{timestamp}.csv")
+    job_id = export(cordial_sandbox)
+    place = to_its_end(cordial_sandbox, job_id)["delivered_to"]
+    assert re.fullmatch(rf"exports/trends_{job_id}-\d{{14}}\.csv", place)
+    assert read_over_sftp(cordial_sandbox, place)
+
+
+def test_a_file_may_come_later_than_done(cordial_sandbox: SandboxProcess) -> None:
+    cordial_sandbox.control.behaviour(delivery_delay=0.5, job_seconds=0)
+    job_id = export(cordial_sandbox)
+    path = cordial_sandbox.sftp.root / "exports" / "trends.csv"
+    while cordial_sandbox.control.job(job_id)["status"] != "Done":
+        assert not path.exists()
+    assert not path.exists()
+    to_its_end(cordial_sandbox, job_id)
+    assert path.exists()
+
+
+def test_the_jobs_page_keeps_the_file(cordial_sandbox: SandboxProcess) -> None:
+    job = to_its_end(cordial_sandbox, export(cordial_sandbox, destination={"type": "aws"}))
+    assert (cordial_sandbox.data / job["delivered_to"]).read_text().startswith("audience,")
+
+
+def test_what_it_cannot_deliver_to_yet_fails(cordial_sandbox: SandboxProcess) -> None:
+    destination = {"type": "gcs", "gcs_bucket": "b", "path": "p"}
+    job = to_its_end(cordial_sandbox, export(cordial_sandbox, destination=destination))
+    assert (job["status"], job["reason"]) == ("Failed", "This sandbox cannot deliver to 'gcs' yet.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"password": "wrong-password"}, "Login failed."),
+        ({"username": "nobody"}, "Login failed."),
+        ({"port": 9}, "Unable to open connection to 127.0.0.1 : 9"),
+        ({"server": "sftp.invalid", "port": 22}, "Unable to open connection to sftp.invalid : 22"),
+        ({"path": "nowhere"}, "Invalid file path 'nowhere'."),
+        ({"path": "../../.."}, "Invalid file path '../../..'."),
+    ],
+)
+def test_a_delivery_that_fails_says_why_in_cordials_words(
+    cordial_sandbox: SandboxProcess, changes: dict[str, Any], reason: str
+) -> None:
+    sftp = cordial_sandbox.sftp
+    destination = {
+        "type": "sftp",
+        "server": sftp.host,
+        "port": sftp.port,
+        "username": sftp.username,
+        "password": sftp.password,
+        "path": "exports",
+        **changes,
+    }
+    job = to_its_end(cordial_sandbox, export(cordial_sandbox, destination=destination))
+    if changes.get("path") == "../../..":
+        # The server's root is as far up as it goes.
+        assert job["delivered_to"] == "../../../trends.csv"
+        assert (sftp.root / "trends.csv").exists()
+        return
+    assert (job["status"], job["reason"].removesuffix(" (No such file)")) == ("Failed", reason)
+    assert job["destination"]["password"] == "***"
+
+
+@pytest.mark.parametrize("status", ["Scheduled", "Pending", "Processing", "Done"])
+def test_killed_in_any_status_it_goes_on_when_started_again(own: SandboxProcess, status: str) -> None:
+    own.start()
+    if status == "Done":
+        own.control.behaviour(delivery_delay=1)
+    job_id, address = export(own), own.sftp
+    while own.control.job(job_id)["status"] != status:
+        time.sleep(0.005)
+    own.kill()
+    assert not (address.root / "exports" / "trends.csv").exists()
+    own.start()
+    assert own.sftp == address
+    job = to_its_end(own, job_id)
+    assert (job["status"], job["delivered_to"]) == ("Done", "exports/trends.csv")
+    assert sorted(path.name for path in (address.root / "exports").iterdir()) == ["trends.csv"]
+    assert len(own.control.jobs()) == 1
+
+
+def test_killed_many_times_it_loses_and_doubles_nothing(own: SandboxProcess) -> None:
+    own.start()
+    ids = []
+    for number in range(6):
+        ids.append(export(own, name=f"trends-{number}"))
+        time.sleep(0.13)
+        own.kill()
+        own.start()
+    for job_id in ids:
+        assert to_its_end(own, job_id)["status"] == "Done"
+    names = sorted(path.name for path in (own.sftp.root / "exports").iterdir())
+    assert names == [f"trends-{number}.csv" for number in range(6)]
+    assert [job["id"] for job in own.control.jobs()] == ids[::-1]
+
+
+def test_a_secret_is_nowhere_once_its_job_has_ended(own: SandboxProcess) -> None:
+    own.start()
+    destination_password = "another-password-1234"
+    destination = {
+        "type": "sftp",
+        "server": own.sftp.host,
+        "port": own.sftp.port,
+        "username": "cordial",
+        "password": destination_password,
+        "path": "exports",
+    }
+    job_id = export(own, destination=destination)
+    assert to_its_end(own, job_id)["status"] == "Failed"
+    answers = [
+        requests.get(own.url + path, auth=(own.api_key, ""), timeout=10).text
+        for path in ("/v2/jobs", f"/v2/jobs/{job_id}", "/_sandbox/jobs", "/_sandbox/requests", "/_sandbox/behaviour")
+    ]
+    own.stop()
+    for secret in (destination_password, own.api_key):
+        assert secret not in "".join(answers)
+        for path in own.data.rglob("*"):
+            if path.is_file() and path.name != "sandbox.json":
+                assert secret.encode() not in path.read_bytes(), path
+    for name in ("sandbox.json", "sandbox.sqlite", "sftp_host_key"):
+        assert (own.data / name).stat().st_mode & 0o077 == 0, name
+
+
+def test_it_does_not_outlive_its_parent(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; from cordial_sandbox.process import SandboxProcess; "
+        "sandbox = SandboxProcess(Path(sys.argv[1])); sandbox.start(); print(sandbox._process.pid, flush=True); "
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    pid = int(ended.stdout)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    pytest.fail("the sandbox is still there")
+
+
+def test_a_sandbox_that_cannot_start_says_why(tmp_path: Path) -> None:
+    (tmp_path / "sandbox.sqlite").write_text("this is no database, and long enough to be taken for one" * 100)
+    with pytest.raises(RuntimeError, match="file is not a database"):
+        SandboxProcess(tmp_path).start()
+
+
+def test_a_port_that_is_taken_is_replaced(own: SandboxProcess) -> None:
+    own.start()
+    port = own.sftp.port
+    own.stop()
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        own.start()
+        assert own.sftp.port != port
+    assert "is taken; choosing another" in own.log.read_text()
+
+
+def test_it_needs_no_extra_to_be_imported_for_its_fixtures() -> None:
+    code = (
+        "import sys; import cordial_sandbox.pytest_plugin; "
+        "print([name for name in ('fastapi', 'sqlalchemy', 'asyncssh', 'uvicorn', 'pydantic') if name in sys.modules])"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"
