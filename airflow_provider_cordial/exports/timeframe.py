@@ -35,7 +35,7 @@ class Timeframe:
             raise InvalidExportError(msg)
 
     def __str__(self) -> str:
-        return f"{self.start} to {self.end}"
+        return f"{self.start}" if self.start == self.end else f"{self.start} to {self.end}"
 
     def __len__(self) -> int:
         return (self.end - self.start).days + 1

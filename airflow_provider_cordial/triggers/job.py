@@ -75,12 +75,14 @@ class JobTrigger(BaseTrigger):
         # What may pass is waited out here, by the interval: the client need not try again by itself.
         async with AsyncCordialClient(connection, attempts=1) as client:
             while True:
+                # First the interval: the task has just looked, or just submitted. And Airflow fails a task whose
+                # trigger fires before the scheduler has heard that the task deferred, which takes some seconds.
+                left = self.deadline - time.time()
+                await asyncio.sleep(max(0.0, min(watch.pause(self.poll_interval), left)))
                 if job := watch.saw(await self._look(client), time.time()):
                     return job
-                left = self.deadline - time.time()
-                if left <= 0:
+                if time.time() >= self.deadline:
                     raise watch.timed_out()
-                await asyncio.sleep(min(watch.pause(self.poll_interval), left))
 
     async def _look(self, client: AsyncCordialClient) -> Job | CordialError:
         # One look is taken even past the deadline: the job may have ended while no triggerer ran.

@@ -1,0 +1,167 @@
+"""A whole Airflow in processes of its own: scheduler, DAG processor, triggerer, API server and local executor."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Self
+
+START_TIMEOUT = 120.0
+
+
+class Airflow:
+    """``airflow standalone`` on SQLite with a home and a DAGs folder; a context manager.
+
+    :param environment: set besides; connections for instance.
+    """
+
+    def __init__(self, home: Path, dags: Path, environment: dict[str, str]) -> None:
+        self.home = home
+        api, worker_log, trigger_log = _free_ports(3)
+        self._environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW_")},
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(api),
+            "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{api}",
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{api}/execution/",
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_log),
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_log),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONDONTWRITEBYTECODE": "",
+            "PYTHONPYCACHEPREFIX": str(home / "pycache"),
+            **environment,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.home.mkdir(parents=True, exist_ok=True)
+        with (self.home / "standalone.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                ["airflow", "standalone"], env=self._environment, stdout=log, stderr=log, start_new_session=True
+            )
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        # The group is our own: it was started with a session of its own.
+        for how, patience in ((signal.SIGTERM, 15.0), (signal.SIGKILL, 5.0)):
+            if not self._end(how, patience):
+                break
+
+    def _end(self, how: signal.Signals, patience: float) -> bool:
+        """Signal the group, and tell whether some of it is left."""
+        assert self._process is not None
+        deadline = time.monotonic() + patience
+        try:
+            os.killpg(self._process.pid, how)
+            while time.monotonic() < deadline:
+                self._process.poll()
+                os.killpg(self._process.pid, 0)
+                time.sleep(0.1)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def wait_until_ready(self, dag_id: str) -> None:
+        """Wait until a DAG is known and the API answers."""
+        deadline = time.monotonic() + START_TIMEOUT
+        while not (self.rows("SELECT 1 FROM serialized_dag WHERE dag_id = ?", dag_id) and self._api_answers()):
+            assert time.monotonic() < deadline, self.tail()
+            time.sleep(0.5)
+
+    def _api_answers(self) -> bool:
+        try:
+            urllib.request.urlopen(f"{self._environment['AIRFLOW__API__BASE_URL']}/api/v2/version", timeout=10).close()
+        except OSError:
+            return False
+        return True
+
+    def trigger(self, dag_id: str, **conf: str) -> None:
+        """Start a run by hand: it has no logical date."""
+        request = urllib.request.Request(
+            f"{self._environment['AIRFLOW__API__BASE_URL']}/api/v2/dags/{dag_id}/dagRuns",
+            data=json.dumps({"logical_date": None, "conf": conf}).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert answer.status == 200
+
+    def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Ask the metadata database."""
+        path = self.home / "airflow.db"
+        if not path.exists():
+            return []
+        try:
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as connection:
+                return connection.execute(query, parameters).fetchall()
+        except sqlite3.OperationalError:  # the tables are still being made
+            return []
+
+    def states(self) -> dict[str, list[str]]:
+        """Return the states of the runs of each DAG."""
+        states: dict[str, list[str]] = {}
+        for dag_id, state in self.rows("SELECT dag_id, state FROM dag_run ORDER BY run_after"):
+            states.setdefault(dag_id, []).append(state)
+        return states
+
+    def wait_for(self, expected: dict[str, list[str]], timeout: float) -> None:
+        """Wait until the runs of each DAG have the states expected of them, and there is no other run."""
+        deadline = time.monotonic() + timeout
+        while True:
+            states = self.states()
+            if states == expected:
+                return
+            unexpected = [
+                dag_id for dag_id, some in states.items() if "failed" in some and "failed" not in expected[dag_id]
+            ]
+            assert not unexpected, (states, self.tail())
+            assert time.monotonic() < deadline, (states, self.tail())
+            time.sleep(0.5)
+
+    def tail(self) -> str:
+        return (self.home / "standalone.log").read_text(errors="replace")[-3000:]
+
+
+def places_of_text(home: Path) -> Iterator[tuple[str, str]]:
+    """Yield everything that an Airflow has written: its logs, and its database as text."""
+    for path in sorted(home.rglob("*")):
+        if path.is_file() and path.suffix in (".log", ".out", ".err", ".json", ".cfg", ".txt"):
+            yield str(path), path.read_text(errors="replace")
+    with closing(sqlite3.connect(home / "airflow.db")) as connection:
+        for line in connection.iterdump():
+            yield "airflow.db", line
+
+
+def forms_of(secret: str) -> list[str]:
+    """Return a secret as it is, and as it may be written in JSON, in a URL, and in Basic auth."""
+    import base64
+    import urllib.parse
+
+    basic = base64.b64encode(f"{secret}:".encode()).decode()
+    return [secret, json.dumps(secret)[1:-1], urllib.parse.quote(secret, safe=""), basic]
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()

@@ -1,0 +1,88 @@
+"""One DAG for each kind of schedule that decides the days of an export."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from airflow.sdk import (
+    DAG,
+    Asset,
+    CronDataIntervalTimetable,
+    CronPartitionTimetable,
+    CronTriggerTimetable,
+)
+
+from airflow_provider_cordial.destinations import SftpDestination, UiDestination
+from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
+from airflow_provider_cordial.sensors.job import JobSensor
+from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
+
+ZONE = "America/Los_Angeles"
+LOS_ANGELES = ZoneInfo(ZONE)
+EXPORTED = Asset("cordial_trends")
+AUDIENCES = ["opened_last_30_days", 'Käufer, "Gold"']
+
+
+def at(day: int) -> datetime:
+    return datetime(2026, 11, day, tzinfo=LOS_ANGELES)
+
+
+def dag(dag_id: str, schedule: Any, start: int = 11, end: int | None = None) -> DAG:
+    return DAG(
+        dag_id=dag_id,
+        schedule=schedule,
+        start_date=at(start),
+        end_date=at(end) if end else None,
+        catchup=True,
+        is_paused_upon_creation=False,
+    )
+
+
+def export(**options: Any) -> AudienceTrendsExportOperator:
+    defaults: dict[str, Any] = {
+        "task_id": "export",
+        "audiences": AUDIENCES,
+        "destination": UiDestination(),
+        "wait_for_completion": True,
+        "deferrable": True,
+    }
+    return AudienceTrendsExportOperator(**{**defaults, **options})
+
+
+with dag("cron", CronTriggerTimetable("0 3 * * *", timezone=ZONE), 11, 13):
+    task = export(destination=SftpDestination(conn_id="sftp_default", path="exports"), wait_for_completion=False)
+    wait = JobSensor(task_id="wait", job_id=task.output, deferrable=True)
+    load = AudienceTrendsToSqlOperator(
+        task_id="load", export=task.output["export"], conn_id="warehouse", create_table=True
+    )
+    task >> wait >> load
+
+with dag("interval", CronDataIntervalTimetable("0 0 * * *", ZONE), 10, 11):
+    export()
+
+with dag("weeks", CronDataIntervalTimetable("0 0 * * MON", ZONE), 2, 9):
+    export(outlets=[EXPORTED])
+
+with dag("partition", CronPartitionTimetable("0 0 * * *", timezone=ZONE, run_offset=-1, key_format="%Y-%m-%d"), 11, 12):
+    export()
+
+with dag("by_asset", [EXPORTED]):
+    export(days=3)
+
+with dag("by_hand", None):
+    export(days=2)
+
+with dag("wrong_key", None):
+    export(cordial_conn_id="cordial_wrong", retries=2)
+
+with dag("wrong_sftp", None):
+    export(destination=SftpDestination(conn_id="sftp_wrong", path="exports"))
+
+with dag("explicit", None):
+    export(
+        name="explicit-{{ dag_run.conf['start'] }}",
+        selected_timeframe_start="{{ dag_run.conf['start'] }}",
+        selected_timeframe_end="{{ dag_run.conf['end'] }}",
+    )

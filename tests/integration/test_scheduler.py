@@ -1,0 +1,111 @@
+"""A whole Airflow with scheduler and triggerer: the days that each kind of schedule exports, and no secret left."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from cordial_sandbox.process import SandboxProcess
+from tests.integration.airflow import Airflow, forms_of, places_of_text
+
+API_KEY = 'key-of-the-test/"4711"'
+SFTP_PASSWORD = "sftp-password+of=the/test&0815"
+WRONG_KEY = "a-wrong-key-of-the-test"
+WRONG_PASSWORD = "a-wrong-password-of-the-test"
+
+
+@pytest.mark.timeout(400)
+def test_every_schedule_exports_its_days_and_leaves_no_secret(tmp_path: Path) -> None:
+    sandbox_data = tmp_path / "sandbox"
+    with SandboxProcess(sandbox_data, job_seconds=1, api_key=API_KEY, sftp_password=SFTP_PASSWORD) as sandbox:
+        warehouse = tmp_path / "warehouse.db"
+        environment = {
+            f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields)
+            for name, fields in connections(sandbox, warehouse).items()
+        }
+        # Shorter than the scheduler takes to hear of a deferral, it would make Airflow fail the tasks.
+        environment["AIRFLOW__CORDIAL__POLL_INTERVAL"] = "8"
+        started = datetime.now(ZoneInfo("America/Los_Angeles"))
+        with Airflow(tmp_path / "airflow", Path(__file__).parent / "dags", environment) as airflow:
+            airflow.wait_until_ready("explicit")
+            for dag_id in ("by_hand", "wrong_key", "wrong_sftp"):
+                airflow.trigger(dag_id)
+            airflow.trigger("explicit", start="2026-03-01", end="2026-03-31")
+            runs = {"cron": 2, "interval": 2, "weeks": 2, "partition": 2, "by_asset": 2, "by_hand": 1, "explicit": 1}
+            expected = {dag_id: ["success"] * count for dag_id, count in runs.items()}
+            airflow.wait_for({**expected, "wrong_key": ["failed"], "wrong_sftp": ["failed"]}, 300)
+            tries = airflow.rows("SELECT try_number FROM task_instance WHERE dag_id = 'wrong_key'")
+            assert tries == [(1,)], "where a retry cannot help there is none"
+        jobs = sandbox.control.jobs()
+        expected_rows = [
+            (audience, one["date"], one["contacts"])
+            for audience in ('Käufer, "Gold"', "opened_last_30_days")
+            for one in sandbox.control.snapshots(audience=audience, start="2026-11-10", end="2026-11-11")
+        ]
+
+    def asked(dag_id: str) -> list[tuple[str, str]]:
+        prefix = dag_id.replace("_", "-") + "-"
+        return sorted(
+            (job["selected_timeframe_start"], job["selected_timeframe_end"])
+            for job in jobs
+            if job["name"].startswith(prefix)
+        )
+
+    assert {job["status"] for job in jobs if not job["name"].startswith("wrong-sftp")} == {"Done"}
+    assert [job["reason"] for job in jobs if job["name"].startswith("wrong-sftp")] == ["Login failed."]
+    assert len(jobs) == 13
+    assert asked("cron") == [("2026-11-10", "2026-11-10"), ("2026-11-11", "2026-11-11")]
+    assert asked("interval") == [("2026-11-10", "2026-11-10"), ("2026-11-11", "2026-11-11")]
+    assert asked("weeks") == [("2026-11-02", "2026-11-08"), ("2026-11-09", "2026-11-15")]
+    assert asked("partition") == [("2026-11-10", "2026-11-10"), ("2026-11-11", "2026-11-11")]
+    today = started.date()
+    assert asked("by_hand") == [(str(today - timedelta(days=2)), str(today - timedelta(days=1)))]
+    assert set(asked("by_asset")) == {(str(today - timedelta(days=3)), str(today - timedelta(days=1)))}
+    assert asked("explicit") == [("2026-03-01", "2026-03-31")]
+    with closing(sqlite3.connect(warehouse)) as connection:
+        rows = connection.execute(
+            "SELECT audience, snapshot_date, contacts FROM audience_trends ORDER BY 1, 2"
+        ).fetchall()
+    assert rows == expected_rows
+
+    seen = list(places_of_text(tmp_path / "airflow"))
+    text = "".join(content for _, content in seen)
+    # What is looked through is what it should be: logs of tasks and triggerer, XComs, rendered templates, errors.
+    for mark in (
+        "Submitted export",
+        "is Done",
+        '"sftp_default"',
+        "Found exports/",
+        "Check the API key",
+        "Login failed.",
+    ):
+        assert mark in text, mark
+    assert any(".log.trigger." in place for place, _ in seen)
+    for secret in (API_KEY, SFTP_PASSWORD, WRONG_KEY, WRONG_PASSWORD):
+        for form in forms_of(secret):
+            assert [place for place, content in seen if form in content] == []
+
+
+def connections(sandbox: SandboxProcess, warehouse: Path) -> dict[str, dict[str, object]]:
+    cordial: dict[str, object] = {"conn_type": "cordial", "host": sandbox.url, "password": sandbox.api_key}
+    sftp: dict[str, object] = {
+        "conn_type": "sftp",
+        "host": sandbox.sftp.host,
+        "port": sandbox.sftp.port,
+        "login": sandbox.sftp.username,
+        "password": sandbox.sftp.password,
+        "extra": {"no_host_key_check": "true", "look_for_keys": "false"},
+    }
+    return {
+        "cordial_default": cordial,
+        "cordial_wrong": {**cordial, "password": WRONG_KEY},
+        "sftp_default": sftp,
+        "sftp_wrong": {**sftp, "password": WRONG_PASSWORD},
+        "warehouse": {"conn_type": "sqlite", "host": str(warehouse)},
+    }
