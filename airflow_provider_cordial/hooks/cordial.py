@@ -1,14 +1,14 @@
-"""CordialHook, and the asynchronous client with the same meaning."""
+"""CordialHook: the connection, Basic auth, and requests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
-from airflow_provider_cordial import __version__, api
+from airflow_provider_cordial import api
 from airflow_provider_cordial._compat import mask_secret
 from airflow_provider_cordial.connection import CordialConnection
 from airflow_provider_cordial.exceptions import (
@@ -17,21 +17,14 @@ from airflow_provider_cordial.exceptions import (
     CordialError,
     NotFoundError,
     PermissionDeniedError,
-    RateLimitError,
 )
 from airflow_provider_cordial.get_provider_info import EXTRA_FIELDS, HIDDEN_FIELDS, PLACEHOLDERS, RELABELING
+from airflow_provider_cordial.hooks.sending import HEADERS, connection_failed, retry_options
 
 if TYPE_CHECKING:
-    import ssl
-    from types import TracebackType
-
-    import aiohttp
     import requests
-    from tenacity import RetryCallState
 
     from airflow_provider_cordial.jobs import Job
-
-HEADERS = {"Accept": "application/json", "User-Agent": f"airflow-provider-cordial/{__version__}"}
 
 #: A guard against a list that never ends; what the largest page is, is not documented.
 MAX_PAGES = 1000
@@ -146,7 +139,7 @@ class CordialHook(BaseHook):
         """Send a request, again where that is safe, and return what the answer says."""
         from tenacity import Retrying
 
-        return Retrying(**_retry_options(request, self.connection, self.log.warning))(self._send, request)
+        return Retrying(**retry_options(request, self.connection, self.log.warning))(self._send, request)
 
     def _send(self, request: api.Request) -> Any:
         import requests
@@ -163,7 +156,7 @@ class CordialHook(BaseHook):
                 allow_redirects=False,
             )
         except requests.RequestException as error:
-            raise _connection_failed(request, connection, error, sent=_may_have_been_sent(error)) from None
+            raise connection_failed(request, connection, error, sent=_may_have_been_sent(error)) from None
         answer = api.Answer(response.status_code, response.headers, response.content)
         return api.interpret(request, answer, secrets=connection.secrets)
 
@@ -184,118 +177,6 @@ class CordialHook(BaseHook):
         return {"hidden_fields": HIDDEN_FIELDS, "relabeling": RELABELING, "placeholders": PLACEHOLDERS}
 
 
-class AsyncCordialClient:
-    """The reading half of the API for an event loop, on aiohttp; used as ``async with``.
-
-    An export is never submitted from here: a trigger may be started again at any time.
-
-    :param connection: see ``read_connection``.
-    :param attempts: how often a request is sent at most; by default as the connection says.
-    """
-
-    def __init__(self, connection: CordialConnection, *, attempts: int | None = None) -> None:
-        self.connection = connection
-        self.attempts = attempts
-
-    async def __aenter__(self) -> AsyncCordialClient:
-        import aiohttp
-
-        connection = self.connection
-        self._session: aiohttp.ClientSession = aiohttp.ClientSession(
-            connection.base_url,
-            headers={**HEADERS, "Authorization": f"Basic {connection.basic_token}"},
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=connection.connect_timeout, sock_read=connection.read_timeout
-            ),
-            connector=aiohttp.TCPConnector(ssl=_tls_context()),
-            trust_env=True,
-        )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._session.close()
-
-    async def get_job(self, job_id: str) -> Job:
-        """Return the job as it is now (see ``CordialHook.get_job``)."""
-        request = api.get_job(job_id)
-        return api.job_of(request, await self._run(request), job_id)
-
-    async def _run(self, request: api.Request) -> Any:
-        from tenacity import AsyncRetrying
-
-        options = _retry_options(request, self.connection, None, attempts=self.attempts)
-        return await AsyncRetrying(**options)(self._send, request)
-
-    async def _send(self, request: api.Request) -> Any:
-        import aiohttp
-
-        try:
-            async with self._session.request(
-                request.method, request.path, params=request.params, allow_redirects=False
-            ) as response:
-                answer = api.Answer(response.status, response.headers, await response.read())
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise _connection_failed(request, self.connection, error, sent=True) from None
-        return api.interpret(request, answer, secrets=self.connection.secrets)
-
-
-async def read_connection(cordial_conn_id: str) -> CordialConnection:
-    """Read and check an Airflow connection without holding up the event loop."""
-    import asyncio
-
-    # aget_connection is there from Airflow 3.1 on, but only a thread works in every version and in dag.test.
-    return await asyncio.to_thread(lambda: CordialHook(cordial_conn_id).connection)
-
-
-def _retry_options(
-    request: api.Request, connection: CordialConnection, warn: Any, *, attempts: int | None = None
-) -> dict[str, Any]:
-    """Return tenacity's options: the same for the hook and for the client."""
-    from tenacity import retry_if_exception, stop_after_attempt, wait_random_exponential
-
-    backoff = wait_random_exponential(multiplier=0.5, max=15)
-
-    def asked_to_wait(state: RetryCallState) -> float | None:
-        error = state.outcome.exception() if state.outcome else None
-        return error.retry_after if isinstance(error, RateLimitError) else None
-
-    def wait(state: RetryCallState) -> float:
-        asked = asked_to_wait(state)
-        # Jitter on top, so that tasks that were turned away together do not come back together.
-        return backoff(state) if asked is None else asked + backoff(state)
-
-    def told_to_wait_too_long(state: RetryCallState) -> bool:
-        return (asked_to_wait(state) or 0) > connection.max_wait
-
-    def log(state: RetryCallState) -> None:
-        if warn and state.outcome and state.next_action:
-            warn("%s Sending it again in %.1f s.", state.outcome.exception(), state.next_action.sleep)
-
-    stop = stop_after_attempt(attempts or connection.attempts)
-    return {
-        "retry": retry_if_exception(lambda error: api.may_send_again(request, error)),
-        "stop": lambda state: stop(state) or told_to_wait_too_long(state),
-        "wait": wait,
-        "before_sleep": log,
-        "reraise": True,
-    }
-
-
-def _connection_failed(
-    request: api.Request, connection: CordialConnection, error: Exception, *, sent: bool
-) -> ConnectionFailedError:
-    # Only the kind of the error is told: its text may repeat the whole address, or a proxy's with its password.
-    kind = type(error).__name__
-    advice = (
-        f"Whether it reached {connection.base_url} is not known."
-        if sent
-        else f"It did not reach {connection.base_url}. Check the connection's host, the network and the proxy."
-    )
-    return ConnectionFailedError(f"{request}: no answer ({kind}). {advice}", sent=sent)
-
-
 def _may_have_been_sent(error: Exception) -> bool:
     """Tell whether a request may have reached the server: anything but a connection that was never made."""
     import ssl
@@ -310,18 +191,3 @@ def _may_have_been_sent(error: Exception) -> bool:
         return False
     # A certificate is looked at before the first byte of the request goes out.
     return not any(isinstance(arg, ssl.SSLCertVerificationError) for arg in getattr(reason, "args", ()))
-
-
-@cache
-def _tls_context() -> ssl.SSLContext:
-    """Trust whom requests trusts, so that the hook and the client reach the same servers."""
-    import os
-    import ssl
-    from pathlib import Path
-
-    import certifi
-
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
-    if Path(bundle).is_dir():
-        return ssl.create_default_context(capath=bundle)
-    return ssl.create_default_context(cafile=bundle)

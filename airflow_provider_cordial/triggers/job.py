@@ -10,7 +10,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_cordial.exceptions import ConnectionFailedError, CordialError
-from airflow_provider_cordial.hooks.cordial import AsyncCordialClient, read_connection
+from airflow_provider_cordial.hooks.async_client import AsyncCordialClient, read_connection
 from airflow_provider_cordial.jobs import Job
 from airflow_provider_cordial.waiting import JobWatch, event_of
 

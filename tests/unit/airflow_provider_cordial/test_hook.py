@@ -22,7 +22,8 @@ from airflow_provider_cordial.exceptions import (
     ServerError,
     UnreadableAnswerError,
 )
-from airflow_provider_cordial.hooks.cordial import AsyncCordialClient, CordialHook, read_connection
+from airflow_provider_cordial.hooks.async_client import AsyncCordialClient, read_connection
+from airflow_provider_cordial.hooks.cordial import CordialHook
 from airflow_provider_cordial.jobs import Job
 from cordial_sandbox.process import SandboxProcess
 from tests.conftest import SetConnection

@@ -1,0 +1,81 @@
+"""What holds for the project as a whole."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from airflow.providers_manager import ProvidersManager
+from airflow.sdk import BaseHook
+from airflow.serialization.definitions.dag import SerializedDAG
+from airflow.serialization.serialized_objects import DagSerialization
+
+import airflow_provider_cordial
+from airflow_provider_cordial.hooks.cordial import CordialHook
+from cordial_sandbox.process import SandboxProcess
+
+PROJECT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted((PROJECT / "example_dags").glob("*.py"))
+
+
+def test_airflow_lists_the_provider_and_its_connection_type() -> None:
+    manager = ProvidersManager()  # type: ignore[no-untyped-call]
+    assert manager.providers["airflow-provider-cordial"].version == airflow_provider_cordial.__version__
+    hook = manager.hooks["cordial"]
+    assert hook is not None
+    assert (hook.hook_name, hook.hook_class_name) == ("Cordial", "airflow_provider_cordial.hooks.cordial.CordialHook")
+    fields = {
+        str(form.field_name)
+        for form in manager.connection_form_widgets.values()
+        if form.package_name == "airflow-provider-cordial"
+    }
+    assert {"timezone", "connect_timeout", "read_timeout"} <= fields
+    assert manager.field_behaviours["cordial"]["relabeling"]["password"] == "API key"
+
+
+def test_the_versions_agree() -> None:
+    assert importlib.metadata.version("airflow-provider-cordial") == airflow_provider_cordial.__version__
+
+
+def test_a_connection_makes_its_hook(cordial: SandboxProcess) -> None:
+    hook = BaseHook.get_hook("cordial_default")
+    assert isinstance(hook, CordialHook)
+    assert hook.connection.base_url == cordial.url
+
+
+def test_importing_operator_sensor_and_load_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from airflow.sdk import DAG, BaseOperator, BaseSensorOperator; before = set(sys.modules); "
+        "import airflow_provider_cordial.operators.audience_trends, airflow_provider_cordial.sensors.job, "
+        "airflow_provider_cordial.transfers.audience_trends_to_sql, airflow_provider_cordial.destinations; "
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before}; "
+        "print(sorted(new - set(sys.stdlib_module_names)))"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert set(re.findall(r"'(\w+)'", printed.splitlines()[-1])) <= {"airflow", "airflow_provider_cordial"}
+    assert "airflow_provider_cordial" in printed
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_every_example_is_quoted_as_it_is_and_can_be_serialized(path: Path) -> None:
+    text = path.read_text()
+    (quoted,) = re.findall(r"# \[START (\w+)\]\n(.*?)    # \[END \1\]", text, re.DOTALL)
+    lines = [line.removeprefix("    ") for line in quoted[1].splitlines()]
+    assert "\n".join(lines) in (PROJECT / "README.md").read_text()
+    namespace: dict[str, object] = {"__name__": path.stem}
+    exec(compile(text, str(path), "exec"), namespace)
+    dag = namespace["dag"]
+    restored = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    assert isinstance(restored, SerializedDAG)
+    assert sorted(restored.task_dict) == ["export", "load", "wait"]
+    assert restored.task_dict["load"].upstream_task_ids == {"export", "wait"}
+
+
+def test_the_readme_names_only_files_that_are_there() -> None:
+    readme = (PROJECT / "README.md").read_text()
+    for name in re.findall(r"`((?:airflow_provider_cordial|example_dags|benchmarks|scripts)/[\w/.]+)`", readme):
+        assert (PROJECT / name).exists(), name
