@@ -10,9 +10,11 @@ import sqlite3
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 
@@ -92,14 +94,27 @@ class Airflow:
         return True
 
     def trigger(self, dag_id: str, **conf: str) -> None:
-        """Start a run by hand: it has no logical date."""
+        """Start a run by hand: it has no logical date.
+
+        Asked again where Airflow's SQLite is too busy; the run's id keeps that from making a second run.
+        """
         request = urllib.request.Request(
             f"{self._environment['AIRFLOW__API__BASE_URL']}/api/v2/dags/{dag_id}/dagRuns",
-            data=json.dumps({"logical_date": None, "conf": conf}).encode(),
+            data=json.dumps({"dag_run_id": f"{dag_id}-by-hand", "logical_date": None, "conf": conf}).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            assert answer.status == 200
+        deadline = time.monotonic() + START_TIMEOUT
+        while True:
+            try:
+                urllib.request.urlopen(request, timeout=60).close()
+            except urllib.error.HTTPError as error:
+                if error.code == HTTPStatus.CONFLICT:
+                    return
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+            else:
+                return
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Ask the metadata database."""

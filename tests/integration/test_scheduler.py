@@ -30,7 +30,7 @@ def test_every_schedule_exports_its_days_and_leaves_no_secret(tmp_path: Path) ->
             for name, fields in connections(sandbox, warehouse).items()
         }
         # Shorter than the scheduler takes to hear of a deferral, it would make Airflow fail the tasks.
-        environment["AIRFLOW__CORDIAL__POLL_INTERVAL"] = "8"
+        environment["AIRFLOW__CORDIAL__POLL_INTERVAL"] = "15"
         started = datetime.now(ZoneInfo("America/Los_Angeles"))
         with Airflow(tmp_path / "airflow", Path(__file__).parent / "dags", environment) as airflow:
             airflow.wait_until_ready("explicit")
