@@ -6,13 +6,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_cordial.destinations.base import Destination
+from airflow_provider_cordial.destinations.ftp import FtpDestination
+from airflow_provider_cordial.destinations.s3 import S3Destination
 from airflow_provider_cordial.destinations.sftp import SftpDestination
 from airflow_provider_cordial.destinations.ui import UiDestination
 from airflow_provider_cordial.exceptions import InvalidExportError
 
-__all__ = ["Destination", "SftpDestination", "UiDestination", "destination_from_json"]
+__all__ = [
+    "Destination",
+    "FtpDestination",
+    "S3Destination",
+    "SftpDestination",
+    "UiDestination",
+    "destination_from_json",
+]
 
-_BY_TYPE: dict[str, type[Destination]] = {cls.type: cls for cls in (SftpDestination, UiDestination)}
+_BY_TYPE: dict[str, type[Destination]] = {
+    cls.type: cls for cls in (FtpDestination, S3Destination, SftpDestination, UiDestination)
+}
 
 
 def destination_from_json(record: Mapping[str, Any]) -> Destination:

@@ -47,7 +47,7 @@ class DeliveredFile:
 class Reader(Protocol):
     """An open connection to a destination."""
 
-    def list(self) -> list[DeliveredFile]:
+    def files(self) -> list[DeliveredFile]:
         """Return the files in the destination's folder."""
 
     def stat(self, path: str) -> DeliveredFile | None:
@@ -79,6 +79,11 @@ class Destination(ABC):
         :raises DestinationUnreachableError: no connection, or no login.
         """
 
+    @property
+    def file_path(self) -> str | None:
+        """The file's own path, where the destination's path names a file and not a folder."""
+        return None
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON, with no secret in it."""
         return {"type": self.type, **{key: value for key, value in asdict(self).items() if value is not None}}
@@ -99,6 +104,26 @@ def airflow_connection(conn_id: str) -> Connection:
     if connection.password:
         mask_secret(connection.password)
     return connection
+
+
+def login_body(kind: str, connection: Connection, path: str, default_port: int) -> dict[str, Any]:
+    """Return what Cordial needs to log in to a server, but for the password.
+
+    :raises RefusedError: host, user or path is missing.
+    """
+    return {
+        "type": kind,
+        "server": required(connection, "host", "the server's name or address"),
+        "port": connection.port or default_port,
+        "username": required(connection, "login", "the user that Cordial writes as"),
+        "path": folder(path),
+    }
+
+
+def server_uri(body: dict[str, Any]) -> str:
+    """Return the URI of a ``login_body``: it names the place, and not the user."""
+    server = f"[{body['server']}]" if ":" in body["server"] else body["server"]
+    return f"{body['type']}://{server}:{body['port']}/{body['path'].lstrip('/')}"
 
 
 def required(connection: Connection, field_name: str, meaning: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from airflow_provider_cordial.destinations.base import DeliveredFile, Destination, Reader
 from airflow_provider_cordial.exceptions import DeliveredFileNotFoundError
@@ -55,60 +55,95 @@ def delivered_file(
     :raises DestinationUnreachableError: no connection, no login, or a stall.
     """
     with destination.reader(timeout=patience.read_timeout) as reader:
-        file = _wait(reader, name, not_before - CLOCK_SKEW, path, patience)
+        file = _wait(_Search(reader, name, not_before - CLOCK_SKEW, path, destination.file_path), patience)
         log.info("Found %s of %d bytes", file.path, file.size)
         with reader.open(file.path) as stream:
-            yield file, stream
+            yield file, cast("BinaryIO", _Whole(stream, file))
 
 
-def _wait(reader: Reader, name: str, not_before: datetime, path: str | None, patience: Patience) -> DeliveredFile:
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """What is looked for: a file of that path, where it is known, and else one of that name in the folder."""
+
+    reader: Reader
+    name: str
+    not_before: datetime
+    path: str | None
+    likely_path: str | None
+
+    def look(self) -> tuple[DeliveredFile | None, list[DeliveredFile]]:
+        """Return the file, and all that was seen."""
+        exact = self.path or self.likely_path
+        known = self.reader.stat(exact) if exact else None
+        seen = [*([known] if known else ()), *(() if self.path else self.reader.files())]
+        if known and known.modified >= self.not_before:
+            return known, seen
+        return newest(seen, self.name, self.not_before), seen
+
+
+class _Whole:
+    """A stream that is as long as the file was when it was found, or an error."""
+
+    def __init__(self, stream: BinaryIO, file: DeliveredFile) -> None:
+        self._stream = stream
+        self._file = file
+        self._read = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self._read += len(data)
+        if self._read > self._file.size or (size != 0 and not data and self._read < self._file.size):
+            msg = (
+                f"{self._file.path!r} had {self._file.size} bytes when it was found, and {self._read} could be read: "
+                "it changed, or the transfer was cut short. Try again."
+            )
+            raise DeliveredFileNotFoundError(msg)
+        return data
+
+
+def _wait(search: _Search, patience: Patience) -> DeliveredFile:
     deadline = time.monotonic() + patience.timeout
     before: DeliveredFile | None = None
     while True:
-        seen = [file for file in [reader.stat(path)] if file] if path else reader.list()
-        found = newest(seen, name, not_before, exact=path is not None)
+        found, seen = search.look()
         if found is not None and found == before:
             return found
         pause = patience.stable_for if found is not None else patience.poll_interval
         if time.monotonic() + pause > deadline:
-            raise _not_found(found, seen, name, not_before, path, patience)
+            raise _not_found(search, found, seen, patience)
         before = found
         time.sleep(pause)
 
 
-def newest(files: list[DeliveredFile], name: str, not_before: datetime, *, exact: bool = False) -> DeliveredFile | None:
+def newest(files: list[DeliveredFile], name: str, not_before: datetime) -> DeliveredFile | None:
     """Return the export's file among those of a folder, or None.
 
     A file is the export's if it bears the export's name, alone, with an extension, or with a suffix after ``.``, ``-``
     or ``_``; the name alone wins over a suffix, which another export's name may be the cause of.
     """
-    candidates = [file for file in files if file.modified >= not_before]
-    if not exact:
-        ours = re.compile(rf"{re.escape(name)}(?P<suffix>[-_].*)?(\.[A-Za-z0-9]+)*")
-        matches = [(match["suffix"] is None, file) for file in candidates if (match := ours.fullmatch(file.name))]
-        alone = [file for is_alone, file in matches if is_alone]
-        candidates = alone or [file for _, file in matches]
-    return max(candidates, key=lambda file: file.modified, default=None)
+    ours = re.compile(rf"{re.escape(name)}(?P<suffix>[-_].*)?(\.[A-Za-z0-9]+)*")
+    matches = [
+        (match["suffix"] is None, file)
+        for file in files
+        if file.modified >= not_before and (match := ours.fullmatch(file.name))
+    ]
+    alone = [file for is_alone, file in matches if is_alone]
+    return max(alone or [file for _, file in matches], key=lambda file: file.modified, default=None)
 
 
 def _not_found(
-    found: DeliveredFile | None,
-    seen: list[DeliveredFile],
-    name: str,
-    not_before: datetime,
-    path: str | None,
-    patience: Patience,
+    search: _Search, found: DeliveredFile | None, seen: list[DeliveredFile], patience: Patience
 ) -> DeliveredFileNotFoundError:
-    wanted = f"file {path!r}" if path else f"file named {name!r}, with or without a suffix,"
     if found is not None:
         msg = f"{found.path!r} was still growing after {patience.timeout:g} s (now {found.size} bytes)."
         return DeliveredFileNotFoundError(msg)
+    wanted = f"file {search.path!r}" if search.path else f"file named {search.name!r}, with or without a suffix,"
     latest = sorted(seen, key=lambda file: file.modified, reverse=True)[:_SEEN_FILES_NAMED]
     listing = ", ".join(f"{file.name} ({file.size} bytes, {file.modified:%Y-%m-%d %H:%M:%S %Z})" for file in latest)
     msg = (
         f"After {patience.timeout:g} s there is still no {wanted} that is not older than "
-        f"{not_before:%Y-%m-%d %H:%M:%S %Z}. Seen instead ({len(seen)} files): {listing or 'nothing'}. Check the "
-        "destination's path, and that Airflow and Cordial see the same folder; give the file's exact path if it has "
-        "another name."
+        f"{search.not_before:%Y-%m-%d %H:%M:%S %Z}. Seen instead ({len(seen)} files): {listing or 'nothing'}. "
+        "Check the destination's path, and that Airflow and Cordial see the same folder; give the file's exact path if "
+        "it has another name."
     )
     return DeliveredFileNotFoundError(msg)

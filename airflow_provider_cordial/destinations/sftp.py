@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from airflow_provider_cordial.destinations.base import (
     Address,
@@ -15,7 +15,8 @@ from airflow_provider_cordial.destinations.base import (
     Destination,
     airflow_connection,
     folder,
-    required,
+    login_body,
+    server_uri,
 )
 from airflow_provider_cordial.exceptions import DestinationUnreachableError, InvalidConnectionError
 
@@ -48,16 +49,7 @@ class SftpDestination(Destination):
 
     def address(self) -> Address:
         connection = airflow_connection(self.conn_id)
-        server = required(connection, "host", "the SFTP server's name or address")
-        port = connection.port or DEFAULT_PORT
-        path = folder(self.path)
-        body: dict[str, Any] = {
-            "type": self.type,
-            "server": server,
-            "port": port,
-            "username": required(connection, "login", "the SFTP user that Cordial writes as"),
-            "path": path,
-        }
+        body = login_body(self.type, connection, self.path, DEFAULT_PORT)
         if self.saved_key:
             body["savedKey"] = self.saved_key
         elif connection.password:
@@ -68,8 +60,7 @@ class SftpDestination(Destination):
                 "Airflow's. Give the password, or saved_key: the name of a key pair in Cordial's Secrets Vault."
             )
             raise InvalidConnectionError(msg)
-        host = f"[{server}]" if ":" in server else server
-        return Address(body=body, uri=f"sftp://{host}:{port}/{path.lstrip('/')}")
+        return Address(body=body, uri=server_uri(body))
 
     @contextmanager
     def reader(self, *, timeout: float) -> Iterator[SftpReader]:
@@ -101,7 +92,7 @@ class SftpReader:
         self._client = client
         self._path = path
 
-    def list(self) -> list[DeliveredFile]:
+    def files(self) -> list[DeliveredFile]:
         try:
             entries = self._client.listdir_attr(self._path)
         except FileNotFoundError:  # as long as nothing was delivered the folder may not be there

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cordial_sandbox.delivery.errors import DeliveryError
+from cordial_sandbox.delivery.ftp import deliver_ftp
+from cordial_sandbox.delivery.s3 import deliver_s3
 from cordial_sandbox.delivery.sftp import deliver_sftp
 from cordial_sandbox.delivery.ui import deliver_ui
 
@@ -14,7 +16,12 @@ __all__ = ["DeliveryError", "deliver"]
 
 Deliver = Callable[[Mapping[str, Any], str, bytes, Path], Awaitable[str]]
 
-_DELIVERIES: dict[str, Deliver] = {"aws": deliver_ui, "sftp": deliver_sftp}
+_DELIVERIES: dict[str, Deliver] = {
+    "aws": deliver_ui,
+    "ftp": deliver_ftp,
+    "s3": deliver_s3,
+    "sftp": deliver_sftp,
+}
 
 
 async def deliver(destination: Mapping[str, Any], file_name: str, content: bytes, data: Path) -> str:

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_cordial.destinations import SftpDestination, UiDestination, destination_from_json
+from airflow_provider_cordial.destinations import (
+    FtpDestination,
+    S3Destination,
+    SftpDestination,
+    UiDestination,
+    destination_from_json,
+)
 from airflow_provider_cordial.destinations.base import DeliveredFile
 from airflow_provider_cordial.destinations.delivery import Patience, delivered_file, newest
 from airflow_provider_cordial.exceptions import (
@@ -180,10 +186,16 @@ def test_the_jobs_page_has_no_file_for_a_program() -> None:
 
 
 def test_destinations_go_to_json_and_back() -> None:
-    for destination in (SFTP, SftpDestination(conn_id="c", path="p", saved_key="k"), UiDestination()):
+    for destination in (
+        SFTP,
+        SftpDestination(conn_id="c", path="p", saved_key="k"),
+        FtpDestination(conn_id="c", path="p", tls=True),
+        S3Destination(bucket="b", path="p", region="r", use_iam_role=True),
+        UiDestination(),
+    ):
         assert destination_from_json(destination.to_json()) == destination
     for record in ({}, {"type": "dropbox"}, {"type": "sftp"}, {"type": "aws", "path": "x"}):
-        with pytest.raises(InvalidExportError, match="is not understood. Known types: sftp, aws"):
+        with pytest.raises(InvalidExportError, match="is not understood. Known types: ftp, s3, sftp, aws"):
             destination_from_json(record)
 
 

@@ -1,0 +1,152 @@
+"""FtpDestination: an FTP server."""
+
+from __future__ import annotations
+
+import ftplib
+import io
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import BinaryIO, cast
+
+from airflow_provider_cordial.destinations.base import (
+    Address,
+    DeliveredFile,
+    Destination,
+    airflow_connection,
+    folder,
+    login_body,
+    required,
+    server_uri,
+)
+from airflow_provider_cordial.exceptions import DestinationUnreachableError
+
+DEFAULT_PORT = 21
+
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FtpDestination(Destination):
+    """An FTP server, written to by Cordial and read by Airflow's FTPHook.
+
+    :param conn_id: an Airflow connection of type ``ftp``. Cordial gets its host, port (21 by default), login and
+        password at the moment of the submission, never before.
+    :param path: the folder (templated).
+    :param tls: read over explicit TLS, with FTPSHook. How Cordial itself connects is not documented.
+
+    Source: Cordial, "Audience Trends export API".
+    """
+
+    type = "ftp"
+
+    conn_id: str
+    path: str
+    tls: bool = False
+
+    def address(self) -> Address:
+        connection = airflow_connection(self.conn_id)
+        body = login_body(self.type, connection, self.path, DEFAULT_PORT)
+        body["password"] = required(connection, "password", "the password of the user that Cordial writes as")
+        return Address(body=body, uri=server_uri(body))
+
+    @contextmanager
+    def reader(self, *, timeout: float) -> Iterator[FtpReader]:
+        from airflow.providers.ftp.hooks.ftp import FTPHook, FTPSHook
+
+        hook = (FTPSHook if self.tls else FTPHook)(ftp_conn_id=self.conn_id)
+        try:
+            client = _connected(hook, timeout)
+            try:
+                yield FtpReader(client, folder(self.path))
+            finally:
+                client.close()
+        except (OSError, EOFError, ftplib.Error) as error:
+            msg = (
+                f"The FTP server of Airflow connection {self.conn_id!r} cannot be read: {type(error).__name__}: "
+                f"{error}. Check its host, port, login and password, passive mode, and the network."
+            )
+            raise DestinationUnreachableError(msg) from error
+
+
+class FtpReader:
+    """The destination's folder over one FTP connection."""
+
+    def __init__(self, client: ftplib.FTP, path: str) -> None:
+        self._client = client
+        self._path = path
+
+    def files(self) -> list[DeliveredFile]:
+        try:
+            entries = list(self._client.mlsd(self._path, facts=["type", "size", "modify"]))
+        except ftplib.error_perm as error:
+            if str(error).startswith("550"):  # as long as nothing was delivered the folder may not be there
+                return []
+            return self._files_by_name()
+        return [
+            DeliveredFile(f"{self._path.rstrip('/')}/{name}", int(facts["size"]), _moment(facts["modify"]))
+            for name, facts in entries
+            if facts.get("type") == "file"
+        ]
+
+    def _files_by_name(self) -> list[DeliveredFile]:
+        """List the folder of a server without MLSD, vsftpd for instance."""
+        try:
+            names = self._client.nlst(self._path)
+        except ftplib.error_perm:
+            return []
+        paths = [f"{self._path.rstrip('/')}/{name.rpartition('/')[2]}" for name in names]
+        return [file for path in paths if (file := self.stat(path))]
+
+    def stat(self, path: str) -> DeliveredFile | None:
+        try:
+            # A size in text mode is refused by some servers, and means nothing on the others.
+            self._client.voidcmd("TYPE I")
+            size = self._client.size(path)
+            modified = self._client.sendcmd(f"MDTM {path}").partition(" ")[2]
+        except ftplib.error_perm:  # no such file, or a folder
+            return None
+        return DeliveredFile(path, size or 0, _moment(modified))
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[BinaryIO]:
+        # A listing leaves the connection in text mode, in which the server changes line ends.
+        self._client.voidcmd("TYPE I")
+        with self._client.transfercmd(f"RETR {path}") as data, data.makefile("rb", buffering=_CHUNK) as file:
+            yield cast("BinaryIO", _Transfer(self._client, cast("io.BufferedReader", file)))
+
+
+class _Transfer:
+    """A download whose end the server confirms: a connection that only breaks off looks like an end too."""
+
+    def __init__(self, client: ftplib.FTP, file: io.BufferedReader) -> None:
+        self._client = client
+        self._file = file
+        self._ended = False
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        if not data and size != 0 and not self._ended:
+            self._ended = True
+            self._client.voidresp()
+        return data
+
+
+def _connected(hook: object, timeout: float) -> ftplib.FTP:
+    """Connect with a timeout, which the hook has no way to be given."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(timeout)
+    try:
+        client = cast("ftplib.FTP", hook.get_conn())  # type: ignore[attr-defined]
+    finally:
+        socket.setdefaulttimeout(before)
+    # From here on for the connections of transfers.
+    client.timeout = timeout
+    return client
+
+
+def _moment(text: str) -> datetime:
+    """Read the time of MLSD and MDTM, which is UTC and may have a fraction of a second."""
+    return datetime.strptime(text.strip().partition(".")[0], "%Y%m%d%H%M%S").replace(tzinfo=UTC)

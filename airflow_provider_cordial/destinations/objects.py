@@ -1,0 +1,22 @@
+"""What the object stores share: paths without slashes at their ends, which may name a folder or a file."""
+
+from __future__ import annotations
+
+from airflow_provider_cordial.exceptions import InvalidExportError
+
+
+def key(path: str) -> str:
+    """Return a path as Cordial wants it: it makes a second folder of a slash at the end.
+
+    Source: Cordial, "Audience Trends export API".
+    """
+    trimmed = path.strip().strip("/")
+    if not trimmed:
+        msg = f"path {path!r} of the destination is empty. Name the folder that Cordial delivers to."
+        raise InvalidExportError(msg)
+    return trimmed
+
+
+def names_a_file(path: str) -> bool:
+    """Tell whether the last part of a path has an extension."""
+    return "." in path.rpartition("/")[2].strip(".")

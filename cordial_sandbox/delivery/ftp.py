@@ -1,0 +1,45 @@
+"""Deliver over FTP.
+
+Source of the reasons: Cordial, "Global API error responses", STORAGE_CONNECTION_ERROR.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ftplib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cordial_sandbox.delivery.errors import DeliveryError
+
+_TIMEOUT = 15
+
+
+async def deliver_ftp(destination: Mapping[str, Any], file_name: str, content: bytes, _data: Path) -> str:
+    return await asyncio.to_thread(_deliver, destination, file_name, content)
+
+
+def _deliver(destination: Mapping[str, Any], file_name: str, content: bytes) -> str:
+    server, port, path = destination["server"], int(destination.get("port") or 21), str(destination["path"])
+    target = f"{path.rstrip('/')}/{file_name}"
+    unfinished = f"{path.rstrip('/')}/.{file_name}.part"
+    with ftplib.FTP(timeout=_TIMEOUT) as client:  # noqa: S321 - FTP is what was asked for
+        try:
+            client.connect(server, port)
+        except (OSError, EOFError, ftplib.Error):
+            msg = f"Unable to open connection to {server} : {port}"
+            raise DeliveryError(msg) from None
+        try:
+            client.login(destination["username"], destination["password"])
+        except ftplib.error_perm:
+            msg = "Login failed."
+            raise DeliveryError(msg) from None
+        try:
+            client.storbinary(f"STOR {unfinished}", io.BytesIO(content))
+            client.rename(unfinished, target)
+        except (OSError, EOFError, ftplib.Error) as error:
+            msg = f"Invalid file path '{path}'. ({error})"
+            raise DeliveryError(msg) from None
+    return target

@@ -1,0 +1,46 @@
+"""Deliver to a bucket of Amazon S3, or of whatever ``AWS_ENDPOINT_URL_S3`` names.
+
+What Cordial says of a delivery to S3 that fails is not documented; the reasons are the service's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cordial_sandbox.delivery.errors import DeliveryError
+
+_TIMEOUT = 15
+
+
+async def deliver_s3(destination: Mapping[str, Any], file_name: str, content: bytes, _data: Path) -> str:
+    return await asyncio.to_thread(_deliver, destination, file_name, content)
+
+
+def _deliver(destination: Mapping[str, Any], file_name: str, content: bytes) -> str:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, path = destination["aws_bucket"], str(destination["path"]).lstrip("/")
+    # The article's table says "path to folder and file", its example and the Swagger document say folder.
+    key = path if path.endswith(".csv") else f"{path}/{file_name}"
+    client = boto3.client(
+        "s3",
+        region_name=destination["aws_region"],
+        # Without keys it is the role that is configured in Cordial; here, whatever the environment has.
+        aws_access_key_id=destination.get("aws_access_key_id"),
+        aws_secret_access_key=destination.get("aws_secret_access_key"),
+        config=Config(connect_timeout=_TIMEOUT, read_timeout=_TIMEOUT, retries={"total_max_attempts": 2}),
+    )
+    try:
+        client.put_object(Bucket=bucket, Key=key, Body=content)
+    except ClientError as error:
+        msg = f"Unable to write to bucket '{bucket}': {error.response['Error'].get('Code')}"
+        raise DeliveryError(msg) from None
+    except BotoCoreError as error:
+        msg = f"Unable to open connection to bucket '{bucket}': {type(error).__name__}"
+        raise DeliveryError(msg) from None
+    return f"s3://{bucket}/{key}"
