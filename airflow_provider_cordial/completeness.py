@@ -10,7 +10,7 @@ from typing import Literal
 
 from airflow_provider_cordial.exceptions import IncompleteTrendsError
 from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport
-from airflow_provider_cordial.trends_csv import TrendsReader
+from airflow_provider_cordial.trends_csv import AudienceRow, TrendsReader
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,8 @@ class Completeness:
     audiences: set[str] = field(default_factory=set)
     blanks: int = 0
 
-    def long_rows(self, reader: TrendsReader) -> Iterator[tuple[str, date, int | None]]:
-        """Yield a row for each audience and day of the file.
+    def checked(self, reader: TrendsReader) -> Iterator[AudienceRow]:
+        """Yield the rows of the file.
 
         :raises IncompleteTrendsError: the file has an audience or a day that was not asked for, which makes it the file
             of another export; or lacks one, with ``on_missing="fail"``.
@@ -48,8 +48,7 @@ class Completeness:
                 self._refuse_other("audience", [row.audience])
             self.audiences.add(row.audience)
             self.blanks += row.contacts.count(None)
-            for day, contacts in zip(reader.days, row.contacts, strict=True):
-                yield row.audience, day, contacts
+            yield row
         self._report_missing("audience", [name for name in self.export.audiences if name not in self.audiences])
 
     def _refuse_other(self, what: str, others: Iterable[object]) -> None:

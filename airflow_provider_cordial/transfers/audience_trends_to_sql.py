@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook, BaseOperator
@@ -15,7 +15,7 @@ from airflow_provider_cordial.exceptions import InvalidConnectionError, InvalidE
 from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport
 from airflow_provider_cordial.exports.export import submission_of
 from airflow_provider_cordial.trends_csv import CsvFormat, TrendsReader
-from airflow_provider_cordial.trends_table import TrendsTable
+from airflow_provider_cordial.warehouse import Columns, table_of
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -32,6 +32,7 @@ class AudienceTrendsToSqlOperator(BaseOperator):
     :param conn_id: an Airflow connection to a database whose hook is a ``DbApiHook`` (templated).
     :param table: ``table`` or ``schema.table`` (templated).
     :param create_table: make the table if it is not there.
+    :param columns: other names for the columns, and further ones that are the same in all rows (templated).
     :param path: the file's exact path at the destination, where it is not named after the export (templated).
     :param on_missing: what an audience or a day that was asked for and did not come is: ``fail``, ``warn``, ``ignore``.
     :param csv_format: how the file is written.
@@ -52,6 +53,7 @@ class AudienceTrendsToSqlOperator(BaseOperator):
         conn_id: str,
         table: str = "audience_trends",
         create_table: bool = False,
+        columns: Columns | None = None,
         path: str | None = None,
         on_missing: OnMissing = "fail",
         csv_format: CsvFormat | None = None,
@@ -63,12 +65,13 @@ class AudienceTrendsToSqlOperator(BaseOperator):
         self.conn_id = conn_id
         self.table = table
         self.create_table = create_table
+        self.columns = columns or Columns()
         self.path = path
         self.on_missing = on_missing
         self.csv_format = csv_format or CsvFormat()
         self.patience = patience or Patience()
 
-    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
+    def execute(self, context: Context) -> dict[str, Any]:
         """Find the file, wait until it is whole, and load it."""
         if not isinstance(self.export, Mapping):
             msg = f'export {self.export!r} is no export. Pass export.output["export"] of an export operator.'
@@ -76,7 +79,7 @@ class AudienceTrendsToSqlOperator(BaseOperator):
         export = AudienceTrendsExport.from_json(self.export)
         job_id, submitted_at = submission_of(self.export)
         hook = self._hook()
-        table = _table(hook, self.table)
+        table = table_of(hook, self.table, self.columns.rendered(lambda text: str(self.render_template(text, context))))
         check = Completeness(export, self.on_missing)
         with delivered_file(
             export.destination, export.name, not_before=submitted_at, path=self.path, patience=self.patience
@@ -85,10 +88,14 @@ class AudienceTrendsToSqlOperator(BaseOperator):
             with closing(hook.get_conn()) as connection:
                 try:
                     with closing(connection.cursor()) as cursor:
+                        table.begin(cursor)
                         if self.create_table:
                             table.create(cursor)
+                        table.lock(cursor)
                         table.delete(cursor, export.audiences, export.timeframe)
-                        rows = table.insert(cursor, check.long_rows(reader), job_id=job_id, loaded_at=datetime.now(UTC))
+                        rows = table.insert(
+                            cursor, reader.days, check.checked(reader), job_id=job_id, loaded_at=datetime.now(UTC)
+                        )
                     connection.commit()
                 except BaseException:
                     connection.rollback()
@@ -110,15 +117,3 @@ class AudienceTrendsToSqlOperator(BaseOperator):
             msg = f"Airflow connection {self.conn_id!r} is of no database that Airflow has a DbApiHook for."
             raise InvalidConnectionError(msg)
         return hook
-
-
-def _table(hook: DbApiHook, name: str) -> TrendsTable:
-    """Return the table as the hook's database writes it."""
-    # sqlite3 has no type for a date, and its own way to store one is deprecated.
-    as_text = hook.conn_type == "sqlite"
-    return TrendsTable(
-        name=name,
-        quote=hook.escape_word_format.format,
-        placeholder=hook.placeholder,
-        as_parameter=date.isoformat if as_text else lambda value: value,
-    )

@@ -22,6 +22,7 @@ from airflow_provider_cordial.exceptions import (
     TrendsCsvError,
 )
 from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
+from airflow_provider_cordial.warehouse import Columns
 from cordial_sandbox.process import SandboxProcess
 from tests.conftest import SetConnection
 
@@ -187,6 +188,39 @@ def test_a_table_that_is_not_there_is_made_only_when_told_to(cordial: SandboxPro
 def test_what_is_no_table_name_is_refused(cordial: SandboxProcess, warehouse: Path, table: str) -> None:
     with pytest.raises(InvalidExportError, match="is no table name"):
         load(table=table)
+
+
+def test_columns_can_be_renamed_and_constant_ones_added(cordial: SandboxProcess, warehouse: Path) -> None:
+    deliver(cordial, PLAIN)
+    columns = Columns(
+        names={"audience": "segment", "contacts": "size"}, constants={"account": "acme", "run": "r-{{ 1 + 1 }}"}
+    )
+    for _ in range(2):
+        load(columns=columns)
+    with closing(sqlite3.connect(warehouse)) as connection:
+        found = connection.execute("SELECT segment, size, account, run FROM audience_trends ORDER BY 1, 2").fetchall()
+    assert found == [
+        (GOLD, None, "acme", "r-2"),
+        (GOLD, 3, "acme", "r-2"),
+        ("a", 1, "acme", "r-2"),
+        ("a", 2, "acme", "r-2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"names": {"size": "x"}}, "columns names 'size', which is no column of the load"),
+        ({"names": {"audience": "a b"}}, "column 'a b' is no column name"),
+        ({"constants": {"x; --": "y"}}, "column 'x; --' is no column name"),
+        ({"constants": {"contacts": "y"}}, "gives two columns the same name"),
+        ({"names": {"audience": "contacts"}}, "gives two columns the same name"),
+    ],
+)
+def test_what_are_no_columns_is_refused(columns: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidExportError) as refused:
+        Columns(**columns)
+    assert said in str(refused.value)
 
 
 def test_last_weeks_file_is_not_loaded(cordial: SandboxProcess, warehouse: Path) -> None:

@@ -1,0 +1,88 @@
+"""A PostgreSQL server of the tests' own, on a free loopback port."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+START_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    host: str
+    port: int
+    user: str
+    password: str
+    database: str
+
+
+def binaries() -> Path | None:
+    """Return the folder of ``initdb`` and ``postgres``, where they are installed."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)
+    on_path = shutil.which("initdb")
+    return found[0].parent if found else Path(on_path).resolve().parent if on_path else None
+
+
+@contextmanager
+def postgres_server() -> Iterator[Postgres]:
+    """Serve PostgreSQL with a password and its data in a temporary folder; for root as the user postgres."""
+    folder = binaries()
+    assert folder is not None
+    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    with tempfile.TemporaryDirectory(prefix="cordial-postgres-") as name, socket.socket() as free:
+        home = Path(name)
+        password_file = home / "password"
+        server = Postgres("127.0.0.1", _free_port(free), "airflow", secrets.token_urlsafe(12), "postgres")
+        password_file.write_text(server.password)
+        if as_user:
+            for path in (home, password_file):
+                shutil.chown(path, "postgres")
+        options = ["-U", server.user, "-A", "scram-sha-256", f"--pwfile={password_file}", "-E", "UTF8", "--locale=C"]
+        initdb = [*as_user, str(folder / "initdb"), "-D", str(home / "data"), *options, "--no-sync"]
+        subprocess.run(initdb, check=True, capture_output=True, cwd=home)
+        settings = ["listen_addresses=127.0.0.1", f"unix_socket_directories={home}", "fsync=off"]
+        command = [*as_user, str(folder / "postgres"), "-D", str(home / "data"), "-p", str(server.port)]
+        with (home / "postgres.log").open("wb") as log:
+            process = subprocess.Popen(
+                [*command, *(part for setting in settings for part in ("-c", setting))],
+                stdout=log,
+                stderr=log,
+                cwd=home,
+            )
+            try:
+                _wait(server.port, process)
+                yield server
+            finally:
+                # runuser hands the signal on.
+                process.terminate()
+                process.wait(START_TIMEOUT)
+
+
+def _free_port(one: socket.socket) -> int:
+    one.bind(("127.0.0.1", 0))
+    port: int = one.getsockname()[1]
+    one.close()
+    return port
+
+
+def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while True:
+        assert process.poll() is None, "PostgreSQL did not start"
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        else:
+            return

@@ -1,0 +1,199 @@
+"""Loading into a real PostgreSQL: by COPY, with overlapping loads at the same time, and killed half-way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from airflow_provider_cordial.exceptions import IncompleteTrendsError
+from airflow_provider_cordial.warehouse import Columns
+from cordial_sandbox.process import SandboxProcess
+from tests.conftest import SetConnection
+from tests.integration.postgres import Postgres, binaries, postgres_server
+from tests.unit.airflow_provider_cordial.test_transfer import deliver, export, load
+
+Query = Callable[..., list[tuple[Any, ...]]]
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+ODD = ["tab\there", "back\\slash", r"\N", 'quote"', "two\nlines", "Käufer 山田", "it's; DROP TABLE x; --", r"\."]
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    if binaries() is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI must have PostgreSQL: install the package postgresql")
+        pytest.skip("no PostgreSQL is installed on this machine (the package postgresql)")
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def query(cordial: SandboxProcess, postgres: Postgres, set_connection: SetConnection) -> Iterator[Query]:
+    """Ask the database, which is empty at the start of each test and behind the connection ``warehouse``."""
+    set_connection(
+        "warehouse",
+        conn_type="postgres",
+        host=postgres.host,
+        port=postgres.port,
+        login=postgres.user,
+        password=postgres.password,
+        schema=postgres.database,
+    )
+    with psycopg.connect(
+        host=postgres.host,
+        port=postgres.port,
+        user=postgres.user,
+        password=postgres.password,
+        dbname=postgres.database,
+        autocommit=True,
+    ) as connection:
+        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+
+        def ask(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+            cursor = connection.execute(statement, parameters)
+            return list(cursor.fetchall()) if cursor.description else []
+
+        yield ask
+
+
+ROWS = "SELECT audience, snapshot_date, contacts, job_id FROM {} ORDER BY audience, snapshot_date"
+
+
+def test_rows_go_in_as_they_are_and_loading_again_leaves_the_same(cordial: SandboxProcess, query: Query) -> None:
+    import csv
+    import io
+
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["audience", "2026-11-10", "2026-11-11"])
+    writer.writerows([name, n, ""] for n, name in enumerate(ODD))
+    deliver(cordial, text.getvalue())
+    expected = sorted(
+        (name, day, contacts, "j1")
+        for n, name in enumerate(ODD)
+        for day, contacts in ((date(2026, 11, 10), n), (date(2026, 11, 11), None))
+    )
+    for _ in range(2):
+        counts = load(export(audiences=ODD))
+        assert sorted(query(ROWS.format("audience_trends"))) == expected
+        assert counts["rows"] == 2 * len(ODD)
+
+
+def test_a_schema_other_names_and_constants(cordial: SandboxProcess, query: Query) -> None:
+    query("CREATE SCHEMA marketing")
+    deliver(cordial, "audience,2026-11-10,2026-11-11\na,1,2\n")
+    columns = Columns(names={"audience": "Segment"}, constants={"account": "acme\t\\N"})
+    load(export(audiences=["a"]), table="marketing.trends", columns=columns)
+    assert query('SELECT "Segment", contacts, account FROM marketing.trends ORDER BY contacts') == [
+        ("a", 1, "acme\t\\N"),
+        ("a", 2, "acme\t\\N"),
+    ]
+    types = query("SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'trends'")
+    assert {("snapshot_date", "date"), ("contacts", "bigint")} <= set(types)
+
+
+def test_a_file_that_is_not_right_leaves_the_table_as_it_was(cordial: SandboxProcess, query: Query) -> None:
+    deliver(cordial, "audience,2026-11-10,2026-11-11\na,1,2\n")
+    load(export(audiences=["a"]))
+    before = query(ROWS.format("audience_trends"))
+    deliver(cordial, "audience,2026-11-10,2026-11-11\na,8,9\nb,8,9\n")
+    with pytest.raises(IncompleteTrendsError):
+        load(export(audiences=["a"], job_id="j2"))
+    assert query(ROWS.format("audience_trends")) == before
+
+
+def test_overlapping_loads_at_the_same_time_end_with_right_rows(cordial: SandboxProcess, query: Query) -> None:
+    days = [f"2026-11-{day:02}" for day in range(1, 21)]
+    audiences = [f"a{n}" for n in range(200)]
+    exports = []
+    for number, (first, last) in enumerate([(0, 12), (4, 16), (8, 20), (0, 20)]):
+        mine = days[first:last]
+        lines = ["audience," + ",".join(mine), *(name + f",{number}" * len(mine) for name in audiences)]
+        deliver(cordial, "\n".join(lines), f"trends{number}.csv")
+        exports.append(
+            export(
+                name=f"trends{number}",
+                job_id=f"j{number}",
+                audiences=audiences,
+                selected_timeframe_start=mine[0],
+                selected_timeframe_end=mine[-1],
+            )
+        )
+    load(exports[0])
+    errors: list[BaseException] = []
+
+    def run(record: dict[str, Any]) -> None:
+        try:
+            load(record, create_table=False)
+        except BaseException as error:  # noqa: BLE001 - reported below
+            errors.append(error)
+
+    for _ in range(3):
+        threads = [threading.Thread(target=run, args=(record,)) for record in exports]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert errors == []
+        # One row for each audience and day; all rows of a day are of one load, and of one that asked for that day.
+        assert query("SELECT count(*), count(DISTINCT (audience, snapshot_date)) FROM audience_trends") == [
+            (4000, 4000)
+        ]
+        by_day = query("SELECT snapshot_date, array_agg(DISTINCT job_id) FROM audience_trends GROUP BY 1 ORDER BY 1")
+        for day, jobs in by_day:
+            assert len(jobs) == 1
+            asked = exports[int(jobs[0][1:])]
+            assert asked["selected_timeframe_start"] <= str(day) <= asked["selected_timeframe_end"]
+        assert query("SELECT count(*) FROM audience_trends WHERE contacts::text <> substr(job_id, 2)") == [(0,)]
+
+
+def test_a_load_that_is_killed_half_way_leaves_the_table_as_it_was(cordial: SandboxProcess, query: Query) -> None:
+    days = [f"2026-10-{day:02}" for day in range(1, 32)]
+    audiences = [f"a{n}" for n in range(20_000)]
+
+    def record(size: int, job_id: str) -> dict[str, Any]:
+        deliver(cordial, "\n".join(["audience," + ",".join(days), *(name + f",{size}" * 31 for name in audiences)]))
+        return export(
+            audiences=audiences, job_id=job_id, selected_timeframe_start=days[0], selected_timeframe_end=days[-1]
+        )
+
+    load(record(1, "j1"))
+    second = record(2, "j2")
+    code = (
+        "import json, sys; from tests.unit.airflow_provider_cordial.test_transfer import load; "
+        "print('ready', flush=True); load(json.load(sys.stdin))"
+    )
+    killed = 0
+    for delay in (0.0, 0.1, 0.3):
+        with subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=PROJECT, text=True
+        ) as process:
+            assert process.stdin
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n"
+            process.stdin.write(json.dumps(second))
+            process.stdin.close()
+            deadline = time.monotonic() + 30
+            while not query("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'COPY%%' AND state = 'active'"):
+                assert time.monotonic() < deadline
+            time.sleep(delay)
+            process.send_signal(signal.SIGKILL)
+            killed += process.wait() == -signal.SIGKILL
+        assert query("SELECT count(*), min(contacts), max(contacts) FROM audience_trends") == [(620_000, 1, 1)]
+    assert killed == 3
+    load(second)
+    assert query("SELECT count(*), min(contacts), max(contacts) FROM audience_trends") == [(620_000, 2, 2)]
