@@ -32,6 +32,7 @@ format: .venv/.ready
 
 benchmark: .venv/.ready
 	$(BIN)/python benchmarks/dag_parse.py
+	$(BIN)/python benchmarks/load.py
 
 lock: .venv/.ready
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet \

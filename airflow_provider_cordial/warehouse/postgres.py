@@ -36,7 +36,9 @@ class PostgresTable(TrendsTable):
         columns = ", ".join(map(self.quote, self.columns.all))
         copy = f"COPY {self.quoted} ({columns}) FROM STDIN"
         text = _CopyText(
-            days, rows, [job_id, loaded_at.replace(tzinfo=None).isoformat(), *self.columns.constants.values()]
+            days,
+            rows,
+            [job_id, loaded_at.replace(tzinfo=None).isoformat(timespec="seconds"), *self.columns.constants.values()],
         )
         if hasattr(cursor, "copy"):  # psycopg 3
             with cursor.copy(copy) as stream:

@@ -16,6 +16,9 @@ from airflow_provider_cordial.warehouse.table import TrendsTable
 class SqliteTable(TrendsTable):
     """The table in SQLite."""
 
+    #: The rows are kept by their primary key, and not a second time by number.
+    options = " WITHOUT ROWID"
+
     def begin(self, cursor: Any) -> None:
         # At once for writing: a transaction that only later wants to write may be refused then.
         cursor.execute("BEGIN IMMEDIATE")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from airflow_provider_cordial.exceptions import InvalidExportError
 from airflow_provider_cordial.exports.timeframe import Timeframe
@@ -75,6 +75,9 @@ class TrendsTable:
     :raises InvalidExportError: the name is no identifier.
     """
 
+    #: What follows the columns when the table is made.
+    options: ClassVar[str] = ""
+
     name: str
     columns: Columns
     quote: Callable[[str], str]
@@ -92,7 +95,7 @@ class TrendsTable:
         types = [*_TYPES.values(), *["TEXT NOT NULL"] * len(self.columns.constants)]
         columns = ", ".join(f"{self.quote(name)} {kind}" for name, kind in zip(self.columns.all, types, strict=True))
         key = ", ".join(self.quote(self.columns[column]) for column in ("audience", "snapshot_date"))
-        cursor.execute(f"CREATE TABLE IF NOT EXISTS {self.quoted} ({columns}, PRIMARY KEY ({key}))")
+        cursor.execute(f"CREATE TABLE IF NOT EXISTS {self.quoted} ({columns}, PRIMARY KEY ({key})){self.options}")
 
     def lock(self, cursor: Any) -> None:
         """Keep other loads out until the end of the transaction, where the database does not by itself."""
