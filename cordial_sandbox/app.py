@@ -39,12 +39,12 @@ def create_app(store: Store, runner: JobRunner, folder: SftpFolder, *, api_key: 
 
     @app.post("/v2/audiencetrendsexport")
     async def create_audience_trends_export(request: Request) -> dict[str, str]:
-        if request.headers.get("content-type", "").partition(";")[0].strip() not in _MEDIA_TYPES:
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in _MEDIA_TYPES:
             msg = f"Unsupported Media Type: Content-Type header must be {' or '.join(_MEDIA_TYPES)}."
             raise ApiError(415, msg, "UNSUPPORTED_MEDIA_TYPE")
         try:
             body = json.loads(await request.body())
-        except ValueError:
+        except (ValueError, RecursionError):
             # The key and the message are documented, the status is not.
             raise ApiError(400, "Invalid JSON provided.", "INVALID_JSON_PROVIDED") from None
         job = store.add_job(validated(body))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cordial_sandbox.store import Store, now
+
+_HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
+_HeaderValue = Annotated[str, Field(pattern=r"^[\t\x20-\x7e]*$")]
 
 
 class Fault(BaseModel):
@@ -20,14 +23,14 @@ class Fault(BaseModel):
         answer, and close; ``delay`` for some seconds.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     request: Literal["create_export", "list_jobs", "get_job", "any"] = "any"
     effect: Literal["answer", "reset", "truncate", "delay"]
     processed: bool = False
     times: int | None = Field(None, ge=1)
-    status: int = 500
-    headers: dict[str, str] = Field(default_factory=dict)
+    status: int = Field(500, ge=200, le=599)
+    headers: dict[_HeaderName, _HeaderValue] = Field(default_factory=dict)
     body: str = ""
     seconds: float = Field(0.0, ge=0)
 
@@ -79,12 +82,14 @@ class Faults:
         match fault.effect:
             case "reset":
                 _transport(send).abort()
+                await _read_until_gone(receive)
             case "truncate":
                 start, *rest = answer
                 body = b"".join(message.get("body", b"") for message in rest)
                 await noting(start)
                 await noting({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
                 _transport(send).close()
+                await _read_until_gone(receive)
             case "delay" | "answer":
                 await asyncio.sleep(fault.seconds)
                 for message in answer:
@@ -127,6 +132,12 @@ def _answer(fault: Fault) -> list[Message]:
 
 async def _read_to_the_end(receive: Receive) -> None:
     while (await receive()).get("more_body"):
+        pass
+
+
+async def _read_until_gone(receive: Receive) -> None:
+    # The server takes an answer that stops short for an error of the application, unless it knows the client gone.
+    while (await receive())["type"] != "http.disconnect":
         pass
 
 

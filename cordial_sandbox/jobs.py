@@ -11,7 +11,8 @@ import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cordial_sandbox.delivery import DeliveryError, deliver
+from cordial_sandbox.delivery import DeliveredFile, DeliveryError, deliver
+from cordial_sandbox.settings import Behaviour
 from cordial_sandbox.store import JobRow, Store, now
 from cordial_sandbox.trends import trends_csv
 
@@ -54,7 +55,7 @@ class JobRunner:
     async def _run(self, job_id: str) -> None:
         try:
             job = await self._to_its_end(job_id)
-            if job.status == "Done" and job.delivered_to is None:
+            if not job.is_settled:
                 await asyncio.sleep(self._store.behaviour.delivery_delay)
                 await self._deliver(job)
         except Exception:
@@ -67,9 +68,9 @@ class JobRunner:
             behaviour = self._store.behaviour
             if job.has_ended:
                 return job
-            if behaviour.job_stays_in is not None:
-                if job.status != behaviour.job_stays_in:
-                    self._set(job_id, behaviour.job_stays_in)
+            if (held := _held_in(job, behaviour)) is not None:
+                if job.status != held:
+                    self._set(job_id, held)
                 await asyncio.sleep(_LOOK_AGAIN)
                 continue
             await asyncio.sleep(behaviour.job_seconds / len(RUNNING))
@@ -78,7 +79,7 @@ class JobRunner:
     async def _step(self, job: JobRow) -> None:
         """Take a job from one status to the next."""
         behaviour = self._store.behaviour
-        if behaviour.job_stays_in is not None:
+        if _held_in(job, behaviour) is not None:
             return
         if job.status != RUNNING[-1]:
             place = RUNNING.index(job.status) if job.status in RUNNING else 0
@@ -92,13 +93,16 @@ class JobRunner:
 
     async def _deliver(self, job: JobRow) -> None:
         behaviour = self._store.behaviour
-        content = trends_csv(job.audiences, job.start, job.end, behaviour)
+        # In a thread: a timeframe of centuries takes seconds, and requests are answered meanwhile.
+        content = await asyncio.to_thread(trends_csv, job.audiences, job.start, job.end, behaviour)
         timestamp = datetime.fromtimestamp(job.created_at, UTC).strftime("%Y%m%d%H%M%S")
         file_name = behaviour.file_name.format(name=job.name, job_id=job.id, timestamp=timestamp)
+        file = DeliveredFile(file_name, content, job.id)
         try:
-            place = await deliver({**job.destination, **job.secrets}, file_name, content, self._data)
+            place = await deliver({**job.destination, **job.secrets}, file, self._data)
         except DeliveryError as error:
-            self._set(job.id, "Failed", reason=str(error))
+            # Who has seen Done never sees anything else: then only the control API tells of it.
+            self._set(job.id, "Done" if job.has_ended else "Failed", reason=str(error))
         else:
             self._set(job.id, "Done", delivered_to=place)
 
@@ -112,3 +116,11 @@ class JobRunner:
             changes["ended_at"] = moment
         self._store.change_job(job_id, **changes)
         log.info("Job %s is %s%s", job_id, status, f": {reason}" if reason else "")
+
+
+def _held_in(job: JobRow, behaviour: Behaviour) -> str | None:
+    """Return the status that a job is to stay in, if any: one that it has left already does not take it back."""
+    held = behaviour.job_stays_in
+    if held in RUNNING and job.status in RUNNING and RUNNING.index(job.status) > RUNNING.index(held):
+        return None
+    return held

@@ -19,5 +19,7 @@ def cordial_sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture
 def cordial_sandbox(cordial_sandbox_process: SandboxProcess) -> SandboxProcess:
     """The session's sandbox, back at its start."""
+    if not cordial_sandbox_process.is_running:  # a test has killed it
+        cordial_sandbox_process.start()
     cordial_sandbox_process.control.reset()
     return cordial_sandbox_process

@@ -5,6 +5,7 @@ Source: Cordial, "Jobs API", and the v2 Swagger document's ``JobJ``.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -89,7 +90,8 @@ def only(record: dict[str, Any], fields: str | None) -> dict[str, Any]:
 
 def _within(job: JobRow, edge: str, name: str, limit: float) -> bool:
     at = job.started_at if edge == "start" else job.ended_at
-    return at is not None and _COMPARE[name](at, limit)
+    # In whole seconds, as a record shows them: who sends back what was shown finds the job.
+    return at is not None and _COMPARE[name](math.floor(at), limit)
 
 
 def _time(text: str) -> float:

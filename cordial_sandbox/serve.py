@@ -8,7 +8,6 @@ import os
 import secrets
 import signal
 import socket
-import sys
 import threading
 from pathlib import Path
 
@@ -58,8 +57,9 @@ async def serve(settings: Settings) -> None:
             _stop_on_eof(server)
         runner.resume()
         # uvicorn raises a signal that has stopped it once more, when it is done; there is still something to close.
+        # One that comes before uvicorn listens for it is not lost.
         for received in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(received, lambda *_: None)
+            signal.signal(received, lambda *_: setattr(server, "should_exit", True))
         # The sockets listen from here on: who connects before the server has started is served a moment later.
         listener.listen()
         _publish(data / "sandbox.json", address)
@@ -101,7 +101,9 @@ def _publish(path: Path, address: dict[str, object]) -> None:
 
 def _stop_on_eof(server: uvicorn.Server) -> None:
     def wait() -> None:
-        sys.stdin.buffer.read()
+        # Not through sys.stdin: its lock, held by this thread, aborts the interpreter when it ends for another reason.
+        while os.read(0, 1024):
+            pass
         server.should_exit = True
 
     threading.Thread(target=wait, daemon=True).start()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from string import Formatter
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 DEFAULT_API_KEY = "cordial-sandbox-key"
 
@@ -16,7 +17,7 @@ class Behaviour(BaseModel):
     Everything here can be switched through the control API, and is kept over a restart.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     job_seconds: float = Field(2.0, ge=0, description="how long a job takes")
     job_stays_in: str | None = Field(None, description="a status, documented or not, that no job leaves")
@@ -36,6 +37,23 @@ class Behaviour(BaseModel):
         "", description="how a day without a snapshot is written; drop_column: none for a day that nobody has"
     )
     csv_override: str | None = Field(None, description="delivered in the place of the real CSV")
+
+    @field_validator("job_stays_in")
+    @classmethod
+    def _is_left_otherwise(cls, status: str | None) -> str | None:
+        if status in ("Done", "Failed"):
+            msg = "no job leaves Done or Failed; to make jobs fail, set job_fails_with"
+            raise ValueError(msg)
+        return status
+
+    @field_validator("file_name")
+    @classmethod
+    def _names_a_file(cls, pattern: str) -> str:
+        held = {name for _, name, _, _ in Formatter().parse(pattern) if name is not None}
+        if not pattern or "/" in pattern or not held <= {"name", "job_id", "timestamp"}:
+            msg = "may hold {name}, {job_id} and {timestamp}, and no other braces or slashes"
+            raise ValueError(msg)
+        return pattern
 
 
 class Settings(BaseModel):

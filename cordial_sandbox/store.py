@@ -6,6 +6,8 @@ was. What is secret in a destination is here only until the job has ended.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -65,7 +67,7 @@ class JobRow(Base):
     @property
     def is_settled(self) -> bool:
         """Whether nothing is left to do: a Done job's file may still be on its way."""
-        return self.status == "Failed" or (self.status == "Done" and self.delivered_to is not None)
+        return self.status == "Failed" or (self.status == "Done" and (self.delivered_to or self.reason) is not None)
 
 
 class FaultRow(Base):
@@ -85,15 +87,22 @@ class Store:
     """The one file; used from one thread.
 
     :param data: the folder that it is in.
+    :raises RuntimeError: another sandbox uses that folder.
     """
 
     def __init__(self, data: Path) -> None:
         data.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(data)
         path = data / "sandbox.sqlite"
         path.touch(mode=0o600)
-        self._engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False})
+        # The parameters of a statement that fails would be in the log, and among them a destination's secrets.
+        self._engine = create_engine(
+            f"sqlite:///{path}", connect_args={"check_same_thread": False}, hide_parameters=True
+        )
         event.listen(self._engine, "connect", _configure)
         Base.metadata.create_all(self._engine)
+        # The last sandbox may have been killed between the end of a job and this.
+        self._forget_overwritten()
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -102,6 +111,7 @@ class Store:
 
     def close(self) -> None:
         self._engine.dispose()
+        os.close(self._lock)
 
     def fact(self, key: str, default: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return a fact; ``default`` becomes it where there is none yet."""
@@ -161,9 +171,7 @@ class Store:
             if job.is_settled:
                 job.secrets = {}
         if job.is_settled:
-            # The log of changes would keep them until it is full.
-            with self._engine.connect() as connection:
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._forget_overwritten()
         return job
 
     def add_fault(self, fault: Mapping[str, Any], times: int | None) -> None:
@@ -213,6 +221,24 @@ class Store:
             for table in (JobRow, FaultRow, RequestRow):
                 session.execute(delete(table))
         self.remember("behaviour", self.fact("first behaviour"))
+        self._forget_overwritten()
+
+    def _forget_overwritten(self) -> None:
+        # The log of changes would keep what was there until it is full.
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _locked(data: Path) -> int:
+    """Keep others out of a folder for as long as this process lives: two sandboxes would run the same jobs."""
+    folder = os.open(data, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(folder)
+        msg = f"Another sandbox uses {data}."
+        raise RuntimeError(msg) from None
+    return folder
 
 
 def _configure(connection: Any, _record: object) -> None:

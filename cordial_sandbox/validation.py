@@ -33,6 +33,11 @@ _MEMBERS = frozenset(
 )
 
 
+_DESTINATION_MEMBERS = frozenset(
+    {"type", "port", "password", "savedKey", "aws_access_key_id", "aws_secret_access_key"}
+).union(*_REQUIRED.values())
+
+
 class ApiError(Exception):
     """An answer that says no."""
 
@@ -76,17 +81,19 @@ def validated(body: Any) -> ExportRequest:
 
 
 def _destination(destination: Any) -> Mapping[str, Any]:
-    if not isinstance(destination, Mapping) or not destination.get("type"):
+    if not isinstance(destination, Mapping) or "type" not in destination:
         raise ApiError(BAD_DESTINATION, "The destination.type field is required.")
+    if not destination["type"]:
+        # Both messages are documented, but not when which of them comes; this is inferred.
+        raise ApiError(BAD_DESTINATION, "The destination.transport field is required.")
     kind = str(destination["type"]).lower()
     if kind not in _REQUIRED:
         raise ApiError(BAD_DESTINATION, "The selected destination.transport is invalid.")
+    _check_members(destination)
     for member, words in _REQUIRED[kind].items():
         if not destination.get(member):
             raise ApiError(BAD_DESTINATION, f"The destination.{words} field is required.")
     if kind in ("ftp", "sftp"):
-        if not str(destination.get("port", 1)).isdigit():
-            raise ApiError(BAD_DESTINATION, "The destination.port must be a number.")  # inferred
         saved_key = destination.get("savedKey") if kind == "sftp" else None
         if saved_key:
             # The sandbox's Secrets Vault is empty. The message is documented for contact exports.
@@ -99,6 +106,18 @@ def _destination(destination: Any) -> Mapping[str, Any]:
             if not destination.get(key):
                 raise ApiError(BAD_DESTINATION, f"The destination.{key.replace('_', ' ')} field is required.")
     return {**destination, "type": kind}
+
+
+def _check_members(destination: Mapping[str, Any]) -> None:
+    # Messages inferred. A member by a wrong name must not pass: it may hold a secret that is then not known to be one.
+    if unknown := sorted(set(destination) - _DESTINATION_MEMBERS):
+        raise ApiError(BAD_DESTINATION, f"The destination.{unknown[0]} field is not known.")
+    for member in sorted(destination.keys() - {"port"}):
+        if not isinstance(destination[member], str | None):
+            raise ApiError(BAD_DESTINATION, f"The destination.{member} must be a string.")
+    port = destination.get("port")
+    if port is not None and not (re.fullmatch(r"[0-9]{1,5}", str(port)) and 0 < int(port) < 65536):
+        raise ApiError(BAD_DESTINATION, "The destination.port must be a number.")
 
 
 def _timeframe(body: Mapping[str, Any]) -> tuple[date, date]:

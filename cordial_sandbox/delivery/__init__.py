@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from cordial_sandbox.delivery.errors import DeliveryError
+from cordial_sandbox.delivery.file import DeliveredFile
 from cordial_sandbox.delivery.ftp import deliver_ftp
 from cordial_sandbox.delivery.s3 import deliver_s3
 from cordial_sandbox.delivery.sftp import deliver_sftp
 from cordial_sandbox.delivery.ui import deliver_ui
 
-__all__ = ["DeliveryError", "deliver"]
+__all__ = ["DeliveredFile", "DeliveryError", "deliver"]
 
-Deliver = Callable[[Mapping[str, Any], str, bytes, Path], Awaitable[str]]
+Deliver = Callable[[Mapping[str, Any], DeliveredFile, Path], Awaitable[str]]
 
 _DELIVERIES: dict[str, Deliver] = {
     "aws": deliver_ui,
@@ -24,7 +25,7 @@ _DELIVERIES: dict[str, Deliver] = {
 }
 
 
-async def deliver(destination: Mapping[str, Any], file_name: str, content: bytes, data: Path) -> str:
+async def deliver(destination: Mapping[str, Any], file: DeliveredFile, data: Path) -> str:
     """Deliver a file whole, replacing one of the same name, and return where it is; the same when repeated.
 
     :param destination: as the request had it, with its secrets.
@@ -35,4 +36,4 @@ async def deliver(destination: Mapping[str, Any], file_name: str, content: bytes
     if kind not in _DELIVERIES:
         msg = f"This sandbox cannot deliver to '{kind}' yet."
         raise DeliveryError(msg)
-    return await _DELIVERIES[kind](destination, file_name, content, data)
+    return await _DELIVERIES[kind](destination, file, data)

@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from cordial_sandbox.delivery.errors import DeliveryError
+from cordial_sandbox.delivery.file import DeliveredFile
 
 _TIMEOUT = 15
 
 
-async def deliver_ftp(destination: Mapping[str, Any], file_name: str, content: bytes, _data: Path) -> str:
-    return await asyncio.to_thread(_deliver, destination, file_name, content)
+async def deliver_ftp(destination: Mapping[str, Any], file: DeliveredFile, _data: Path) -> str:
+    return await asyncio.to_thread(_deliver, destination, file)
 
 
-def _deliver(destination: Mapping[str, Any], file_name: str, content: bytes) -> str:
+def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
     server, port, path = destination["server"], int(destination.get("port") or 21), str(destination["path"])
-    target = f"{path.rstrip('/')}/{file_name}"
-    unfinished = f"{path.rstrip('/')}/.{file_name}.part"
+    target = f"{path.rstrip('/')}/{file.name}"
+    unfinished = f"{path.rstrip('/')}/{file.unfinished}"
     with ftplib.FTP(timeout=_TIMEOUT) as client:  # noqa: S321 - FTP is what was asked for
         try:
             client.connect(server, port)
@@ -37,7 +38,7 @@ def _deliver(destination: Mapping[str, Any], file_name: str, content: bytes) -> 
             msg = "Login failed."
             raise DeliveryError(msg) from None
         try:
-            client.storbinary(f"STOR {unfinished}", io.BytesIO(content))
+            client.storbinary(f"STOR {unfinished}", io.BytesIO(file.content))
             client.rename(unfinished, target)
         except (OSError, EOFError, ftplib.Error) as error:
             msg = f"Invalid file path '{path}'. ({error})"

@@ -11,22 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from cordial_sandbox.delivery.errors import DeliveryError
+from cordial_sandbox.delivery.file import DeliveredFile
 
 _TIMEOUT = 15
 
 
-async def deliver_s3(destination: Mapping[str, Any], file_name: str, content: bytes, _data: Path) -> str:
-    return await asyncio.to_thread(_deliver, destination, file_name, content)
+async def deliver_s3(destination: Mapping[str, Any], file: DeliveredFile, _data: Path) -> str:
+    return await asyncio.to_thread(_deliver, destination, file)
 
 
-def _deliver(destination: Mapping[str, Any], file_name: str, content: bytes) -> str:
+def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
     bucket, path = destination["aws_bucket"], str(destination["path"]).lstrip("/")
     # The article's table says "path to folder and file", its example and the Swagger document say folder.
-    key = path if path.endswith(".csv") else f"{path}/{file_name}"
+    key = path if path.endswith(".csv") else f"{path}/{file.name}"
     client = boto3.client(
         "s3",
         region_name=destination["aws_region"],
@@ -36,7 +37,7 @@ def _deliver(destination: Mapping[str, Any], file_name: str, content: bytes) -> 
         config=Config(connect_timeout=_TIMEOUT, read_timeout=_TIMEOUT, retries={"total_max_attempts": 2}),
     )
     try:
-        client.put_object(Bucket=bucket, Key=key, Body=content)
+        client.put_object(Bucket=bucket, Key=key, Body=file.content)
     except ClientError as error:
         msg = f"Unable to write to bucket '{bucket}': {error.response['Error'].get('Code')}"
         raise DeliveryError(msg) from None

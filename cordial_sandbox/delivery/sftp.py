@@ -13,12 +13,13 @@ from typing import Any
 import asyncssh
 
 from cordial_sandbox.delivery.errors import DeliveryError
+from cordial_sandbox.delivery.file import DeliveredFile
 
 _CONNECT_TIMEOUT = 10
 _TRANSFER_TIMEOUT = 60
 
 
-async def deliver_sftp(destination: Mapping[str, Any], file_name: str, content: bytes, _data: Path) -> str:
+async def deliver_sftp(destination: Mapping[str, Any], file: DeliveredFile, _data: Path) -> str:
     server, port = destination["server"], int(destination.get("port") or 22)
     path = str(destination["path"])
     try:
@@ -41,15 +42,15 @@ async def deliver_sftp(destination: Mapping[str, Any], file_name: str, content: 
     except (OSError, TimeoutError, asyncssh.Error):
         msg = f"Unable to open connection to {server} : {port}"
         raise DeliveryError(msg) from None
-    target = f"{path.rstrip('/')}/{file_name}"
-    unfinished = f"{path.rstrip('/')}/.{file_name}.part"
+    target = f"{path.rstrip('/')}/{file.name}"
+    unfinished = f"{path.rstrip('/')}/{file.unfinished}"
     try:
         async with asyncio.timeout(_TRANSFER_TIMEOUT), connection, connection.start_sftp_client() as client:
             if not await client.isdir(path):
                 msg = f"Invalid file path '{path}'."
                 raise DeliveryError(msg)
-            async with client.open(unfinished, "wb") as file:
-                await file.write(content)
+            async with client.open(unfinished, "wb") as opened:
+                await opened.write(file.content)
             await client.posix_rename(unfinished, target)
     except asyncssh.SFTPError as error:
         msg = f"Invalid file path '{path}'. ({error.reason})"

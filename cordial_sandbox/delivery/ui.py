@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cordial_sandbox.delivery.file import DeliveredFile
 
-async def deliver_ui(_destination: Mapping[str, Any], file_name: str, content: bytes, data: Path) -> str:
-    folder = data / "downloads"
-    folder.mkdir(exist_ok=True)
-    unfinished = folder / f".{file_name}.part"
-    unfinished.write_bytes(content)
-    return str(unfinished.replace(folder / file_name).relative_to(data))
+
+async def deliver_ui(_destination: Mapping[str, Any], file: DeliveredFile, data: Path) -> str:
+    # The Jobs page has a file for each job, also for two of one name.
+    folder = data / "downloads" / file.job_id
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / file.unfinished
+    unfinished.write_bytes(file.content)
+    return str(unfinished.replace(folder / file.name).relative_to(data))
