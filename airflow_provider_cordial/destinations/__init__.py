@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow_provider_cordial.destinations.base import Destination
 from airflow_provider_cordial.destinations.ftp import FtpDestination
+from airflow_provider_cordial.destinations.gcs import GcsDestination
 from airflow_provider_cordial.destinations.s3 import S3Destination
 from airflow_provider_cordial.destinations.sftp import SftpDestination
 from airflow_provider_cordial.destinations.ui import UiDestination
@@ -15,6 +16,7 @@ from airflow_provider_cordial.exceptions import InvalidExportError
 __all__ = [
     "Destination",
     "FtpDestination",
+    "GcsDestination",
     "S3Destination",
     "SftpDestination",
     "UiDestination",
@@ -22,7 +24,7 @@ __all__ = [
 ]
 
 _BY_TYPE: dict[str, type[Destination]] = {
-    cls.type: cls for cls in (FtpDestination, S3Destination, SftpDestination, UiDestination)
+    cls.type: cls for cls in (FtpDestination, GcsDestination, S3Destination, SftpDestination, UiDestination)
 }
 
 

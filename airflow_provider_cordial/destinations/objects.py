@@ -20,3 +20,12 @@ def key(path: str) -> str:
 def names_a_file(path: str) -> bool:
     """Tell whether the last part of a path has an extension."""
     return "." in path.rpartition("/")[2].strip(".")
+
+
+def bucket_name(bucket: str, scheme: str) -> str:
+    """Return a bucket's name alone, where it is one."""
+    name = bucket.strip().removeprefix(f"{scheme}://").strip("/")
+    if not name or "/" in name:
+        msg = f"bucket {bucket!r} is no bucket's name. Give the name alone, and the rest as path."
+        raise InvalidExportError(msg)
+    return name

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_provider_cordial._compat import mask_secret
 from airflow_provider_cordial.destinations.base import Address, DeliveredFile, Destination, airflow_connection
-from airflow_provider_cordial.destinations.objects import key, names_a_file
+from airflow_provider_cordial.destinations.objects import bucket_name, key, names_a_file
 from airflow_provider_cordial.exceptions import (
     DestinationUnreachableError,
     InvalidConnectionError,
@@ -54,7 +54,12 @@ class S3Destination(Destination):
                 "extra. Give the bucket's region."
             )
             raise InvalidExportError(msg)
-        body = {"type": self.type, "aws_bucket": self._bucket(), "aws_region": region, "path": key(self.path)}
+        body = {
+            "type": self.type,
+            "aws_bucket": bucket_name(self.bucket, "s3"),
+            "aws_region": region,
+            "path": key(self.path),
+        }
         if connection and not self.use_iam_role:
             access_key, secret_key = _static_keys(connection)
             body |= {"aws_access_key_id": access_key, "aws_secret_access_key": secret_key}
@@ -74,20 +79,13 @@ class S3Destination(Destination):
         config = Config(connect_timeout=timeout, read_timeout=timeout, retries={"total_max_attempts": _ATTEMPTS})
         try:
             client = S3Hook(aws_conn_id=self.conn_id, region_name=self.region, config=config).get_conn()
-            yield S3Reader(client, self._bucket(), key(self.path))
+            yield S3Reader(client, bucket_name(self.bucket, "s3"), key(self.path))
         except (BotoCoreError, ClientError) as error:
             msg = (
                 f"The bucket {self.bucket!r} cannot be read with Airflow connection {self.conn_id!r}: "
                 f"{type(error).__name__}: {error}. Check the bucket, its region, the keys and their permissions."
             )
             raise DestinationUnreachableError(msg) from error
-
-    def _bucket(self) -> str:
-        bucket = self.bucket.strip().removeprefix("s3://").strip("/")
-        if not bucket or "/" in bucket:
-            msg = f"bucket {self.bucket!r} is no bucket's name. Give the name alone, and the rest as path."
-            raise InvalidExportError(msg)
-        return bucket
 
 
 class S3Reader:

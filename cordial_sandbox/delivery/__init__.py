@@ -9,6 +9,7 @@ from typing import Any
 from cordial_sandbox.delivery.errors import DeliveryError
 from cordial_sandbox.delivery.file import DeliveredFile
 from cordial_sandbox.delivery.ftp import deliver_ftp
+from cordial_sandbox.delivery.gcs import deliver_gcs
 from cordial_sandbox.delivery.s3 import deliver_s3
 from cordial_sandbox.delivery.sftp import deliver_sftp
 from cordial_sandbox.delivery.ui import deliver_ui
@@ -20,6 +21,7 @@ Deliver = Callable[[Mapping[str, Any], DeliveredFile, Path], Awaitable[str]]
 _DELIVERIES: dict[str, Deliver] = {
     "aws": deliver_ui,
     "ftp": deliver_ftp,
+    "gcs": deliver_gcs,
     "s3": deliver_s3,
     "sftp": deliver_sftp,
 }

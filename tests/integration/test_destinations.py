@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -14,8 +15,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
 
-from airflow_provider_cordial.destinations import Destination, FtpDestination, S3Destination, SftpDestination
+from airflow_provider_cordial.destinations import (
+    Destination,
+    FtpDestination,
+    GcsDestination,
+    S3Destination,
+    SftpDestination,
+)
 from airflow_provider_cordial.destinations.delivery import Patience, delivered_file
 from airflow_provider_cordial.exceptions import (
     CordialError,
@@ -27,7 +36,7 @@ from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExp
 from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
 from cordial_sandbox.process import SandboxProcess
 from tests.conftest import SetConnection
-from tests.integration.servers import Bucket, Login, certificate, faulty_proxy, ftp_server, s3_server
+from tests.integration.servers import Bucket, Login, certificate, faulty_proxy, ftp_server, gcs_server, s3_server
 
 QUICK = Patience(timeout=10, poll_interval=0.1, stable_for=0.1, read_timeout=5)
 AUDIENCES = ["opened_last_30_days", 'Käufer, "Gold"', "new_subscribers"]
@@ -48,9 +57,15 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
     folder = tmp_path_factory.mktemp("places")
     root = folder / "ftp"
     (root / "exports").mkdir(parents=True)
-    with pytest.MonkeyPatch.context() as patch, s3_server() as bucket, ftp_server(root) as ftp:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        s3_server() as bucket,
+        ftp_server(root) as ftp,
+        gcs_server(folder / "gcs") as gcs,
+    ):
         # The sandbox finds the bucket as any client of AWS would find another endpoint.
         patch.setenv("AWS_ENDPOINT_URL_S3", bucket.url)
+        patch.setenv("STORAGE_EMULATOR_HOST", gcs)
         with SandboxProcess(folder / "sandbox", job_seconds=0.1) as sandbox:
             yield Places(sandbox, ftp, root, bucket)
 
@@ -79,6 +94,9 @@ def connections(places: Places, set_connection: SetConnection, warehouse: Path) 
         login=bucket.access_key,
         password=bucket.secret_key,
         extra={"region_name": bucket.region, "endpoint_url": bucket.url},
+    )
+    set_connection(
+        "google_cloud_default", conn_type="google_cloud_platform", extra={"project": "sandbox", "is_anonymous": True}
     )
     return set_connection
 
@@ -122,6 +140,7 @@ PLACES: dict[str, Destination] = {
     "sftp": SftpDestination(conn_id="sftp_default", path="exports"),
     "ftp": FtpDestination(conn_id="ftp_default", path="exports"),
     "s3": S3Destination(bucket="acme-cordial", path="trends"),
+    "gcs": GcsDestination(bucket="acme-cordial", path="trends"),
 }
 
 DESTINATIONS = [
@@ -132,6 +151,8 @@ DESTINATIONS = [
     pytest.param(S3Destination(bucket="acme-cordial", path="trends"), id="s3-folder"),
     pytest.param(S3Destination(bucket="acme-cordial", path="/a/b/"), id="s3-folder-with-slashes"),
     pytest.param(S3Destination(bucket="acme-cordial", path="files/trends.csv"), id="s3-file"),
+    pytest.param(GcsDestination(bucket="acme-cordial", path="/trends/"), id="gcs-folder"),
+    pytest.param(GcsDestination(bucket="acme-cordial", path="files/trends.csv"), id="gcs-file"),
 ]
 
 
@@ -183,6 +204,7 @@ def test_from_the_export_to_the_rows(places: Places, warehouse: Path, destinatio
             "InvalidAccessKeyId",
         ),
         ("aws_default", {}, S3Destination(bucket="no-such-bucket", path="x"), "NoSuchBucket"),
+        ("aws_default", {}, GcsDestination(bucket="no-such-bucket", path="x"), "NotFound"),
     ],
 )
 def test_a_delivery_that_fails_fails_the_job_with_its_reason(
@@ -230,16 +252,19 @@ def put(places: Places, name: str) -> None:
     (places.sandbox.sftp.root / "exports" / name).write_bytes(CONTENT)
     (places.ftp_root / "exports" / name).write_bytes(CONTENT)
     places.bucket.put(f"trends/{name}", CONTENT)
+    client = storage.Client(project="sandbox", credentials=AnonymousCredentials())  # type: ignore[no-untyped-call]
+    client.bucket("acme-cordial").blob(f"trends/{name}").upload_from_string(CONTENT)
 
 
 @pytest.mark.parametrize("then", ["stall", "reset"])
-@pytest.mark.parametrize("kind", ["sftp", "s3"])
+@pytest.mark.parametrize("kind", ["sftp", "s3", "gcs"])
 def test_a_read_that_stalls_or_breaks_ends_in_an_error_in_time(
-    places: Places, connections: SetConnection, kind: str, then: Any
+    places: Places, connections: SetConnection, monkeypatch: pytest.MonkeyPatch, kind: str, then: Any
 ) -> None:
     put(places, "trends.csv")
     sftp, bucket = places.sandbox.sftp, places.bucket
-    target = sftp.port if kind == "sftp" else urlsplit(bucket.url).port
+    addresses = {"s3": bucket.url, "gcs": os.environ["STORAGE_EMULATOR_HOST"]}
+    target = sftp.port if kind == "sftp" else urlsplit(addresses[kind]).port
     assert target
     with faulty_proxy(target, after=200_000, then=then) as port:
         if kind == "sftp":
@@ -253,6 +278,8 @@ def test_a_read_that_stalls_or_breaks_ends_in_an_error_in_time(
                 # Compressed, the file would fit into what is let through.
                 extra={"no_host_key_check": "true", "look_for_keys": "false", "compress": "false"},
             )
+        elif kind == "gcs":
+            monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
         else:
             connections(
                 "aws_default",
@@ -323,13 +350,13 @@ def test_ftp_over_tls_is_read(connections: SetConnection, tmp_path: Path, monkey
             read(FtpDestination(conn_id="ftp_default", path="exports"))
 
 
-@pytest.mark.parametrize("kind", ["sftp", "ftp", "s3"])
+@pytest.mark.parametrize("kind", ["sftp", "ftp", "s3", "gcs"])
 def test_a_large_file_comes_through_whole_and_an_exact_path_is_taken(places: Places, kind: str) -> None:
     put(places, "trends.csv")
     destination = PLACES[kind]
     assert read(destination) == CONTENT
     put(places, "other name.csv")
-    path = "trends/other name.csv" if kind == "s3" else "exports/other name.csv"
+    path = "trends/other name.csv" if kind in ("s3", "gcs") else "exports/other name.csv"
     with delivered_file(destination, "unheard-of", not_before=datetime.now(UTC), path=path, patience=QUICK) as (
         file,
         stream,

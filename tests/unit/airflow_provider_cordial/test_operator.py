@@ -14,6 +14,7 @@ from airflow_provider_cordial._compat import AirflowFailException
 from airflow_provider_cordial.destinations import (
     Destination,
     FtpDestination,
+    GcsDestination,
     S3Destination,
     SftpDestination,
     UiDestination,
@@ -317,6 +318,12 @@ S3_KEYS = {"login": "AKIA-OF-THE-TEST", "password": "secret-key-123"}
             id="role-without-a-connection",
         ),
         pytest.param(
+            None,
+            GcsDestination(bucket="gs://b", path="/a/"),
+            {"type": "gcs", "gcs_bucket": "b", "path": "a"},
+            id="gcs",
+        ),
+        pytest.param(
             {"host": "h", "login": "u", "password": "secret-key-123"},
             FtpDestination(conn_id="aws_default", path="a/"),
             {"type": "ftp", "server": "h", "port": 21, "username": "u", "password": "secret-key-123", "path": "a"},
@@ -349,6 +356,8 @@ def test_the_body_of_the_other_destinations(
         ({**S3_KEYS}, S3Destination(bucket="b/c", path="a", region="r"), "bucket 'b/c' is no bucket's name"),
         ({**S3_KEYS}, S3Destination(bucket="", path="a", region="r"), "bucket '' is no bucket's name"),
         ({**S3_KEYS}, S3Destination(bucket="b", path="/", region="r"), "path '/' of the destination is empty"),
+        ({}, GcsDestination(bucket="b/c", path="a"), "bucket 'b/c' is no bucket's name"),
+        ({}, GcsDestination(bucket="b", path=" / "), "path ' / ' of the destination is empty"),
         ({"host": "h", "login": "u"}, FtpDestination(conn_id="aws_default", path="a"), "password is empty"),
         ({"host": "h", "password": "p"}, FtpDestination(conn_id="aws_default", path="a"), "login is empty"),
         ({"login": "u", "password": "p"}, FtpDestination(conn_id="aws_default", path="a"), "host is empty"),

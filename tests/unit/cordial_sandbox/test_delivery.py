@@ -170,9 +170,9 @@ def test_the_jobs_page_keeps_the_file(cordial_sandbox: SandboxProcess) -> None:
 
 
 def test_what_it_cannot_deliver_to_yet_fails(cordial_sandbox: SandboxProcess) -> None:
-    destination = {"type": "gcs", "gcs_bucket": "b", "path": "p"}
+    destination = {"type": "azureblob", "account": "a", "container": "c", "path": "p"}
     job = to_its_end(cordial_sandbox, export(cordial_sandbox, destination=destination))
-    assert (job["status"], job["reason"]) == ("Failed", "This sandbox cannot deliver to 'gcs' yet.")
+    assert (job["status"], job["reason"]) == ("Failed", "This sandbox cannot deliver to 'azureblob' yet.")
 
 
 @pytest.mark.parametrize(
