@@ -37,12 +37,10 @@ def ours(hook: Any, path: Path) -> None:
     table = table_of(hook, TABLE, Columns())
     with path.open("rb", buffering=0) as stream, closing(hook.get_conn()) as connection:
         reader = TrendsReader(stream)
-        with closing(connection.cursor()) as cursor:
-            table.begin(cursor)
+        with table.transaction(connection) as cursor:
             table.create(cursor)
             table.lock(cursor)
             table.insert(cursor, reader.days, reader, job_id="j1", loaded_at=datetime.now(UTC))
-        connection.commit()
 
 
 def insert_rows(hook: Any, path: Path) -> None:

@@ -85,21 +85,14 @@ class AudienceTrendsToSqlOperator(BaseOperator):
             export.destination, export.name, not_before=submitted_at, path=self.path, patience=self.patience
         ) as (file, stream):
             reader = TrendsReader(stream, self.csv_format)
-            with closing(hook.get_conn()) as connection:
-                try:
-                    with closing(connection.cursor()) as cursor:
-                        table.begin(cursor)
-                        if self.create_table:
-                            table.create(cursor)
-                        table.lock(cursor)
-                        table.delete(cursor, export.audiences, export.timeframe)
-                        rows = table.insert(
-                            cursor, reader.days, check.checked(reader), job_id=job_id, loaded_at=datetime.now(UTC)
-                        )
-                    connection.commit()
-                except BaseException:
-                    connection.rollback()
-                    raise
+            with closing(hook.get_conn()) as connection, table.transaction(connection) as cursor:
+                if self.create_table:
+                    table.create(cursor)
+                table.lock(cursor)
+                table.delete(cursor, export.audiences, export.timeframe)
+                rows = table.insert(
+                    cursor, reader.days, check.checked(reader), job_id=job_id, loaded_at=datetime.now(UTC)
+                )
         self.log.info("Loaded %d rows of %s into %s", rows, export.timeframe, self.table)
         return {
             "rows": rows,

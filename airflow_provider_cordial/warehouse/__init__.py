@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_provider_cordial.warehouse.duckdb import DuckDbTable
 from airflow_provider_cordial.warehouse.postgres import PostgresTable
 from airflow_provider_cordial.warehouse.sqlite import SqliteTable
 from airflow_provider_cordial.warehouse.table import Columns, TrendsTable
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Columns", "TrendsTable", "table_of"]
 
 #: By the type of the Airflow connection; all others are served by ``TrendsTable``.
-_TABLES: dict[str, type[TrendsTable]] = {"postgres": PostgresTable, "sqlite": SqliteTable}
+_TABLES: dict[str, type[TrendsTable]] = {"duckdb": DuckDbTable, "postgres": PostgresTable, "sqlite": SqliteTable}
 
 
 def table_of(hook: DbApiHook, name: str, columns: Columns) -> TrendsTable:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -19,9 +20,12 @@ class SqliteTable(TrendsTable):
     #: The rows are kept by their primary key, and not a second time by number.
     options = " WITHOUT ROWID"
 
-    def begin(self, cursor: Any) -> None:
+    @contextmanager
+    def transaction(self, connection: Any) -> Iterator[Any]:
         # At once for writing: a transaction that only later wants to write may be refused then.
-        cursor.execute("BEGIN IMMEDIATE")
+        connection.execute("BEGIN IMMEDIATE")
+        with TrendsTable.transaction(self, connection) as cursor:
+            yield cursor
 
     def insert(
         self, cursor: Any, days: Sequence[date], rows: Iterable[AudienceRow], *, job_id: str, loaded_at: datetime

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from itertools import islice
@@ -67,7 +68,7 @@ class Columns:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrendsTable:
-    """The table, as most databases write it; a transaction around its methods is the caller's.
+    """The table, as most databases write it; its other methods take the cursor of a ``transaction``.
 
     :param name: ``table`` or ``schema.table``.
     :param quote: puts an identifier in the database's quotes.
@@ -87,8 +88,16 @@ class TrendsTable:
         for part in self.name.split("."):
             checked_identifier("table", part, whole=self.name)
 
-    def begin(self, cursor: Any) -> None:
-        """Begin the transaction, where the driver does not by itself."""
+    @contextmanager
+    def transaction(self, connection: Any) -> Iterator[Any]:
+        """Yield a cursor; what is done with it is done at the end, or not at all."""
+        with closing(connection.cursor()) as cursor:
+            try:
+                yield cursor
+                connection.commit()
+            except BaseException:
+                connection.rollback()
+                raise
 
     def create(self, cursor: Any) -> None:
         """Make the table if it is not there."""

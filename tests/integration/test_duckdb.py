@@ -1,0 +1,57 @@
+"""Loading into a real DuckDB."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from airflow_provider_cordial.exceptions import IncompleteTrendsError
+from airflow_provider_cordial.warehouse import Columns
+from cordial_sandbox.process import SandboxProcess
+from tests.conftest import SetConnection
+from tests.unit.airflow_provider_cordial.test_transfer import GOLD, PLAIN, deliver, export, load
+
+TEN, ELEVEN = date(2026, 11, 10), date(2026, 11, 11)
+PLAIN_ROWS = [(GOLD, TEN, 3, "j1"), (GOLD, ELEVEN, None, "j1"), ("a", TEN, 1, "j1"), ("a", ELEVEN, 2, "j1")]
+
+
+@pytest.fixture
+def database(tmp_path: Path, cordial: SandboxProcess, set_connection: SetConnection) -> Path:
+    path = tmp_path / "warehouse.duckdb"
+    set_connection("warehouse", conn_type="duckdb", host=str(path))
+    return path
+
+
+def rows(path: Path, columns: str = "audience, snapshot_date, contacts, job_id") -> list[tuple[Any, ...]]:
+    with closing(duckdb.connect(str(path))) as connection:
+        found: list[tuple[Any, ...]] = connection.execute(
+            f"SELECT {columns} FROM audience_trends ORDER BY 1, 2"
+        ).fetchall()
+        return found
+
+
+def test_loading_again_leaves_the_same_rows(cordial: SandboxProcess, database: Path) -> None:
+    deliver(cordial, PLAIN)
+    for _ in range(3):
+        assert load()["rows"] == 4
+        assert rows(database) == PLAIN_ROWS
+
+
+def test_a_file_that_is_not_right_leaves_the_table_as_it_was(cordial: SandboxProcess, database: Path) -> None:
+    deliver(cordial, PLAIN)
+    load()
+    deliver(cordial, PLAIN + "b,1,2\n")
+    with pytest.raises(IncompleteTrendsError):
+        load(export(job_id="j2"))
+    assert rows(database) == PLAIN_ROWS
+
+
+def test_columns_can_be_renamed_and_constant_ones_added(cordial: SandboxProcess, database: Path) -> None:
+    deliver(cordial, PLAIN)
+    load(columns=Columns(names={"contacts": "size"}, constants={"account": "acme"}))
+    assert rows(database, "audience, snapshot_date, size, account")[2] == ("a", TEN, 1, "acme")
