@@ -36,7 +36,7 @@ benchmark: .venv/.ready
 
 lock: .venv/.ready
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet \
-		--extra ftp --extra google --extra postgres --extra sandbox --group dev \
+		--extra ftp --extra google --extra parquet --extra postgres --extra sandbox --group dev \
 		--no-header --no-annotate --no-emit-index-url -o requirements-dev.txt
 
 clean:

@@ -74,7 +74,12 @@ def get_provider_info() -> dict[str, Any]:
                 "source-integration-name": integration,
                 "target-integration-name": "Common SQL",
                 "python-module": f"{modules}.transfers.audience_trends_to_sql",
-            }
+            },
+            {
+                "source-integration-name": integration,
+                "target-integration-name": "Common IO",
+                "python-module": f"{modules}.transfers.audience_trends_to_file",
+            },
         ],
         "config": {
             "cordial": {

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook, BaseOperator
 
-from airflow_provider_cordial.completeness import Completeness, OnMissing
-from airflow_provider_cordial.destinations.delivery import Patience, delivered_file
-from airflow_provider_cordial.exceptions import InvalidConnectionError, InvalidExportError
-from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport
-from airflow_provider_cordial.exports.export import submission_of
-from airflow_provider_cordial.trends_csv import CsvFormat, TrendsReader
+from airflow_provider_cordial.completeness import OnMissing
+from airflow_provider_cordial.destinations.delivery import Patience
+from airflow_provider_cordial.exceptions import InvalidConnectionError
+from airflow_provider_cordial.transfers.delivered_trends import delivered_trends
+from airflow_provider_cordial.trends_csv import CsvFormat
 from airflow_provider_cordial.warehouse import Columns, table_of
 
 if TYPE_CHECKING:
@@ -73,34 +72,29 @@ class AudienceTrendsToSqlOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Find the file, wait until it is whole, and load it."""
-        if not isinstance(self.export, Mapping):
-            msg = f'export {self.export!r} is no export. Pass export.output["export"] of an export operator.'
-            raise InvalidExportError(msg)
-        export = AudienceTrendsExport.from_json(self.export)
-        job_id, submitted_at = submission_of(self.export)
         hook = self._hook()
-        table = table_of(hook, self.table, self.columns.rendered(lambda text: str(self.render_template(text, context))))
-        check = Completeness(export, self.on_missing)
-        with delivered_file(
-            export.destination, export.name, not_before=submitted_at, path=self.path, patience=self.patience
-        ) as (file, stream):
-            reader = TrendsReader(stream, self.csv_format)
-            with closing(hook.get_conn()) as connection, table.transaction(connection) as cursor:
-                if self.create_table:
-                    table.create(cursor)
-                table.lock(cursor)
-                table.delete(cursor, export.audiences, export.timeframe)
-                rows = table.insert(
-                    cursor, reader.days, check.checked(reader), job_id=job_id, loaded_at=datetime.now(UTC)
-                )
-        self.log.info("Loaded %d rows of %s into %s", rows, export.timeframe, self.table)
-        return {
-            "rows": rows,
-            "audiences": len(check.audiences),
-            "days": len(reader.days),
-            "missing": check.blanks,
-            "file": file.path,
-        }
+        columns = self.columns.rendered(lambda text: str(self.render_template(text, context)))
+        table = table_of(hook, self.table, columns)
+        with (
+            delivered_trends(
+                self.export,
+                path=self.path,
+                on_missing=self.on_missing,
+                csv_format=self.csv_format,
+                patience=self.patience,
+            ) as trends,
+            closing(hook.get_conn()) as connection,
+            table.transaction(connection) as cursor,
+        ):
+            if self.create_table:
+                table.create(cursor)
+            table.lock(cursor)
+            table.delete(cursor, trends.export.audiences, trends.export.timeframe)
+            rows = table.insert(
+                cursor, trends.reader.days, trends.rows(), job_id=trends.job_id, loaded_at=datetime.now(UTC)
+            )
+        self.log.info("Loaded %d rows of %s into %s", rows, trends.export.timeframe, self.table)
+        return trends.counts(rows)
 
     def _hook(self) -> DbApiHook:
         from airflow.providers.common.sql.hooks.sql import DbApiHook

@@ -95,7 +95,7 @@ def test_the_metadata_fits_airflows_schema_and_every_module_in_it_is_there() -> 
     modules = [
         module for part in ("hooks", "operators", "sensors", "triggers") for module in info[part][0]["python-modules"]
     ]
-    for module in [*modules, info["transfers"][0]["python-module"]]:
+    for module in [*modules, *(transfer["python-module"] for transfer in info["transfers"])]:
         __import__(module)
     assert info["connection-types"][0]["hook-class-name"] == f"{CordialHook.__module__}.{CordialHook.__name__}"
     assert info["connection-types"][0]["connection-type"] == CordialHook.conn_type
