@@ -6,9 +6,6 @@ from airflow.sdk import conf
 
 from airflow_provider_cordial.get_provider_info import DEFAULT_POLL_INTERVAL
 
-#: How much later than a trigger's own deadline the framework gives up, in seconds.
-BACKSTOP = 300.0
-
 
 def default_poll_interval() -> float:
     """Return the seconds between two looks at a job that the installation has chosen."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, conf
 
 from airflow_provider_cordial import waiting
-from airflow_provider_cordial._config import BACKSTOP, default_poll_interval
+from airflow_provider_cordial._config import default_poll_interval
 from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport, checked_audiences
 from airflow_provider_cordial.exports.export import checked_name
 from airflow_provider_cordial.exports.submission import derived_name, submit
@@ -139,15 +139,6 @@ class AudienceTrendsExportOperator(BaseOperator):
         if not self.deferrable:
             waiting.wait(hook, job_id, poll_interval=self.poll_interval, deadline=deadline, log=self.log)
             return
-        from airflow_provider_cordial.triggers.job import JobTrigger
+        from airflow_provider_cordial.triggers.job import deferral
 
-        self.defer(
-            trigger=JobTrigger(
-                cordial_conn_id=self.cordial_conn_id,
-                job_id=job_id,
-                poll_interval=self.poll_interval,
-                deadline=deadline,
-            ),
-            method_name="execute_complete",
-            timeout=timedelta(seconds=deadline - time.time() + BACKSTOP),
-        )
+        self.defer(**deferral(self.cordial_conn_id, job_id, self.poll_interval, deadline))

@@ -12,7 +12,7 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 
 from airflow_provider_cordial import waiting
 from airflow_provider_cordial._compat import AirflowSensorTimeout, AirflowSkipException
-from airflow_provider_cordial._config import BACKSTOP, default_poll_interval
+from airflow_provider_cordial._config import default_poll_interval
 from airflow_provider_cordial.exceptions import CordialError, SensorJobTimeoutError
 
 if TYPE_CHECKING:
@@ -75,18 +75,9 @@ class JobSensor(BaseSensorOperator):
         # A job that has ended already need not go through the triggerer.
         if found := self.poke(context):
             return found.xcom_value
-        from airflow_provider_cordial.triggers.job import JobTrigger
+        from airflow_provider_cordial.triggers.job import deferral
 
-        return self.defer(  # it raises
-            trigger=JobTrigger(
-                cordial_conn_id=self.cordial_conn_id,
-                job_id=self.job_id,
-                poll_interval=self.poke_interval,
-                deadline=deadline,
-            ),
-            method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout + BACKSTOP),
-        )
+        return self.defer(**deferral(self.cordial_conn_id, self.job_id, self.poke_interval, deadline))  # it raises
 
     def poke(self, context: Context) -> PokeReturnValue | None:  # type: ignore[override]
         """Look at the job once."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -13,6 +14,18 @@ from airflow_provider_cordial.exceptions import ConnectionFailedError, CordialEr
 from airflow_provider_cordial.hooks.async_client import AsyncCordialClient, read_connection
 from airflow_provider_cordial.jobs import Job
 from airflow_provider_cordial.waiting import JobWatch, event_of
+
+#: How much later than the trigger's own deadline the framework gives up, in seconds.
+BACKSTOP = 300.0
+
+
+def deferral(cordial_conn_id: str, job_id: str, poll_interval: float, deadline: float) -> dict[str, Any]:
+    """Return the arguments with which a task defers to a ``JobTrigger``; it goes on in its ``execute_complete``."""
+    return {
+        "trigger": JobTrigger(cordial_conn_id, job_id, poll_interval, deadline),
+        "method_name": "execute_complete",
+        "timeout": timedelta(seconds=deadline - time.time() + BACKSTOP),
+    }
 
 
 class JobTrigger(BaseTrigger):
