@@ -1,22 +1,15 @@
-"""Every destination on a real server: export, deliver, find, load; and every way in which that fails."""
+"""Every destination on a real server: export, deliver, find, load; and a delivery that fails."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
-from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
 
 from airflow_provider_cordial.destinations import (
     Destination,
@@ -25,80 +18,17 @@ from airflow_provider_cordial.destinations import (
     S3Destination,
     SftpDestination,
 )
-from airflow_provider_cordial.destinations.delivery import Patience, delivered_file
-from airflow_provider_cordial.exceptions import (
-    CordialError,
-    DeliveredFileNotFoundError,
-    DestinationUnreachableError,
-    JobFailedError,
-)
+from airflow_provider_cordial.destinations.delivery import Patience
+from airflow_provider_cordial.exceptions import JobFailedError
 from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
 from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
-from cordial_sandbox.process import SandboxProcess
 from tests.conftest import SetConnection
-from tests.integration.servers import Bucket, Login, certificate, faulty_proxy, ftp_server, gcs_server, s3_server
+from tests.integration.conftest import Places
+
+pytestmark = pytest.mark.usefixtures("connections")
 
 QUICK = Patience(timeout=10, poll_interval=0.1, stable_for=0.1, read_timeout=5)
 AUDIENCES = ["opened_last_30_days", 'Käufer, "Gold"', "new_subscribers"]
-
-
-@dataclass(frozen=True)
-class Places:
-    """The servers that a test has."""
-
-    sandbox: SandboxProcess
-    ftp: Login
-    ftp_root: Path
-    bucket: Bucket
-
-
-@pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
-    folder = tmp_path_factory.mktemp("places")
-    root = folder / "ftp"
-    (root / "exports").mkdir(parents=True)
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        s3_server() as bucket,
-        ftp_server(root) as ftp,
-        gcs_server(folder / "gcs") as gcs,
-    ):
-        # The sandbox finds the bucket as any client of AWS would find another endpoint.
-        patch.setenv("AWS_ENDPOINT_URL_S3", bucket.url)
-        patch.setenv("STORAGE_EMULATOR_HOST", gcs)
-        with SandboxProcess(folder / "sandbox", job_seconds=0.1) as sandbox:
-            yield Places(sandbox, ftp, root, bucket)
-
-
-@pytest.fixture(autouse=True)
-def connections(places: Places, set_connection: SetConnection, warehouse: Path) -> SetConnection:
-    places.sandbox.control.reset()
-    sftp, ftp, bucket = places.sandbox.sftp, places.ftp, places.bucket
-    set_connection("cordial_default", conn_type="cordial", host=places.sandbox.url, password=places.sandbox.api_key)
-    extra = {"no_host_key_check": "true", "look_for_keys": "false"}
-    set_connection(
-        "sftp_default",
-        conn_type="sftp",
-        host=sftp.host,
-        port=sftp.port,
-        login=sftp.username,
-        password=sftp.password,
-        extra=extra,
-    )
-    set_connection(
-        "ftp_default", conn_type="ftp", host="127.0.0.1", port=ftp.port, login=ftp.username, password=ftp.password
-    )
-    set_connection(
-        "aws_default",
-        conn_type="aws",
-        login=bucket.access_key,
-        password=bucket.secret_key,
-        extra={"region_name": bucket.region, "endpoint_url": bucket.url},
-    )
-    set_connection(
-        "google_cloud_default", conn_type="google_cloud_platform", extra={"project": "sandbox", "is_anonymous": True}
-    )
-    return set_connection
 
 
 def export(destination: Destination, **options: Any) -> dict[str, Any]:
@@ -135,13 +65,6 @@ def load(record: dict[str, Any], **options: Any) -> dict[str, Any]:
     )
     return operator.execute({})
 
-
-PLACES: dict[str, Destination] = {
-    "sftp": SftpDestination(conn_id="sftp_default", path="exports"),
-    "ftp": FtpDestination(conn_id="ftp_default", path="exports"),
-    "s3": S3Destination(bucket="acme-cordial", path="trends"),
-    "gcs": GcsDestination(bucket="acme-cordial", path="trends"),
-}
 
 DESTINATIONS = [
     pytest.param(SftpDestination(conn_id="sftp_default", path="exports"), id="sftp"),
@@ -237,158 +160,3 @@ def test_a_delivery_that_fails_fails_the_job_with_its_reason(
     assert reason in str(failed.value)
     for secret in (bucket.secret_key, ftp.password, "wrong-password", "wrong-secret-key"):
         assert secret not in str(failed.value)
-
-
-CONTENT = b"audience,2026-10-01\n" + b"".join(b"a%d,%d\n" % (n, n) for n in range(60_000))
-
-
-def read(destination: Destination, **patience: float) -> bytes:
-    wait = Patience(**{"timeout": 3, "poll_interval": 0.1, "stable_for": 0.1, "read_timeout": 1.5, **patience})
-    with delivered_file(destination, "trends", not_before=datetime.now(UTC), patience=wait) as (_, stream):
-        return b"".join(iter(lambda: stream.read(1 << 15), b""))
-
-
-def put(places: Places, name: str) -> None:
-    (places.sandbox.sftp.root / "exports" / name).write_bytes(CONTENT)
-    (places.ftp_root / "exports" / name).write_bytes(CONTENT)
-    places.bucket.put(f"trends/{name}", CONTENT)
-    client = storage.Client(project="sandbox", credentials=AnonymousCredentials())  # type: ignore[no-untyped-call]
-    client.bucket("acme-cordial").blob(f"trends/{name}").upload_from_string(CONTENT)
-
-
-@pytest.mark.parametrize("then", ["stall", "reset"])
-@pytest.mark.parametrize("kind", ["sftp", "s3", "gcs"])
-def test_a_read_that_stalls_or_breaks_ends_in_an_error_in_time(
-    places: Places, connections: SetConnection, monkeypatch: pytest.MonkeyPatch, kind: str, then: Any
-) -> None:
-    put(places, "trends.csv")
-    sftp, bucket = places.sandbox.sftp, places.bucket
-    addresses = {"s3": bucket.url, "gcs": os.environ["STORAGE_EMULATOR_HOST"]}
-    target = sftp.port if kind == "sftp" else urlsplit(addresses[kind]).port
-    assert target
-    with faulty_proxy(target, after=200_000, then=then) as port:
-        if kind == "sftp":
-            connections(
-                "sftp_default",
-                conn_type="sftp",
-                host="127.0.0.1",
-                port=port,
-                login=sftp.username,
-                password=sftp.password,
-                # Compressed, the file would fit into what is let through.
-                extra={"no_host_key_check": "true", "look_for_keys": "false", "compress": "false"},
-            )
-        elif kind == "gcs":
-            monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
-        else:
-            connections(
-                "aws_default",
-                conn_type="aws",
-                login=bucket.access_key,
-                password=bucket.secret_key,
-                extra={"region_name": bucket.region, "endpoint_url": f"http://127.0.0.1:{port}"},
-            )
-        destination = PLACES[kind]
-        started = time.monotonic()
-        with pytest.raises((DestinationUnreachableError, DeliveredFileNotFoundError)) as failed:
-            read(destination)
-        assert time.monotonic() - started < 15
-        assert isinstance(failed.value, CordialError)
-        assert failed.value.retry_helps
-
-
-def test_an_ftp_transfer_that_stalls_ends_in_an_error_in_time(connections: SetConnection, tmp_path: Path) -> None:
-    (tmp_path / "exports").mkdir()
-    (tmp_path / "exports" / "trends.csv").write_bytes(CONTENT)
-    with ftp_server(tmp_path, stall_after=100_000) as login:
-        connections(
-            "ftp_default",
-            conn_type="ftp",
-            host="127.0.0.1",
-            port=login.port,
-            login=login.username,
-            password=login.password,
-        )
-        started = time.monotonic()
-        with pytest.raises(DestinationUnreachableError, match=r"[Tt]imed? ?out"):
-            read(FtpDestination(conn_id="ftp_default", path="exports"))
-        assert time.monotonic() - started < 10
-
-
-def test_an_ftp_server_that_does_not_answer_ends_in_an_error_in_time(connections: SetConnection) -> None:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        connections(
-            "ftp_default",
-            conn_type="ftp",
-            host="127.0.0.1",
-            port=silent.getsockname()[1],
-            login="u",
-            password="secret-123",
-        )
-        started = time.monotonic()
-        with pytest.raises(DestinationUnreachableError, match="ftp_default"):
-            read(FtpDestination(conn_id="ftp_default", path="exports"))
-        assert time.monotonic() - started < 10
-    assert socket.getdefaulttimeout() is None
-
-
-def test_ftp_over_tls_is_read(connections: SetConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "exports").mkdir()
-    (tmp_path / "exports" / "trends.csv").write_bytes(CONTENT)
-    pem = certificate(tmp_path / "tls.pem")
-    with ftp_server(tmp_path, certificate=pem) as login:
-        fields = {"port": login.port, "login": login.username, "password": login.password}
-        connections("ftp_default", conn_type="ftp", host="localhost", **fields)
-        destination = FtpDestination(conn_id="ftp_default", path="exports", tls=True)
-        with pytest.raises(DestinationUnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
-            read(destination)
-        monkeypatch.setenv("SSL_CERT_FILE", str(pem))
-        assert read(destination) == CONTENT
-        with pytest.raises(DestinationUnreachableError):
-            read(FtpDestination(conn_id="ftp_default", path="exports"))
-
-
-@pytest.mark.parametrize("kind", ["sftp", "ftp", "s3", "gcs"])
-def test_a_large_file_comes_through_whole_and_an_exact_path_is_taken(places: Places, kind: str) -> None:
-    put(places, "trends.csv")
-    destination = PLACES[kind]
-    assert read(destination) == CONTENT
-    put(places, "other name.csv")
-    path = "trends/other name.csv" if kind in ("s3", "gcs") else "exports/other name.csv"
-    with delivered_file(destination, "unheard-of", not_before=datetime.now(UTC), path=path, patience=QUICK) as (
-        file,
-        stream,
-    ):
-        assert (stream.read(), file.path) == (CONTENT, path)
-    with (
-        pytest.raises(DeliveredFileNotFoundError, match="other name.csv"),
-        delivered_file(
-            destination, "unheard-of", not_before=datetime.now(UTC), patience=Patience(timeout=0.2, poll_interval=0.1)
-        ),
-    ):
-        pass
-
-
-@pytest.mark.parametrize(
-    ("conn_id", "fields", "destination"),
-    [
-        ("ftp_default", {"password": "wrong-password"}, FtpDestination(conn_id="ftp_default", path="exports")),
-        ("aws_default", {"password": "wrong-password"}, S3Destination(bucket="acme-cordial", path="trends")),
-        ("aws_default", {}, S3Destination(bucket="no-such-bucket", path="trends")),
-    ],
-)
-def test_reading_where_one_may_not(
-    places: Places, connections: SetConnection, conn_id: str, fields: dict[str, Any], destination: Destination
-) -> None:
-    bucket, ftp = places.bucket, places.ftp
-    if conn_id == "ftp_default":
-        connections(conn_id, conn_type="ftp", host="127.0.0.1", port=ftp.port, login=ftp.username, **fields)
-    else:
-        extra = {"region_name": bucket.region, "endpoint_url": bucket.url}
-        password = fields.get("password", bucket.secret_key)
-        connections(conn_id, conn_type="aws", login=bucket.access_key, password=password, extra=extra)
-    with pytest.raises(DestinationUnreachableError, match=conn_id) as refused:
-        read(destination)
-    assert "wrong-password" not in str(refused.value)
