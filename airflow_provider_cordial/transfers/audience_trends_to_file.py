@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_cordial.completeness import OnMissing
-from airflow_provider_cordial.destinations.delivery import Patience
 from airflow_provider_cordial.exceptions import InvalidExportError
-from airflow_provider_cordial.long_files import FileFormat, to_parquet, write_long_csv
-from airflow_provider_cordial.transfers.delivered_trends import delivered_trends
-from airflow_provider_cordial.trends_csv import CsvFormat
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
+
+    from airflow_provider_cordial.completeness import OnMissing
+    from airflow_provider_cordial.destinations.delivery import Patience
+    from airflow_provider_cordial.long_files import FileFormat
+    from airflow_provider_cordial.trends_csv import CsvFormat
 
 FORMATS = ("csv", "parquet")
 
@@ -77,12 +77,16 @@ class AudienceTrendsToFileOperator(BaseOperator):
         self.constants = constants or {}
         self.source_path = source_path
         self.on_missing = on_missing
-        self.csv_format = csv_format or CsvFormat()
-        self.patience = patience or Patience()
+        self.csv_format = csv_format
+        self.patience = patience
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
         """Find the file, wait until it is whole, and write it anew."""
         from airflow.sdk import ObjectStoragePath
+
+        # Only here: a DAG file that loads is parsed faster so.
+        from airflow_provider_cordial.long_files import to_parquet, write_long_csv
+        from airflow_provider_cordial.transfers.delivered_trends import delivered_trends
 
         self._check()
         with tempfile.TemporaryDirectory(prefix="cordial-") as folder:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook, BaseOperator
 
-from airflow_provider_cordial.completeness import OnMissing
-from airflow_provider_cordial.destinations.delivery import Patience
 from airflow_provider_cordial.exceptions import InvalidConnectionError
-from airflow_provider_cordial.transfers.delivered_trends import delivered_trends
-from airflow_provider_cordial.trends_csv import CsvFormat
-from airflow_provider_cordial.warehouse import Columns, table_of
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import Context
+
+    from airflow_provider_cordial.completeness import OnMissing
+    from airflow_provider_cordial.destinations.delivery import Patience
+    from airflow_provider_cordial.trends_csv import CsvFormat
+    from airflow_provider_cordial.warehouse import Columns
 
 
 class AudienceTrendsToSqlOperator(BaseOperator):
@@ -64,16 +64,20 @@ class AudienceTrendsToSqlOperator(BaseOperator):
         self.conn_id = conn_id
         self.table = table
         self.create_table = create_table
-        self.columns = columns or Columns()
+        self.columns = columns
         self.path = path
         self.on_missing = on_missing
-        self.csv_format = csv_format or CsvFormat()
-        self.patience = patience or Patience()
+        self.csv_format = csv_format
+        self.patience = patience
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Find the file, wait until it is whole, and load it."""
+        # Only here: a DAG file that loads is parsed faster so.
+        from airflow_provider_cordial.transfers.delivered_trends import delivered_trends
+        from airflow_provider_cordial.warehouse import Columns, table_of
+
         hook = self._hook()
-        columns = self.columns.rendered(lambda text: str(self.render_template(text, context)))
+        columns = (self.columns or Columns()).rendered(lambda text: str(self.render_template(text, context)))
         table = table_of(hook, self.table, columns)
         with (
             delivered_trends(

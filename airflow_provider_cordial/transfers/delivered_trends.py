@@ -45,7 +45,7 @@ class DeliveredTrends:
 
 @contextmanager
 def delivered_trends(
-    record: Any, *, path: str | None, on_missing: OnMissing, csv_format: CsvFormat, patience: Patience
+    record: Any, *, path: str | None, on_missing: OnMissing, csv_format: CsvFormat | None, patience: Patience | None
 ) -> Iterator[DeliveredTrends]:
     """Wait for the file of an export, and open it.
 
@@ -58,9 +58,9 @@ def delivered_trends(
         raise InvalidExportError(msg)
     export = AudienceTrendsExport.from_json(record)
     job_id, submitted_at = submission_of(record)
-    with delivered_file(export.destination, export.name, not_before=submitted_at, path=path, patience=patience) as (
-        file,
-        stream,
-    ):
+    delivered = delivered_file(
+        export.destination, export.name, not_before=submitted_at, path=path, patience=patience or Patience()
+    )
+    with delivered as (file, stream):
         reader = TrendsReader(stream, csv_format)
         yield DeliveredTrends(export, job_id, file.path, reader, Completeness(export, on_missing))
