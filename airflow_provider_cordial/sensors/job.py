@@ -13,7 +13,7 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 from airflow_provider_cordial import waiting
 from airflow_provider_cordial._compat import AirflowSensorTimeout, AirflowSkipException
 from airflow_provider_cordial._config import default_poll_interval
-from airflow_provider_cordial.exceptions import CordialError, SensorJobTimeoutError
+from airflow_provider_cordial.exceptions import CordialError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -68,8 +68,6 @@ class JobSensor(BaseSensorOperator):
             try:
                 return super().execute(context)
             except AirflowSensorTimeout as timeout:
-                if isinstance(timeout, SensorJobTimeoutError):
-                    raise
                 raise waiting.for_sensor(self._watch(context).timed_out()) from timeout
         deadline = time.time() + self.timeout
         # A job that has ended already need not go through the triggerer.
@@ -116,5 +114,9 @@ class JobSensor(BaseSensorOperator):
         return watch
 
     def _skipped_or(self, error: CordialError) -> Exception:
-        # In poke mode the base class skips on some errors only; soft_fail means the same in every mode here.
-        return AirflowSkipException(f"Skipped, for soft_fail is set: {error}") if self.soft_fail else error
+        # The base class skips on some errors only, and not when a deferrable task first looks; here both options mean
+        # the same in every mode.
+        for option in ("soft_fail", "never_fail"):
+            if getattr(self, option, False):
+                return AirflowSkipException(f"Skipped, for {option} is set: {error}")
+        return error

@@ -163,6 +163,15 @@ def test_soft_fail_skips_whatever_the_error(
 
 
 @every_mode
+def test_never_fail_skips_also_when_the_first_look_fails(cordial: SandboxProcess, mode: dict[str, Any]) -> None:
+    job_id = submitted(cordial, job_fails_with="Login failed.", job_seconds=0)
+    while cordial.control.job(job_id)["status"] != "Failed":
+        time.sleep(0.02)
+    with pytest.raises(AirflowSkipException, match="never_fail is set"):
+        wait(job_id, never_fail=True, **mode)
+
+
+@every_mode
 def test_what_may_pass_does_not_end_a_wait(cordial: SandboxProcess, mode: dict[str, Any]) -> None:
     job_id = submitted(cordial, job_seconds=0.5)
     for fault in (
