@@ -168,14 +168,7 @@ def main(audiences: int, days: int) -> None:
         with postgres_server() as server:
             measure(
                 "PostgreSQL",
-                {
-                    "conn_type": "postgres",
-                    "host": server.host,
-                    "port": server.port,
-                    "login": server.user,
-                    "password": server.password,
-                    "schema": server.database,
-                },
+                server.airflow_connection(),
                 lambda: drop(server),
                 path,
                 audiences * days,
@@ -184,11 +177,7 @@ def main(audiences: int, days: int) -> None:
 
 
 def drop(server: Postgres) -> None:
-    import psycopg
-
-    with psycopg.connect(
-        host=server.host, port=server.port, user=server.user, password=server.password, dbname=server.database
-    ) as connection:
+    with server.connect() as connection:
         connection.execute(f"DROP TABLE IF EXISTS {TABLE}")
 
 

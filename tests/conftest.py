@@ -23,6 +23,19 @@ from cordial_sandbox.process import SandboxProcess
 SetConnection = Callable[..., str]
 
 
+def sftp_connection(sandbox: SandboxProcess) -> dict[str, Any]:
+    """The fields of an Airflow connection to the sandbox's SFTP server."""
+    sftp = sandbox.sftp
+    return {
+        "conn_type": "sftp",
+        "host": sftp.host,
+        "port": sftp.port,
+        "login": sftp.username,
+        "password": sftp.password,
+        "extra": {"no_host_key_check": "true", "look_for_keys": "false"},
+    }
+
+
 @pytest.fixture
 def set_connection(monkeypatch: pytest.MonkeyPatch) -> SetConnection:
     """Set an Airflow connection: ``set_connection(id, conn_type=..., host=..., extra={...})``."""
@@ -44,16 +57,7 @@ def cordial(cordial_sandbox: SandboxProcess, set_connection: SetConnection) -> S
         password=cordial_sandbox.api_key,
         extra={"attempts": 3, "read_timeout": 5, "not_found_grace": 5},
     )
-    sftp = cordial_sandbox.sftp
-    set_connection(
-        "sftp_default",
-        conn_type="sftp",
-        host=sftp.host,
-        port=sftp.port,
-        login=sftp.username,
-        password=sftp.password,
-        extra={"no_host_key_check": "true", "look_for_keys": "false"},
-    )
+    set_connection("sftp_default", **sftp_connection(cordial_sandbox))
     return cordial_sandbox
 
 

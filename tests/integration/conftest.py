@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cordial_sandbox.process import SandboxProcess
-from tests.conftest import SetConnection
+from tests.conftest import SetConnection, sftp_connection
 from tests.integration.servers import Bucket, Login, ftp_server, gcs_server, s3_server
 
 
@@ -44,18 +44,9 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
 @pytest.fixture
 def connections(places: Places, set_connection: SetConnection, warehouse: Path) -> SetConnection:
     places.sandbox.control.reset()
-    sftp, ftp, bucket = places.sandbox.sftp, places.ftp, places.bucket
+    ftp, bucket = places.ftp, places.bucket
     set_connection("cordial_default", conn_type="cordial", host=places.sandbox.url, password=places.sandbox.api_key)
-    extra = {"no_host_key_check": "true", "look_for_keys": "false"}
-    set_connection(
-        "sftp_default",
-        conn_type="sftp",
-        host=sftp.host,
-        port=sftp.port,
-        login=sftp.username,
-        password=sftp.password,
-        extra=extra,
-    )
+    set_connection("sftp_default", **sftp_connection(places.sandbox))
     set_connection(
         "ftp_default", conn_type="ftp", host="127.0.0.1", port=ftp.port, login=ftp.username, password=ftp.password
     )

@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import psycopg
 
 START_TIMEOUT = 30.0
 
@@ -24,6 +27,28 @@ class Postgres:
     user: str
     password: str
     database: str
+
+    def airflow_connection(self) -> dict[str, Any]:
+        """Return the fields of an Airflow connection to it."""
+        return {
+            "conn_type": "postgres",
+            "host": self.host,
+            "port": self.port,
+            "login": self.user,
+            "password": self.password,
+            "schema": self.database,
+        }
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """Connect; each statement is committed at once."""
+        return psycopg.connect(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            password=self.password,
+            dbname=self.database,
+            autocommit=True,
+        )
 
 
 def binaries() -> Path | None:

@@ -14,7 +14,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from airflow_provider_cordial.exceptions import IncompleteTrendsError
@@ -44,23 +43,8 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture
 def query(cordial: SandboxProcess, postgres: Postgres, set_connection: SetConnection) -> Iterator[Query]:
     """Ask the database, which is empty at the start of each test and behind the connection ``warehouse``."""
-    set_connection(
-        "warehouse",
-        conn_type="postgres",
-        host=postgres.host,
-        port=postgres.port,
-        login=postgres.user,
-        password=postgres.password,
-        schema=postgres.database,
-    )
-    with psycopg.connect(
-        host=postgres.host,
-        port=postgres.port,
-        user=postgres.user,
-        password=postgres.password,
-        dbname=postgres.database,
-        autocommit=True,
-    ) as connection:
+    set_connection("warehouse", **postgres.airflow_connection())
+    with postgres.connect() as connection:
         connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
 
         def ask(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from cordial_sandbox.process import SandboxProcess
+from tests.conftest import sftp_connection
 from tests.integration.airflow import Airflow, forms_of, places_of_text
 
 API_KEY = 'key-of-the-test/"4711"'
@@ -94,14 +95,7 @@ def test_every_schedule_exports_its_days_and_leaves_no_secret(tmp_path: Path) ->
 
 def connections(sandbox: SandboxProcess, warehouse: Path) -> dict[str, dict[str, object]]:
     cordial: dict[str, object] = {"conn_type": "cordial", "host": sandbox.url, "password": sandbox.api_key}
-    sftp: dict[str, object] = {
-        "conn_type": "sftp",
-        "host": sandbox.sftp.host,
-        "port": sandbox.sftp.port,
-        "login": sandbox.sftp.username,
-        "password": sandbox.sftp.password,
-        "extra": {"no_host_key_check": "true", "look_for_keys": "false"},
-    }
+    sftp = sftp_connection(sandbox)
     return {
         "cordial_default": cordial,
         "cordial_wrong": {**cordial, "password": WRONG_KEY},
