@@ -36,7 +36,7 @@ benchmark: .venv/.ready
 
 lock: .venv/.ready
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet \
-		--extra ftp --extra google --extra parquet --extra postgres --extra sandbox --group dev \
+		--extra ftp --extra google --extra microsoft-azure --extra parquet --extra postgres --extra sandbox --group dev \
 		--no-header --no-annotate --no-emit-index-url -o requirements-dev.txt
 
 clean:
@@ -46,6 +46,7 @@ clean:
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or later is needed; give it as make PYTHON=/path/to/python3' >&2; exit 1; }
 	@echo 'Making the environment in .venv; this takes a minute or two the first time ...'
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements-dev.txt)"
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --compile-bytecode -r requirements-dev.txt
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --editable .
 	@touch $@
