@@ -1,4 +1,7 @@
-"""A whole Airflow in processes of its own: scheduler, DAG processor, triggerer, API server and local executor."""
+"""A whole Airflow in processes of its own: scheduler, DAG processor, triggerer, API server and local executor.
+
+Its metadata are in PostgreSQL: in SQLite one writer at a time holds up all the others, and some give up for good.
+"""
 
 from __future__ import annotations
 
@@ -6,29 +9,36 @@ import json
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 
+from psycopg import sql
+from psycopg.errors import UndefinedTable
+
+from tests.integration.postgres import Postgres
+
 START_TIMEOUT = 120.0
+
+_COMPLAINTS = ("[error", "[critical", "[warning", "Error", "Exception", "exited", "terminat")
 
 
 class Airflow:
-    """``airflow standalone`` on SQLite with a home and a DAGs folder; a context manager.
+    """``airflow standalone`` with a home and a DAGs folder; a context manager.
 
+    :param metadata: an empty database.
     :param environment: set besides; connections for instance.
     """
 
-    def __init__(self, home: Path, dags: Path, environment: dict[str, str]) -> None:
+    def __init__(self, home: Path, metadata: Postgres, dags: Path, environment: dict[str, str]) -> None:
         self.home = home
+        self._metadata = metadata
         api, worker_log, trigger_log = _free_ports(3)
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW_")},
@@ -42,6 +52,7 @@ class Airflow:
             "AIRFLOW__CORE__PARALLELISM": "4",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata.url("postgresql+psycopg2"),
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_log),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_log),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -82,9 +93,15 @@ class Airflow:
     def wait_until_ready(self, dag_id: str) -> None:
         """Wait until a DAG is known and the API answers."""
         deadline = time.monotonic() + START_TIMEOUT
-        while not (self.rows("SELECT 1 FROM serialized_dag WHERE dag_id = ?", dag_id) and self._api_answers()):
-            assert time.monotonic() < deadline, self.tail()
+        while not (self._knows(dag_id) and self._api_answers()):
+            assert time.monotonic() < deadline, self.trouble()
             time.sleep(0.5)
+
+    def _knows(self, dag_id: str) -> bool:
+        try:
+            return bool(self.rows("SELECT 1 FROM serialized_dag WHERE dag_id = %s", dag_id))
+        except UndefinedTable:  # the tables are still being made
+            return False
 
     def _api_answers(self) -> bool:
         try:
@@ -118,14 +135,8 @@ class Airflow:
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Ask the metadata database."""
-        path = self.home / "airflow.db"
-        if not path.exists():
-            return []
-        try:
-            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as connection:
-                return connection.execute(query, parameters).fetchall()
-        except sqlite3.OperationalError:  # the tables are still being made
-            return []
+        with self._metadata.connect() as connection:
+            return connection.execute(query, parameters).fetchall()
 
     def states(self) -> dict[str, list[str]]:
         """Return the states of the runs of each DAG."""
@@ -144,22 +155,32 @@ class Airflow:
             unexpected = [
                 dag_id for dag_id, some in states.items() if "failed" in some and "failed" not in expected[dag_id]
             ]
-            assert not unexpected, (states, self.tail())
-            assert time.monotonic() < deadline, (states, self.tail())
+            assert not unexpected, (states, self.trouble())
+            assert time.monotonic() < deadline, (states, self.trouble())
             time.sleep(0.5)
 
-    def tail(self) -> str:
-        return (self.home / "standalone.log").read_text(errors="replace")[-3000:]
+    def trouble(self) -> str:
+        """Say where each task is, and what the components complained of."""
+        tasks = self.rows("SELECT dag_id, run_id, task_id, state, try_number, trigger_id FROM task_instance")
+        log = (self.home / "standalone.log").read_text(errors="replace").splitlines()
+        complaints = [line for line in log if any(mark in line for mark in _COMPLAINTS)]
+        return "\n".join([*map(str, tasks), *complaints[-60:]])
+
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """Yield everything that it has written, and where: its logs, and its database as text."""
+        for path in sorted(self.home.rglob("*")):
+            if path.is_file() and path.suffix in (".log", ".out", ".err", ".json", ".cfg", ".txt"):
+                yield str(path), path.read_text(errors="replace")
+        for (table,) in self.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
+            with self._metadata.connect() as connection:
+                for row in connection.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(table))):
+                    yield table, "\n".join(map(_text, row))
 
 
-def places_of_text(home: Path) -> Iterator[tuple[str, str]]:
-    """Yield everything that an Airflow has written: its logs, and its database as text."""
-    for path in sorted(home.rglob("*")):
-        if path.is_file() and path.suffix in (".log", ".out", ".err", ".json", ".cfg", ".txt"):
-            yield str(path), path.read_text(errors="replace")
-    with closing(sqlite3.connect(home / "airflow.db")) as connection:
-        for line in connection.iterdump():
-            yield "airflow.db", line
+def _text(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False)
+    return bytes(value).decode(errors="replace") if isinstance(value, bytes | memoryview) else str(value)
 
 
 def forms_of(secret: str) -> list[str]:

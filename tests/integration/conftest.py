@@ -1,7 +1,8 @@
-"""One of each storage server, and the Airflow connections to them."""
+"""One of each server, and the Airflow connections to them."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from cordial_sandbox.process import SandboxProcess
 from tests.conftest import SetConnection, sftp_connection
+from tests.integration.postgres import Postgres, binaries, postgres_server
 from tests.integration.servers import Bucket, Login, ftp_server, gcs_server, s3_server
 
 
@@ -39,6 +41,16 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
         patch.setenv("STORAGE_EMULATOR_HOST", gcs)
         with SandboxProcess(folder / "sandbox", job_seconds=0.1) as sandbox:
             yield Places(sandbox, ftp, root, bucket)
+
+
+@pytest.fixture(scope="package")
+def postgres() -> Iterator[Postgres]:
+    if binaries() is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI must have PostgreSQL: install the package postgresql")
+        pytest.skip("no PostgreSQL is installed on this machine (the package postgresql)")
+    with postgres_server() as server:
+        yield server
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 START_TIMEOUT = 30.0
 
@@ -38,6 +39,15 @@ class Postgres:
             "password": self.password,
             "schema": self.database,
         }
+
+    def url(self, scheme: str) -> str:
+        return f"{scheme}://{self.user}:{self.password}@{self.host}:{self.port}/{self.database}"
+
+    def with_database(self, name: str) -> Postgres:
+        """Make a database, and return the server with it."""
+        with self.connect() as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return replace(self, database=name)
 
     def connect(self) -> psycopg.Connection[Any]:
         """Connect; each statement is committed at once."""

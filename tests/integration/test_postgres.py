@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from airflow_provider_cordial.exceptions import IncompleteTrendsError
 from airflow_provider_cordial.warehouse import Columns
 from cordial_sandbox.process import SandboxProcess
 from tests.conftest import SetConnection
-from tests.integration.postgres import Postgres, binaries, postgres_server
+from tests.integration.postgres import Postgres
 from tests.unit.airflow_provider_cordial.test_transfer import deliver, export, load
 
 Query = Callable[..., list[tuple[Any, ...]]]
@@ -28,16 +27,6 @@ Query = Callable[..., list[tuple[Any, ...]]]
 PROJECT = Path(__file__).resolve().parents[2]
 
 ODD = ["tab\there", "back\\slash", r"\N", 'quote"', "two\nlines", "Käufer 山田", "it's; DROP TABLE x; --", r"\."]
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    if binaries() is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI must have PostgreSQL: install the package postgresql")
-        pytest.skip("no PostgreSQL is installed on this machine (the package postgresql)")
-    with postgres_server() as server:
-        yield server
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ import pytest
 
 from cordial_sandbox.process import SandboxProcess
 from tests.conftest import sftp_connection
-from tests.integration.airflow import Airflow, forms_of, places_of_text
+from tests.integration.airflow import Airflow, forms_of
+from tests.integration.postgres import Postgres
 
 API_KEY = 'key-of-the-test/"4711"'
 SFTP_PASSWORD = "sftp-password+of=the/test&0815"
@@ -22,7 +23,7 @@ WRONG_PASSWORD = "a-wrong-password-of-the-test"
 
 
 @pytest.mark.timeout(400)
-def test_every_schedule_exports_its_days_and_leaves_no_secret(tmp_path: Path) -> None:
+def test_every_schedule_exports_its_days_and_leaves_no_secret(tmp_path: Path, postgres: Postgres) -> None:
     sandbox_data = tmp_path / "sandbox"
     with SandboxProcess(sandbox_data, job_seconds=1, api_key=API_KEY, sftp_password=SFTP_PASSWORD) as sandbox:
         warehouse = tmp_path / "warehouse.db"
@@ -33,7 +34,9 @@ def test_every_schedule_exports_its_days_and_leaves_no_secret(tmp_path: Path) ->
         # Shorter than the scheduler takes to hear of a deferral, it would make Airflow fail the tasks.
         environment["AIRFLOW__CORDIAL__POLL_INTERVAL"] = "15"
         started = datetime.now(ZoneInfo("America/Los_Angeles"))
-        with Airflow(tmp_path / "airflow", Path(__file__).parent / "dags", environment) as airflow:
+        with Airflow(
+            tmp_path / "airflow", postgres.with_database("airflow"), Path(__file__).parent / "dags", environment
+        ) as airflow:
             airflow.wait_until_ready("explicit")
             for dag_id in ("by_hand", "wrong_key", "wrong_sftp"):
                 airflow.trigger(dag_id)
@@ -75,7 +78,7 @@ def test_every_schedule_exports_its_days_and_leaves_no_secret(tmp_path: Path) ->
         ).fetchall()
     assert rows == expected_rows
 
-    seen = list(places_of_text(tmp_path / "airflow"))
+    seen = list(airflow.texts())
     text = "".join(content for _, content in seen)
     # What is looked through is what it should be: logs of tasks and triggerer, XComs, rendered templates, errors.
     for mark in (
