@@ -19,11 +19,12 @@ from cordial_sandbox.records import is_visible, listed, only, record_of
 from cordial_sandbox.servers.sftp import SftpFolder
 from cordial_sandbox.store import Store, now
 from cordial_sandbox.validation import ApiError, validated
+from cordial_sandbox.vault import Vault
 
 _MEDIA_TYPES = ("application/json", "application/x-www-form-urlencoded")
 
 
-def create_app(store: Store, runner: JobRunner, folder: SftpFolder, *, api_key: str) -> Faults:
+def create_app(store: Store, runner: JobRunner, folder: SftpFolder, vault: Vault, *, api_key: str) -> Faults:
     """Return the whole application: the API and the control API, with the faults around them."""
     app = FastAPI(title="Cordial sandbox", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -47,7 +48,7 @@ def create_app(store: Store, runner: JobRunner, folder: SftpFolder, *, api_key: 
         except (ValueError, RecursionError):
             # The key and the message are documented, the status is not.
             raise ApiError(400, "Invalid JSON provided.", "INVALID_JSON_PROVIDED") from None
-        job = store.add_job(validated(body))
+        job = store.add_job(validated(body, saved_key_exists=lambda name: vault.private_key(name) is not None))
         runner.start(job.id)
         return {"jobId": job.id}
 
@@ -62,5 +63,5 @@ def create_app(store: Store, runner: JobRunner, folder: SftpFolder, *, api_key: 
             raise ApiError(404, "record not found", "RECORD_NOT_FOUND")
         return only(record_of(job, behaviour), fields)
 
-    app.include_router(control_router(store, runner, folder))
+    app.include_router(control_router(store, runner, folder, vault))
     return Faults(app, store)

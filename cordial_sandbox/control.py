@@ -17,6 +17,7 @@ from cordial_sandbox.servers.sftp import SftpFolder
 from cordial_sandbox.settings import Behaviour
 from cordial_sandbox.store import JobRow, Store
 from cordial_sandbox.trends import AUDIENCES, contacts, days_between
+from cordial_sandbox.vault import Vault
 
 PREFIX = "/_sandbox"
 
@@ -26,6 +27,7 @@ class _Control:
     store: Store
     runner: JobRunner
     folder: SftpFolder
+    vault: Vault
 
     async def health(self) -> dict[str, str]:
         return {"status": "ok"}
@@ -68,6 +70,12 @@ class _Control:
             for day in days_between(start, end)
         ]
 
+    async def create_saved_key(self, name: str) -> dict[str, str]:
+        try:
+            return {"public_key": self.vault.create(name)}
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from None
+
     async def requests(self) -> list[dict[str, Any]]:
         return self.store.requests()
 
@@ -78,11 +86,12 @@ class _Control:
         await self.runner.stop()
         self.store.reset()
         self.folder.empty()
+        self.vault.empty()
 
 
-def control_router(store: Store, runner: JobRunner, folder: SftpFolder) -> APIRouter:
+def control_router(store: Store, runner: JobRunner, folder: SftpFolder, vault: Vault) -> APIRouter:
     """Return the routes of the control API."""
-    control = _Control(store, runner, folder)
+    control = _Control(store, runner, folder, vault)
     router = APIRouter(prefix=PREFIX)
     router.get("/health")(control.health)
     router.get("/behaviour")(control.behaviour)
@@ -93,6 +102,7 @@ def control_router(store: Store, runner: JobRunner, folder: SftpFolder) -> APIRo
     router.get("/jobs")(control.jobs)
     router.get("/jobs/{job_id}")(control.job)
     router.get("/snapshots")(control.snapshots)
+    router.put("/saved-keys/{name}")(control.create_saved_key)
     router.get("/requests")(control.requests)
     router.delete("/requests")(control.clear_requests)
     router.post("/reset")(control.reset)

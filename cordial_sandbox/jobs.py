@@ -97,7 +97,7 @@ class JobRunner:
         content = await asyncio.to_thread(trends_csv, job.audiences, job.start, job.end, behaviour)
         timestamp = datetime.fromtimestamp(job.created_at, UTC).strftime("%Y%m%d%H%M%S")
         file_name = behaviour.file_name.format(name=job.name, job_id=job.id, timestamp=timestamp)
-        file = DeliveredFile(file_name, content, job.id)
+        file = DeliveredFile(file_name, content, job.id, behaviour.write_seconds)
         try:
             place = await deliver({**job.destination, **job.secrets}, file, self._data)
         except DeliveryError as error:

@@ -175,6 +175,10 @@ class SandboxControl:
         result: list[dict[str, Any]] = self._call("GET", f"/snapshots?{query}")
         return result
 
+    def create_saved_key(self, name: str) -> str:
+        """Make a key pair in the account's Secrets Vault, and return its public key."""
+        return str(self._call("PUT", f"/saved-keys/{urllib.parse.quote(name, safe='')}")["public_key"])
+
     def requests(self) -> list[dict[str, Any]]:
         """Return the requests to the API so far."""
         result: list[dict[str, Any]] = self._call("GET", "/requests")

@@ -18,6 +18,7 @@ from cordial_sandbox.jobs import JobRunner
 from cordial_sandbox.servers.sftp import FOLDER, USERNAME, SftpFolder, sftp_server
 from cordial_sandbox.settings import Behaviour, Settings
 from cordial_sandbox.store import Store
+from cordial_sandbox.vault import Vault
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ async def serve(settings: Settings) -> None:
     password = settings.sftp_password or store.fact("sftp", {"password": secrets.token_urlsafe(18)})["password"]
     store.remember("sftp", {"password": password})
     folder = SftpFolder(data / "sftp")
+    vault = Vault(data)
     runner = JobRunner(store, data)
     listener = _listen(store, "port", settings.port)
     sftp_listener = _listen(store, "sftp port", settings.sftp_port)
@@ -49,8 +51,8 @@ async def serve(settings: Settings) -> None:
             "root": str(folder.root),
         },
     }
-    async with sftp_server(folder, password, data / "sftp_host_key", sftp_listener):
-        app = create_app(store, runner, folder, api_key=settings.api_key)
+    async with sftp_server(folder, password, vault, data / "sftp_host_key", sftp_listener):
+        app = create_app(store, runner, folder, vault, api_key=settings.api_key)
         config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         if settings.stop_on_eof:

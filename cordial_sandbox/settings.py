@@ -25,6 +25,9 @@ class Behaviour(BaseModel):
     job_name: str = Field("SandboxAudienceTrendsExport", description="jobName; Cordial's is not documented")
     visible_after: float = Field(0.0, ge=0, description="seconds for which a new job is not found")
     delivery_delay: float = Field(0.0, ge=0, description="seconds between Done and the file")
+    write_seconds: float = Field(
+        0.0, ge=0, le=30, description="how long a file is written to SFTP and FTP, under its own name from the start"
+    )
     list_ids: bool = Field(True, description="whether a job record carries _id, which Cordial does not document")
     list_names: bool = Field(True, description="whether a job record carries metadata.name")
     failure_text: bool = Field(True, description="whether a Failed job says why; Cordial documents no such text")

@@ -7,7 +7,7 @@ message that is marked as inferred is the sandbox's own.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -58,14 +58,15 @@ class ExportRequest:
     destination: Mapping[str, Any]
 
 
-def validated(body: Any) -> ExportRequest:
+def validated(body: Any, *, saved_key_exists: Callable[[str], bool]) -> ExportRequest:
     """Return a request that Cordial would accept.
 
+    :param saved_key_exists: whether the Secrets Vault has a key pair of that name.
     :raises ApiError: with the documented status and message.
     """
     if not isinstance(body, Mapping):
         raise ApiError(BAD_DESTINATION, "Invalid JSON provided.", "INVALID_JSON_PROVIDED")
-    destination = _destination(body.get("destination"))
+    destination = _destination(body.get("destination"), saved_key_exists)
     name = body.get("name")
     if not name:
         raise ApiError(BAD_EXPORT, "Field 'name' should be provided.")
@@ -80,7 +81,7 @@ def validated(body: Any) -> ExportRequest:
     return ExportRequest(name, start, end, _audiences(body.get("audiences")), destination)
 
 
-def _destination(destination: Any) -> Mapping[str, Any]:
+def _destination(destination: Any, saved_key_exists: Callable[[str], bool]) -> Mapping[str, Any]:
     if not isinstance(destination, Mapping) or "type" not in destination:
         raise ApiError(BAD_DESTINATION, "The destination.type field is required.")
     if not destination["type"]:
@@ -95,10 +96,10 @@ def _destination(destination: Any) -> Mapping[str, Any]:
             raise ApiError(BAD_DESTINATION, f"The destination.{words} field is required.")
     if kind in ("ftp", "sftp"):
         saved_key = destination.get("savedKey") if kind == "sftp" else None
-        if saved_key:
-            # The sandbox's Secrets Vault is empty. The message is documented for contact exports.
+        if saved_key and not saved_key_exists(saved_key):
+            # The message is documented for contact exports.
             raise ApiError(BAD_DESTINATION, f"SSH key with such Name/ID: {saved_key} does not exist.")
-        if not destination.get("password"):
+        if not saved_key and not destination.get("password"):
             raise ApiError(BAD_DESTINATION, "Parameter password is not set")
     keys = ("aws_access_key_id", "aws_secret_access_key")
     if kind == "s3" and any(destination.get(key) for key in keys):

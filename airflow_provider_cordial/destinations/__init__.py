@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_provider_cordial.destinations.azure_blob import AzureBlobDestination
 from airflow_provider_cordial.destinations.base import Destination
 from airflow_provider_cordial.destinations.ftp import FtpDestination
 from airflow_provider_cordial.destinations.gcs import GcsDestination
@@ -14,6 +15,7 @@ from airflow_provider_cordial.destinations.ui import UiDestination
 from airflow_provider_cordial.exceptions import InvalidExportError
 
 __all__ = [
+    "AzureBlobDestination",
     "Destination",
     "FtpDestination",
     "GcsDestination",
@@ -24,7 +26,15 @@ __all__ = [
 ]
 
 _BY_TYPE: dict[str, type[Destination]] = {
-    cls.type: cls for cls in (FtpDestination, GcsDestination, S3Destination, SftpDestination, UiDestination)
+    cls.type: cls
+    for cls in (
+        AzureBlobDestination,
+        FtpDestination,
+        GcsDestination,
+        S3Destination,
+        SftpDestination,
+        UiDestination,
+    )
 }
 
 

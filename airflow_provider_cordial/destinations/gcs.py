@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from airflow_provider_cordial.destinations.base import Address, DeliveredFile, Destination
-from airflow_provider_cordial.destinations.objects import bucket_name, key, names_a_file
+from airflow_provider_cordial.destinations.objects import key, name_alone, names_a_file
 from airflow_provider_cordial.exceptions import DestinationUnreachableError
 
 #: Bytes of one request while a file is read.
@@ -36,7 +36,7 @@ class GcsDestination(Destination):
     conn_id: str = "google_cloud_default"
 
     def address(self) -> Address:
-        body = {"type": self.type, "gcs_bucket": bucket_name(self.bucket, "gs"), "path": key(self.path)}
+        body = {"type": self.type, "gcs_bucket": name_alone("bucket", self.bucket, "gs"), "path": key(self.path)}
         return Address(body=body, uri=f"gs://{body['gcs_bucket']}/{body['path']}")
 
     @property
@@ -52,7 +52,7 @@ class GcsDestination(Destination):
 
         try:
             client = GCSHook(gcp_conn_id=self.conn_id).get_conn()
-            yield GcsReader(client, bucket_name(self.bucket, "gs"), key(self.path), timeout)
+            yield GcsReader(client, name_alone("bucket", self.bucket, "gs"), key(self.path), timeout)
         except (GoogleAPIError, GoogleAuthError, OSError) as error:
             msg = (
                 f"The bucket {self.bucket!r} cannot be read with Airflow connection {self.conn_id!r}: "
@@ -87,5 +87,12 @@ class GcsReader:
 
     @contextmanager
     def open(self, path: str) -> Iterator[BinaryIO]:
-        with self._client.bucket(self._bucket).blob(path).open("rb", chunk_size=_CHUNK, **self._options) as file:
+        from google.api_core.exceptions import NotFound
+
+        blob = self._client.bucket(self._bucket).get_blob(path, **self._options)
+        if blob is None:
+            raise NotFound(path)  # type: ignore[no-untyped-call]
+        # An object that is replaced meanwhile is an error, and not half of each.
+        options = {**self._options, "if_generation_match": blob.generation}
+        with blob.open("rb", chunk_size=_CHUNK, **options) as file:
             yield cast("BinaryIO", file)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from airflow_provider_cordial.exceptions import InvalidExportError
 
 
@@ -22,10 +24,10 @@ def names_a_file(path: str) -> bool:
     return "." in path.rpartition("/")[2].strip(".")
 
 
-def bucket_name(bucket: str, scheme: str) -> str:
-    """Return a bucket's name alone, where it is one."""
-    name = bucket.strip().removeprefix(f"{scheme}://").strip("/")
+def name_alone(what: Literal["bucket", "container"], given: str, scheme: str) -> str:
+    """Return the name of a bucket or container, without a scheme or slashes around it."""
+    name = given.strip().removeprefix(f"{scheme}://").strip("/")
     if not name or "/" in name:
-        msg = f"bucket {bucket!r} is no bucket's name. Give the name alone, and the rest as path."
+        msg = f"{what} {given!r} is no {what}'s name. Give the name alone, and the rest as path."
         raise InvalidExportError(msg)
     return name

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_provider_cordial._compat import mask_secret
 from airflow_provider_cordial.destinations.base import Address, DeliveredFile, Destination, airflow_connection
-from airflow_provider_cordial.destinations.objects import bucket_name, key, names_a_file
+from airflow_provider_cordial.destinations.objects import key, name_alone, names_a_file
 from airflow_provider_cordial.exceptions import (
     DestinationUnreachableError,
     InvalidConnectionError,
@@ -56,7 +56,7 @@ class S3Destination(Destination):
             raise InvalidExportError(msg)
         body = {
             "type": self.type,
-            "aws_bucket": bucket_name(self.bucket, "s3"),
+            "aws_bucket": name_alone("bucket", self.bucket, "s3"),
             "aws_region": region,
             "path": key(self.path),
         }
@@ -79,7 +79,7 @@ class S3Destination(Destination):
         config = Config(connect_timeout=timeout, read_timeout=timeout, retries={"total_max_attempts": _ATTEMPTS})
         try:
             client = S3Hook(aws_conn_id=self.conn_id, region_name=self.region, config=config).get_conn()
-            yield S3Reader(client, bucket_name(self.bucket, "s3"), key(self.path))
+            yield S3Reader(client, name_alone("bucket", self.bucket, "s3"), key(self.path))
         except (BotoCoreError, ClientError) as error:
             msg = (
                 f"The bucket {self.bucket!r} cannot be read with Airflow connection {self.conn_id!r}: "

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cordial_sandbox.delivery.azure_blob import deliver_azure_blob
 from cordial_sandbox.delivery.errors import DeliveryError
 from cordial_sandbox.delivery.file import DeliveredFile
 from cordial_sandbox.delivery.ftp import deliver_ftp
@@ -20,6 +21,7 @@ Deliver = Callable[[Mapping[str, Any], DeliveredFile, Path], Awaitable[str]]
 
 _DELIVERIES: dict[str, Deliver] = {
     "aws": deliver_ui,
+    "azureblob": deliver_azure_blob,
     "ftp": deliver_ftp,
     "gcs": deliver_gcs,
     "s3": deliver_s3,
@@ -34,8 +36,4 @@ async def deliver(destination: Mapping[str, Any], file: DeliveredFile, data: Pat
     :param data: the sandbox's own folder.
     :raises DeliveryError: with the text that Cordial documents, where it documents one.
     """
-    kind = destination["type"]
-    if kind not in _DELIVERIES:
-        msg = f"This sandbox cannot deliver to '{kind}' yet."
-        raise DeliveryError(msg)
-    return await _DELIVERIES[kind](destination, file, data)
+    return await _DELIVERIES[destination["type"]](destination, file, data)

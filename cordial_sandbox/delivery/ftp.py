@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ftplib
-import io
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,14 @@ def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
             msg = "Login failed."
             raise DeliveryError(msg) from None
         try:
-            client.storbinary(f"STOR {unfinished}", io.BytesIO(file.content))
-            client.rename(unfinished, target)
+            client.voidcmd("TYPE I")
+            with client.transfercmd(f"STOR {unfinished}") as data:
+                for part in file.parts():
+                    data.sendall(part)
+                    time.sleep(file.pause)
+            client.voidresp()
+            if unfinished != target:
+                client.rename(unfinished, target)
         except (OSError, EOFError, ftplib.Error) as error:
             msg = f"Invalid file path '{path}'. ({error})"
             raise DeliveryError(msg) from None

@@ -14,23 +14,25 @@ import asyncssh
 
 from cordial_sandbox.delivery.errors import DeliveryError
 from cordial_sandbox.delivery.file import DeliveredFile
+from cordial_sandbox.vault import Vault
 
 _CONNECT_TIMEOUT = 10
 _TRANSFER_TIMEOUT = 60
 
 
-async def deliver_sftp(destination: Mapping[str, Any], file: DeliveredFile, _data: Path) -> str:
+async def deliver_sftp(destination: Mapping[str, Any], file: DeliveredFile, data: Path) -> str:
     server, port = destination["server"], int(destination.get("port") or 22)
     path = str(destination["path"])
+    saved_key = Vault(data).private_key(destination.get("savedKey") or "")
     try:
         connection = await asyncssh.connect(
             server,
             port,
             username=destination["username"],
-            password=destination["password"],
+            password=None if saved_key else destination["password"],
             # Which host keys Cordial trusts is not documented; it is told none.
             known_hosts=None,
-            client_keys=None,
+            client_keys=[str(saved_key)] if saved_key else None,
             agent_path=None,
             config=None,
             connect_timeout=_CONNECT_TIMEOUT,
@@ -50,8 +52,11 @@ async def deliver_sftp(destination: Mapping[str, Any], file: DeliveredFile, _dat
                 msg = f"Invalid file path '{path}'."
                 raise DeliveryError(msg)
             async with client.open(unfinished, "wb") as opened:
-                await opened.write(file.content)
-            await client.posix_rename(unfinished, target)
+                for part in file.parts():
+                    await opened.write(part)
+                    await asyncio.sleep(file.pause)
+            if unfinished != target:
+                await client.posix_rename(unfinished, target)
     except asyncssh.SFTPError as error:
         msg = f"Invalid file path '{path}'. ({error.reason})"
         raise DeliveryError(msg) from None

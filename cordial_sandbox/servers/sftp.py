@@ -1,4 +1,7 @@
-"""An SFTP server in the sandbox's own process: one user, one password, and one folder that it cannot leave."""
+"""An SFTP server in the sandbox's own process: one user and one folder that it cannot leave.
+
+The user has a password, and the public keys of the Secrets Vault are let in.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncssh
+
+from cordial_sandbox.vault import Vault, make_private_key
 
 USERNAME = "cordial"
 
@@ -34,7 +39,7 @@ class SftpFolder:
 
 @asynccontextmanager
 async def sftp_server(
-    folder: SftpFolder, password: str, host_key: Path, listener: socket.socket
+    folder: SftpFolder, password: str, vault: Vault, host_key: Path, listener: socket.socket
 ) -> AsyncIterator[None]:
     """Serve a folder over SFTP.
 
@@ -42,7 +47,7 @@ async def sftp_server(
     :param listener: already bound.
     """
     folder.make()
-    _make_once(host_key)
+    make_private_key(host_key)
 
     class Server(asyncssh.SSHServer):
         def password_auth_supported(self) -> bool:
@@ -50,6 +55,12 @@ async def sftp_server(
 
         def validate_password(self, username: str, given: str) -> bool:
             return username == USERNAME and hmac.compare_digest(given.encode(), password.encode())
+
+        def public_key_auth_supported(self) -> bool:
+            return True
+
+        def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+            return username == USERNAME and vault.holds(key)
 
     server = await asyncssh.listen(
         sock=listener,
@@ -63,12 +74,3 @@ async def sftp_server(
         yield
     finally:
         server.close()
-
-
-def _make_once(host_key: Path) -> None:
-    if host_key.exists():
-        return
-    unfinished = host_key.with_suffix(".part")
-    unfinished.touch(mode=0o600)
-    unfinished.write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_private_key())
-    unfinished.replace(host_key)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_cordial.destinations import (
+    AzureBlobDestination,
     FtpDestination,
     GcsDestination,
     S3Destination,
@@ -192,12 +193,15 @@ def test_destinations_go_to_json_and_back() -> None:
         SftpDestination(conn_id="c", path="p", saved_key="k"),
         FtpDestination(conn_id="c", path="p", tls=True),
         S3Destination(bucket="b", path="p", region="r", use_iam_role=True),
+        AzureBlobDestination(account="a", container="c", path="p"),
         GcsDestination(bucket="b", path="p"),
         UiDestination(),
     ):
         assert destination_from_json(destination.to_json()) == destination
     for record in ({}, {"type": "dropbox"}, {"type": "sftp"}, {"type": "aws", "path": "x"}):
-        with pytest.raises(InvalidExportError, match="is not understood. Known types: ftp, gcs, s3, sftp, aws"):
+        with pytest.raises(
+            InvalidExportError, match="is not understood. Known types: azureblob, ftp, gcs, s3, sftp, aws"
+        ):
             destination_from_json(record)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cordial.destinations import (
+    AzureBlobDestination,
     Destination,
     FtpDestination,
     GcsDestination,
@@ -90,6 +91,12 @@ S3_KEYS = {"login": "AKIA-OF-THE-TEST", "password": "secret-key-123"}
             id="gcs",
         ),
         pytest.param(
+            None,
+            AzureBlobDestination(account=" acme ", container="/trends/", path="/a/b/"),
+            {"type": "azureblob", "account": "acme", "container": "trends", "path": "a/b"},
+            id="azureblob",
+        ),
+        pytest.param(
             {"host": "h", "login": "u", "password": "secret-key-123"},
             FtpDestination(conn_id="aws_default", path="a/"),
             {"type": "ftp", "server": "h", "port": 21, "username": "u", "password": "secret-key-123", "path": "a"},
@@ -123,6 +130,13 @@ def test_the_body_of_the_other_destinations(
         ({**S3_KEYS}, S3Destination(bucket="", path="a", region="r"), "bucket '' is no bucket's name"),
         ({**S3_KEYS}, S3Destination(bucket="b", path="/", region="r"), "path '/' of the destination is empty"),
         ({}, GcsDestination(bucket="b/c", path="a"), "bucket 'b/c' is no bucket's name"),
+        (
+            {},
+            AzureBlobDestination(account="https://acme.blob.core.windows.net", container="c", path="a"),
+            "account 'https://acme.blob.core.windows.net' is no storage account's name",
+        ),
+        ({}, AzureBlobDestination(account="acme", container="c/d", path="a"), "container 'c/d' is no container's name"),
+        ({}, AzureBlobDestination(account="acme", container="c", path="/"), "path '/' of the destination is empty"),
         ({}, GcsDestination(bucket="b", path=" / "), "path ' / ' of the destination is empty"),
         ({"host": "h", "login": "u"}, FtpDestination(conn_id="aws_default", path="a"), "password is empty"),
         ({"host": "h", "password": "p"}, FtpDestination(conn_id="aws_default", path="a"), "login is empty"),

@@ -26,6 +26,7 @@ from cordial_sandbox.settings import Behaviour
 
 AUDIENCES = ["opened_last_30_days", 'Käufer, "Gold"', "recently_tracked"]
 SECRET = "delivery-password-4711"
+CONNECTION_STRING = "DefaultEndpointsProtocol=http;AccountName={0};AccountKey=a2V5;BlobEndpoint=http://127.0.0.1:9/{0}"
 
 
 @pytest.fixture
@@ -169,10 +170,48 @@ def test_the_jobs_page_keeps_the_file(cordial_sandbox: SandboxProcess) -> None:
     assert (cordial_sandbox.data / job["delivered_to"]).read_text().startswith("audience,")
 
 
-def test_what_it_cannot_deliver_to_yet_fails(cordial_sandbox: SandboxProcess) -> None:
-    destination = {"type": "azureblob", "account": "a", "container": "c", "path": "p"}
-    job = to_its_end(cordial_sandbox, export(cordial_sandbox, destination=destination))
-    assert (job["status"], job["reason"]) == ("Failed", "This sandbox cannot deliver to 'azureblob' yet.")
+@pytest.mark.parametrize("access", [None, "no-connection-string", CONNECTION_STRING.format("another")])
+def test_azure_without_access_to_the_account_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, access: str | None
+) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING", raising=False)
+    if access is not None:
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", access)
+    with SandboxProcess(tmp_path, job_seconds=0) as sandbox:
+        destination = {"type": "azureblob", "account": "acme", "container": "c", "path": "p"}
+        job = to_its_end(sandbox, export(sandbox, destination=destination))
+    assert (job["status"], job["reason"]) == ("Failed", "No access to the storage account 'acme'")
+
+
+def test_a_saved_key_takes_the_place_of_a_password(cordial_sandbox: SandboxProcess) -> None:
+    sftp = cordial_sandbox.sftp
+    destination = {"type": "sftp", "server": sftp.host, "port": sftp.port, "username": sftp.username, "path": "exports"}
+    missing = "SSH key with such Name/ID: warehouse does not exist."
+    with pytest.raises(AssertionError, match=missing):
+        export(cordial_sandbox, destination={**destination, "savedKey": "warehouse"})
+    public_key = cordial_sandbox.control.create_saved_key("warehouse")
+    assert public_key.startswith("ssh-ed25519 ")
+    assert cordial_sandbox.control.create_saved_key("warehouse") == public_key
+    job = to_its_end(cordial_sandbox, export(cordial_sandbox, destination={**destination, "savedKey": "warehouse"}))
+    assert job["delivered_to"] == "exports/trends.csv"
+    with pytest.raises(ValueError, match="may only contain letters"):
+        cordial_sandbox.control.create_saved_key("a key")
+    cordial_sandbox.control.reset()
+    with pytest.raises(AssertionError, match=missing):
+        export(cordial_sandbox, destination={**destination, "savedKey": "warehouse"})
+
+
+def test_a_file_may_grow_under_its_own_name(cordial_sandbox: SandboxProcess) -> None:
+    cordial_sandbox.control.behaviour(write_seconds=1, job_seconds=0)
+    job_id = export(cordial_sandbox)
+    path = cordial_sandbox.sftp.root / "exports" / "trends.csv"
+    sizes = set()
+    while not cordial_sandbox.control.job(job_id)["delivered_to"]:
+        sizes.add(path.stat().st_size if path.exists() else 0)
+        time.sleep(0.02)
+    assert len(sizes) > 3
+    assert path.stat().st_size >= max(sizes)
+    assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(

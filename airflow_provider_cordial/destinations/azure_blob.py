@@ -1,0 +1,156 @@
+"""AzureBlobDestination: a container of Azure Blob Storage."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from airflow_provider_cordial.destinations.base import Address, DeliveredFile, Destination
+from airflow_provider_cordial.destinations.objects import key, name_alone, names_a_file
+from airflow_provider_cordial.exceptions import (
+    DestinationUnreachableError,
+    InvalidConnectionError,
+    InvalidExportError,
+)
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+    from azure.storage.blob import BlobClient, ContainerClient
+
+#: Bytes of one request while a file is read.
+_CHUNK = 1 << 22
+
+_RETRIES = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AzureBlobDestination(Destination):
+    """A container of Azure Blob Storage, written to by Cordial and read by Airflow's WasbHook.
+
+    Cordial writes with the access that its account has been given: no credentials are sent.
+
+    :param account: the storage account's name (templated).
+    :param container: the container's name (templated).
+    :param path: the folder, or the file: its last part has an extension then (templated).
+    :param conn_id: an Airflow connection of type ``wasb`` to that account, for reading only.
+
+    Source: Cordial's Swagger document; its article on the export does not name this destination.
+    """
+
+    type = "azureblob"
+
+    account: str
+    container: str
+    path: str
+    conn_id: str = "wasb_default"
+
+    def address(self) -> Address:
+        account, container = _account(self.account), name_alone("container", self.container, "wasbs")
+        body = {"type": self.type, "account": account, "container": container, "path": key(self.path)}
+        return Address(body=body, uri=f"wasbs://{container}@{account}/{body['path']}")
+
+    @property
+    def file_path(self) -> str | None:
+        path = key(self.path)
+        return path if names_a_file(path) else None
+
+    @contextmanager
+    def reader(self, *, timeout: float) -> Iterator[AzureBlobReader]:
+        from airflow.providers.microsoft.azure.hooks.wasb import WasbHook
+        from azure.core.exceptions import AzureError
+
+        try:
+            with WasbHook(wasb_conn_id=self.conn_id).get_conn() as client:
+                if client.account_name not in (None, _account(self.account)):
+                    msg = (
+                        f"Airflow connection {self.conn_id!r} is to the storage account {client.account_name!r}, and "
+                        f"the destination names {self.account!r}. Give the connection of the destination's account."
+                    )
+                    raise InvalidConnectionError(msg)
+                container = client.get_container_client(name_alone("container", self.container, "wasbs"))
+                yield AzureBlobReader(container, key(self.path), timeout)
+        except (AzureError, OSError) as error:
+            # The lines that follow in a message are what the service was sent.
+            reason = (str(error).splitlines() or [""])[0]
+            msg = (
+                f"The container {self.container!r} of account {self.account!r} cannot be read with Airflow connection "
+                f"{self.conn_id!r}: {type(error).__name__}: {reason}. Check the container, the credentials and their "
+                "permissions."
+            )
+            raise DestinationUnreachableError(msg) from error
+
+
+class AzureBlobReader:
+    """The blobs under the destination's path."""
+
+    def __init__(self, container: ContainerClient, path: str, timeout: float) -> None:
+        self._container = container
+        self._path = path
+        # By themselves the requests would wait for minutes, and be repeated for more.
+        self._options: dict[str, Any] = {
+            "connection_timeout": timeout,
+            "read_timeout": timeout,
+            "retry_total": _RETRIES,
+        }
+
+    def files(self) -> list[DeliveredFile]:
+        from azure.storage.blob import BlobPrefix
+
+        found = self._container.walk_blobs(name_starts_with=f"{self._path}/", delimiter="/", **self._options)
+        return [
+            DeliveredFile(blob.name, blob.size, blob.last_modified)
+            for blob in found
+            if not isinstance(blob, BlobPrefix)
+        ]
+
+    def stat(self, path: str) -> DeliveredFile | None:
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            blob = self._container.get_blob_client(path).get_blob_properties(**self._options)
+        except ResourceNotFoundError:
+            return None
+        return DeliveredFile(path, blob.size, blob.last_modified)
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[BinaryIO]:
+        with io.BufferedReader(_Blob(self._container.get_blob_client(path), self._options), _CHUNK) as file:
+            yield file
+
+
+class _Blob(io.RawIOBase):
+    """A blob as a stream, a request for each chunk: the client's own stream begins with 32 MiB in memory."""
+
+    def __init__(self, client: BlobClient, options: dict[str, Any]) -> None:
+        from azure.core import MatchConditions
+
+        properties = client.get_blob_properties(**options)
+        self._client = client
+        self._size = properties.size
+        self._position = 0
+        # A blob that is replaced meanwhile is an error, and not half of each.
+        self._options = {**options, "etag": properties.etag, "match_condition": MatchConditions.IfNotModified}
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer).cast("B")
+        length = min(len(view), self._size - self._position)
+        if length:
+            data = self._client.download_blob(offset=self._position, length=length, **self._options).readall()
+            length = len(data)
+            view[:length] = data
+            self._position += length
+        return length
+
+
+def _account(account: str) -> str:
+    name = account.strip()
+    if not name.isalnum():
+        msg = f"account {account!r} is no storage account's name. Give the name alone, without a URL around it."
+        raise InvalidExportError(msg)
+    return name

@@ -1,0 +1,55 @@
+"""Deliver to a container of Azure Blob Storage, of the account that ``AZURE_STORAGE_CONNECTION_STRING`` is of.
+
+What Cordial says of a delivery that fails there is not documented; the reasons are the service's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cordial_sandbox.delivery.errors import DeliveryError
+from cordial_sandbox.delivery.file import DeliveredFile
+
+_TIMEOUT = 15
+
+
+async def deliver_azure_blob(destination: Mapping[str, Any], file: DeliveredFile, _data: Path) -> str:
+    return await asyncio.to_thread(_deliver, destination, file)
+
+
+def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
+    try:
+        from azure.core.exceptions import AzureError, HttpResponseError
+        from azure.storage.blob import BlobServiceClient, ContentSettings
+    except ImportError:
+        msg = "This sandbox cannot deliver to 'azureblob': the package azure-storage-blob is not installed."
+        raise DeliveryError(msg) from None
+    account, container = destination["account"], destination["container"]
+    path = str(destination["path"]).strip("/")
+    name = path if path.endswith(".csv") else f"{path}/{file.name}"
+    # The access that Cordial was given to the account; here, what the environment has.
+    access = os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
+    options: dict[str, Any] = {"connection_timeout": _TIMEOUT, "read_timeout": _TIMEOUT, "retry_total": 1}
+    try:
+        service = BlobServiceClient.from_connection_string(access, **options)
+    except ValueError:
+        service = None
+    if service is None or service.account_name != account:
+        msg = f"No access to the storage account '{account}'"
+        raise DeliveryError(msg)
+    try:
+        with service:
+            service.get_blob_client(container, name).upload_blob(
+                file.content, overwrite=True, content_settings=ContentSettings(content_type="text/csv")
+            )
+    except HttpResponseError as error:
+        msg = f"Unable to write to container '{container}': {getattr(error, 'error_code', None) or error.status_code}"
+        raise DeliveryError(msg) from None
+    except AzureError as error:
+        msg = f"Unable to open connection to storage account '{account}': {type(error).__name__}"
+        raise DeliveryError(msg) from None
+    return f"wasbs://{container}@{account}/{name}"
