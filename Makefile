@@ -1,5 +1,5 @@
 # The two commands to know: make demo, make test.
-.PHONY: help demo test lint types format lock benchmark clean
+.PHONY: help demo test test-integration lint types format lock benchmark clean
 
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(if $(shell $(name) -c \
 	'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))))
@@ -8,6 +8,8 @@ BIN := .venv/bin
 help:
 	@echo 'make demo       export, wait and load seven days, from a local Cordial into a table'
 	@echo 'make test       the whole test suite'
+	@echo 'make test-integration'
+	@echo '                the destinations again, on servers as they are run for real (root on Debian)'
 	@echo 'make lint types what CI checks besides'
 	@echo 'make benchmark  the figures of the README'
 	@echo 'make lock       pin the development environment anew'
@@ -17,6 +19,9 @@ demo: .venv/.ready
 
 test: .venv/.ready
 	$(BIN)/python -m pytest
+
+test-integration: .venv/.ready .servers/.ready
+	$(BIN)/python -m pytest --servers strict tests/integration/test_destinations.py tests/integration/test_reading.py
 
 lint: .venv/.ready
 	$(BIN)/ruff format --check
@@ -40,7 +45,7 @@ lock: .venv/.ready
 		--no-header --no-annotate --no-emit-index-url -o requirements-dev.txt
 
 clean:
-	rm -rf .venv .demo
+	rm -rf .venv .servers .demo
 
 .venv/.ready: requirements-dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or later is needed; give it as make PYTHON=/path/to/python3' >&2; exit 1; }
@@ -50,3 +55,6 @@ clean:
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --compile-bytecode -r requirements-dev.txt
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --editable .
 	@touch $@
+
+.servers/.ready: scripts/install_servers.sh .venv/.ready
+	@scripts/install_servers.sh .servers

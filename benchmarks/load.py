@@ -23,7 +23,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from tests.integration.postgres import Postgres, binaries, postgres_server
+from tests.integration.servers.postgres import Postgres, binaries, postgres_server
 
 REPEATS = 3
 TABLE = "audience_trends"

@@ -22,6 +22,15 @@ from cordial_sandbox.process import SandboxProcess
 
 SetConnection = Callable[..., str]
 
+#: The extra of a connection to an SFTP server whose host key nobody knows.
+NO_HOST_KEYS = {"no_host_key_check": "true", "look_for_keys": "false"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--servers", choices=["embedded", "strict"], default="embedded", help="which storage servers to test against"
+    )
+
 
 def sftp_connection(sandbox: SandboxProcess) -> dict[str, Any]:
     """The fields of an Airflow connection to the sandbox's SFTP server."""
@@ -32,7 +41,7 @@ def sftp_connection(sandbox: SandboxProcess) -> dict[str, Any]:
         "port": sftp.port,
         "login": sftp.username,
         "password": sftp.password,
-        "extra": {"no_host_key_check": "true", "look_for_keys": "false"},
+        "extra": NO_HOST_KEYS,
     }
 
 

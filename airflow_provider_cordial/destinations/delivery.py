@@ -106,7 +106,8 @@ def _wait(search: _Search, patience: Patience) -> DeliveredFile:
     before: DeliveredFile | None = None
     while True:
         found, seen = search.look()
-        if found is not None and found == before:
+        # A server that keeps what it gets in a buffer shows an empty file meanwhile; a CSV has a header at least.
+        if found is not None and found == before and found.size:
             return found
         pause = patience.stable_for if found is not None else patience.poll_interval
         if time.monotonic() + pause > deadline:
@@ -135,7 +136,8 @@ def _not_found(
     search: _Search, found: DeliveredFile | None, seen: list[DeliveredFile], patience: Patience
 ) -> DeliveredFileNotFoundError:
     if found is not None:
-        msg = f"{found.path!r} was still growing after {patience.timeout:g} s (now {found.size} bytes)."
+        what = "growing" if found.size else "empty"
+        msg = f"{found.path!r} was still {what} after {patience.timeout:g} s (now {found.size} bytes)."
         return DeliveredFileNotFoundError(msg)
     wanted = f"file {search.path!r}" if search.path else f"file named {search.name!r}, with or without a suffix,"
     latest = sorted(seen, key=lambda file: file.modified, reverse=True)[:_SEEN_FILES_NAMED]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ftplib
 import io
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,14 +116,15 @@ class FtpReader:
         # A listing leaves the connection in text mode, in which the server changes line ends.
         self._client.voidcmd("TYPE I")
         with self._client.transfercmd(f"RETR {path}") as data, data.makefile("rb", buffering=_CHUNK) as file:
-            yield cast("BinaryIO", _Transfer(self._client, cast("io.BufferedReader", file)))
+            yield cast("BinaryIO", _Transfer(self._client, data, cast("io.BufferedReader", file)))
 
 
 class _Transfer:
     """A download whose end the server confirms: a connection that only breaks off looks like an end too."""
 
-    def __init__(self, client: ftplib.FTP, file: io.BufferedReader) -> None:
+    def __init__(self, client: ftplib.FTP, data: socket.socket, file: io.BufferedReader) -> None:
         self._client = client
+        self._data = data
         self._file = file
         self._ended = False
 
@@ -130,6 +132,9 @@ class _Transfer:
         data = self._file.read(size)
         if not data and size != 0 and not self._ended:
             self._ended = True
+            if isinstance(self._data, ssl.SSLSocket):
+                # Without it vsftpd goes on waiting, and confirms nothing.
+                self._data.unwrap()
             self._client.voidresp()
         return data
 

@@ -89,10 +89,11 @@ class GcsReader:
     def open(self, path: str) -> Iterator[BinaryIO]:
         from google.api_core.exceptions import NotFound
 
-        blob = self._client.bucket(self._bucket).get_blob(path, **self._options)
-        if blob is None:
+        bucket = self._client.bucket(self._bucket)
+        found = bucket.get_blob(path, **self._options)
+        if found is None:
             raise NotFound(path)  # type: ignore[no-untyped-call]
         # An object that is replaced meanwhile is an error, and not half of each.
-        options = {**self._options, "if_generation_match": blob.generation}
-        with blob.open("rb", chunk_size=_CHUNK, **options) as file:
+        blob = bucket.blob(path, generation=found.generation)
+        with blob.open("rb", chunk_size=_CHUNK, **self._options) as file:
             yield cast("BinaryIO", file)

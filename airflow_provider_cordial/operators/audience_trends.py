@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from airflow.sdk import BaseOperator, conf
 
 from airflow_provider_cordial import waiting
 from airflow_provider_cordial._config import default_poll_interval
+from airflow_provider_cordial.exceptions import JobFailedError
 from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport, checked_audiences
 from airflow_provider_cordial.exports.export import checked_name
 from airflow_provider_cordial.exports.submission import derived_name, submit
@@ -102,12 +104,14 @@ class AudienceTrendsExportOperator(BaseOperator):
         context["ti"].xcom_push(key=EXPORT_KEY, value=submitted.to_json())
         self._job_id = submitted.job_id
         if self.wait_for_completion:
-            self._wait(hook, submitted.job_id, deadline)
+            with self._naming_the_destination(context):
+                self._wait(hook, submitted.job_id, deadline)
         return submitted.job_id
 
-    def execute_complete(self, context: Context, event: Any) -> str:  # noqa: ARG002
+    def execute_complete(self, context: Context, event: Any) -> str:
         """Go on after the wait in the triggerer."""
-        job = waiting.job_of_event(event)
+        with self._naming_the_destination(context):
+            job = waiting.job_of_event(event)
         self.log.info("Job %s is %s", job.id, job.status)
         return job.id
 
@@ -127,13 +131,24 @@ class AudienceTrendsExportOperator(BaseOperator):
             timezone=hook.connection.timezone,
         )
         self.log.info("Exporting %d audiences, %s", len(audiences), timeframe)
-        destination = self.destination.rendered(lambda text: str(self.render_template(text, context)))
+        destination = self._rendered_destination(context)
         if self.name is not None:
             name = checked_name(self.name)
         else:
             what = [self.cordial_conn_id, audiences, str(timeframe), destination.to_json()]
             name = derived_name(context, what)
         return AudienceTrendsExport(name=name, audiences=audiences, timeframe=timeframe, destination=destination)
+
+    def _rendered_destination(self, context: Context) -> Destination:
+        return self.destination.rendered(lambda text: str(self.render_template(text, context)))
+
+    @contextmanager
+    def _naming_the_destination(self, context: Context) -> Iterator[None]:
+        try:
+            yield
+        except JobFailedError as error:
+            msg = f"{error.message} The file was to go to {self._rendered_destination(context)!r}."
+            raise JobFailedError(msg, job=error.job) from None
 
     def _wait(self, hook: CordialHook, job_id: str, deadline: float) -> None:
         if not self.deferrable:

@@ -23,6 +23,7 @@ async def deliver_gcs(destination: Mapping[str, Any], file: DeliveredFile, _data
 
 def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
     try:
+        import google.auth
         from google.api_core.exceptions import GoogleAPIError
         from google.auth.credentials import AnonymousCredentials
         from google.auth.exceptions import GoogleAuthError
@@ -34,12 +35,9 @@ def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
     key = path if path.endswith(".csv") else f"{path}/{file.name}"
     try:
         # The integration that is enabled in Cordial; here, whatever the environment has.
-        emulator = os.environ.get("STORAGE_EMULATOR_HOST")
-        client = (
-            storage.Client(project="sandbox", credentials=AnonymousCredentials())  # type: ignore[no-untyped-call]
-            if emulator
-            else storage.Client()
-        )
+        is_anonymous = "STORAGE_EMULATOR_HOST" in os.environ and "GOOGLE_APPLICATION_CREDENTIALS" not in os.environ
+        credentials = AnonymousCredentials() if is_anonymous else google.auth.default()[0]  # type: ignore[no-untyped-call]
+        client = storage.Client(project="sandbox", credentials=credentials)
         blob = client.bucket(bucket).blob(key)
         # A write to S3, GCS or Azure is whole or not at all: it needs no other name until it is finished.
         blob.upload_from_string(file.content, content_type="text/csv", timeout=_TIMEOUT, retry=None)

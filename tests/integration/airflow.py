@@ -22,7 +22,7 @@ from typing import Any, Self
 from psycopg import sql
 from psycopg.errors import UndefinedTable
 
-from tests.integration.postgres import Postgres
+from tests.integration.servers.postgres import Postgres
 
 START_TIMEOUT = 120.0
 

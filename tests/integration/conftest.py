@@ -2,45 +2,120 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cordial_sandbox.process import SandboxProcess
-from tests.conftest import SetConnection, sftp_connection
-from tests.integration.postgres import Postgres, binaries, postgres_server
-from tests.integration.servers import Bucket, Login, ftp_server, gcs_server, s3_server
+from tests.conftest import NO_HOST_KEYS, SetConnection
+from tests.integration.servers import AzureAccount, Bucket, GoogleStorage, Login, embedded, strict
+from tests.integration.servers.postgres import Postgres, binaries, postgres_server
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--servers") != "strict":
+        skip = pytest.mark.skip(reason="needs the strict servers: make test-integration")
+        for item in items:
+            if item.get_closest_marker("strict"):
+                item.add_marker(skip)
 
 
 @dataclass(frozen=True)
 class Places:
-    """The servers that a test has."""
+    """The servers that a test has.
+
+    :param azure: None where it is not installed.
+    :param s3_over_tls: the bucket's address over TLS and the authority of its certificate, where it has one.
+    :param authorized_keys: the file of the public keys that the SFTP server lets in, where it has one.
+    """
 
     sandbox: SandboxProcess
+    sftp: Login
     ftp: Login
-    ftp_root: Path
     bucket: Bucket
+    gcs: GoogleStorage
+    azure: AzureAccount | None
+    s3_over_tls: tuple[str, Path] | None = None
+    authorized_keys: Path | None = None
+
+    def connections(self) -> dict[str, dict[str, Any]]:
+        """Return the fields of an Airflow connection to each of them."""
+        return {
+            "cordial_default": {"conn_type": "cordial", "host": self.sandbox.url, "password": self.sandbox.api_key},
+            "sftp_default": self.sftp.connection("sftp", **NO_HOST_KEYS),
+            "ftp_default": self.ftp.connection("ftp"),
+            "aws_default": self.bucket.connection(),
+            "google_cloud_default": self.gcs.connection(),
+            "wasb_default": self.azure.connection() if self.azure else {"conn_type": "wasb"},
+        }
+
+    def azure_or_skip(self) -> AzureAccount:
+        if self.azure is None:
+            pytest.skip("Azurite is not installed; make test-integration installs it")
+        return self.azure
+
+    @property
+    def secrets(self) -> list[str]:
+        """Return what nobody may read in a message."""
+        keys = [self.azure.key] if self.azure else []
+        keys += [self.gcs.key["private_key"]] if self.gcs.key else []
+        return [self.sftp.password, self.ftp.password, self.bucket.secret_key, *keys]
 
 
 @pytest.fixture(scope="package")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
+def places(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Places]:
     folder = tmp_path_factory.mktemp("places")
-    root = folder / "ftp"
-    (root / "exports").mkdir(parents=True)
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        s3_server() as bucket,
-        ftp_server(root) as ftp,
-        gcs_server(folder / "gcs") as gcs,
-    ):
-        # The sandbox finds the bucket as any client of AWS would find another endpoint.
-        patch.setenv("AWS_ENDPOINT_URL_S3", bucket.url)
-        patch.setenv("STORAGE_EMULATOR_HOST", gcs)
-        with SandboxProcess(folder / "sandbox", job_seconds=0.1) as sandbox:
-            yield Places(sandbox, ftp, root, bucket)
+    with ExitStack() as stack:
+        start = _strict if request.config.getoption("--servers") == "strict" else _embedded
+        yield start(stack, folder)
+
+
+def _embedded(stack: ExitStack, folder: Path) -> Places:
+    bucket = stack.enter_context(embedded.s3_server())
+    gcs = stack.enter_context(embedded.gcs_server(folder / "gcs"))
+    azure = stack.enter_context(strict.azurite_server(folder / "azure")) if strict.is_azurite_installed() else None
+    ftp = stack.enter_context(embedded.ftp_server(folder / "ftp"))
+    sandbox = _sandbox(stack, folder, gcs, azure, AWS_ENDPOINT_URL_S3=bucket.url)
+    sftp = sandbox.sftp
+    return Places(sandbox, Login(sftp.port, sftp.username, sftp.password, sftp.root), ftp, bucket, gcs, azure)
+
+
+def _strict(stack: ExitStack, folder: Path) -> Places:
+    bucket, tls_url, authority = stack.enter_context(strict.seaweedfs_server(folder / "s3"))
+    gcs = stack.enter_context(strict.google_storage_with_login(folder / "gcs"))
+    azure = stack.enter_context(strict.azurite_server(folder / "azure"))
+    user = stack.enter_context(strict.user_folder())
+    sftp = stack.enter_context(strict.openssh_server(user, folder / "sshd"))
+    ftp = stack.enter_context(strict.vsftpd_server(user, folder / "vsftpd"))
+    # Cordial writes over TLS, where the client's way of signing is another one; Airflow reads over HTTP.
+    sandbox = _sandbox(stack, folder, gcs, azure, AWS_ENDPOINT_URL_S3=tls_url, AWS_CA_BUNDLE=str(authority))
+    keys = strict.authorized_keys(user)
+    return Places(sandbox, sftp, ftp, bucket, gcs, azure, (tls_url, authority), keys)
+
+
+def _sandbox(
+    stack: ExitStack, folder: Path, gcs: GoogleStorage, azure: AzureAccount | None, **s3: str
+) -> SandboxProcess:
+    """Start a sandbox that finds the services as any client of them would find others."""
+    patch = stack.enter_context(pytest.MonkeyPatch.context())
+    # The tests' own clients look there too.
+    patch.setenv("STORAGE_EMULATOR_HOST", gcs.url)
+    with pytest.MonkeyPatch.context() as only_the_sandbox:
+        for name, value in s3.items():
+            only_the_sandbox.setenv(name, value)
+        if gcs.key:
+            key_file = folder / "service-account.json"
+            key_file.write_text(json.dumps(gcs.key))
+            only_the_sandbox.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key_file))
+        if azure:
+            only_the_sandbox.setenv("AZURE_STORAGE_CONNECTION_STRING", azure.connection_string())
+        return stack.enter_context(SandboxProcess(folder / "sandbox", job_seconds=0.1))
 
 
 @pytest.fixture(scope="package")
@@ -55,21 +130,8 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def connections(places: Places, set_connection: SetConnection, warehouse: Path) -> SetConnection:
+    """Set the Airflow connections to all servers, and return what sets another."""
     places.sandbox.control.reset()
-    ftp, bucket = places.ftp, places.bucket
-    set_connection("cordial_default", conn_type="cordial", host=places.sandbox.url, password=places.sandbox.api_key)
-    set_connection("sftp_default", **sftp_connection(places.sandbox))
-    set_connection(
-        "ftp_default", conn_type="ftp", host="127.0.0.1", port=ftp.port, login=ftp.username, password=ftp.password
-    )
-    set_connection(
-        "aws_default",
-        conn_type="aws",
-        login=bucket.access_key,
-        password=bucket.secret_key,
-        extra={"region_name": bucket.region, "endpoint_url": bucket.url},
-    )
-    set_connection(
-        "google_cloud_default", conn_type="google_cloud_platform", extra={"project": "sandbox", "is_anonymous": True}
-    )
+    for conn_id, fields in places.connections().items():
+        set_connection(conn_id, **fields)
     return set_connection

@@ -19,7 +19,7 @@ from airflow_provider_cordial.exceptions import IncompleteTrendsError
 from airflow_provider_cordial.warehouse import Columns
 from cordial_sandbox.process import SandboxProcess
 from tests.conftest import SetConnection
-from tests.integration.postgres import Postgres
+from tests.integration.servers.postgres import Postgres
 from tests.unit.airflow_provider_cordial.test_transfer import deliver, export, load
 
 Query = Callable[..., list[tuple[Any, ...]]]

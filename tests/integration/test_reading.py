@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,10 +9,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
 
 from airflow_provider_cordial.destinations import (
+    AzureBlobDestination,
     Destination,
     FtpDestination,
     GcsDestination,
@@ -25,10 +23,13 @@ from airflow_provider_cordial.exceptions import (
     CordialError,
     DeliveredFileNotFoundError,
     DestinationUnreachableError,
+    RefusedError,
 )
-from tests.conftest import SetConnection
+from tests.conftest import NO_HOST_KEYS, SetConnection
 from tests.integration.conftest import Places
-from tests.integration.servers import certificate, faulty_proxy, ftp_server
+from tests.integration.servers.embedded import ftp_server
+from tests.integration.servers.strict import vsftpd_server
+from tests.integration.servers.trouble import certificate, faulty_proxy
 
 pytestmark = pytest.mark.usefixtures("connections")
 
@@ -39,9 +40,19 @@ PLACES: dict[str, Destination] = {
     "ftp": FtpDestination(conn_id="ftp_default", path="exports"),
     "s3": S3Destination(bucket="acme-cordial", path="trends"),
     "gcs": GcsDestination(bucket="acme-cordial", path="trends"),
+    "azure": AzureBlobDestination(account="cordialtests", container="acme-cordial", path="trends"),
 }
 
+WRONG_KEY = (
+    "DefaultEndpointsProtocol=http;AccountName=cordialtests;AccountKey=d3Jvbmcta2V5;"
+    "BlobEndpoint=http://127.0.0.1:{port}/cordialtests;"
+)
+
 CONTENT = b"audience,2026-10-01\n" + b"".join(b"a%d,%d\n" % (n, n) for n in range(60_000))
+
+
+#: More than is read in one request.
+LARGE = b"".join(b"a%d,%d\n" % (n, n) for n in range(800_000))
 
 
 def read(destination: Destination, **patience: float) -> bytes:
@@ -50,67 +61,69 @@ def read(destination: Destination, **patience: float) -> bytes:
         return b"".join(iter(lambda: stream.read(1 << 15), b""))
 
 
-def put(places: Places, name: str) -> None:
-    (places.sandbox.sftp.root / "exports" / name).write_bytes(CONTENT)
-    (places.ftp_root / "exports" / name).write_bytes(CONTENT)
-    places.bucket.put(f"trends/{name}", CONTENT)
-    client = storage.Client(project="sandbox", credentials=AnonymousCredentials())  # type: ignore[no-untyped-call]
-    client.bucket("acme-cordial").blob(f"trends/{name}").upload_from_string(CONTENT)
+def put(places: Places, name: str, content: bytes = CONTENT) -> None:
+    for server in (places.sftp, places.ftp):
+        server.put(name, content)
+    for store in (places.bucket, places.gcs, places.azure):
+        if store:
+            store.put(f"trends/{name}", content)
 
 
 @pytest.mark.parametrize("then", ["stall", "reset"])
-@pytest.mark.parametrize("kind", ["sftp", "s3", "gcs"])
+@pytest.mark.parametrize("kind", ["sftp", "s3", "gcs", "azure"])
 def test_a_read_that_stalls_or_breaks_ends_in_an_error_in_time(
     places: Places, connections: SetConnection, monkeypatch: pytest.MonkeyPatch, kind: str, then: Any
 ) -> None:
+    targets = {"sftp": places.sftp.port, "s3": port_of(places.bucket.url), "gcs": port_of(places.gcs.url)}
+    target = places.azure_or_skip().port if kind == "azure" else targets[kind]
     put(places, "trends.csv")
-    sftp, bucket = places.sandbox.sftp, places.bucket
-    addresses = {"s3": bucket.url, "gcs": os.environ["STORAGE_EMULATOR_HOST"]}
-    target = sftp.port if kind == "sftp" else urlsplit(addresses[kind]).port
-    assert target
     with faulty_proxy(target, after=200_000, then=then) as port:
+        url = f"http://127.0.0.1:{port}"
         if kind == "sftp":
-            connections(
-                "sftp_default",
-                conn_type="sftp",
-                host="127.0.0.1",
-                port=port,
-                login=sftp.username,
-                password=sftp.password,
-                # Compressed, the file would fit into what is let through.
-                extra={"no_host_key_check": "true", "look_for_keys": "false", "compress": "false"},
-            )
+            # Compressed, the file would fit into what is let through.
+            extra = {**NO_HOST_KEYS, "compress": "false"}
+            connections("sftp_default", **{**places.connections()["sftp_default"], "port": port, "extra": extra})
+        elif kind == "s3":
+            connections("aws_default", **places.bucket.connection(url))
         elif kind == "gcs":
-            monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+            monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
         else:
-            connections(
-                "aws_default",
-                conn_type="aws",
-                login=bucket.access_key,
-                password=bucket.secret_key,
-                extra={"region_name": bucket.region, "endpoint_url": f"http://127.0.0.1:{port}"},
-            )
-        destination = PLACES[kind]
+            connections("wasb_default", **places.azure_or_skip().connection(port))
         started = time.monotonic()
         with pytest.raises((DestinationUnreachableError, DeliveredFileNotFoundError)) as failed:
-            read(destination)
+            read(PLACES[kind])
         assert time.monotonic() - started < 15
         assert isinstance(failed.value, CordialError)
         assert failed.value.retry_helps
 
 
+def port_of(url: str) -> int:
+    port = urlsplit(url).port
+    assert port
+    return port
+
+
+@pytest.mark.parametrize("kind", ["gcs", "azure"])
+def test_a_file_that_is_replaced_while_it_is_read_is_an_error(places: Places, kind: str) -> None:
+    if kind == "azure":
+        places.azure_or_skip()
+    put(places, "trends.csv", LARGE)
+
+    def read_and_replace() -> None:
+        with delivered_file(PLACES[kind], "trends", not_before=datetime.now(UTC), patience=QUICK) as (_, stream):
+            assert stream.read(1 << 20) == LARGE[: 1 << 20]
+            put(places, "trends.csv", LARGE.replace(b"a1", b"b1"))
+            while stream.read(1 << 20):
+                pass
+
+    with pytest.raises(DestinationUnreachableError):
+        read_and_replace()
+
+
 def test_an_ftp_transfer_that_stalls_ends_in_an_error_in_time(connections: SetConnection, tmp_path: Path) -> None:
-    (tmp_path / "exports").mkdir()
-    (tmp_path / "exports" / "trends.csv").write_bytes(CONTENT)
     with ftp_server(tmp_path, stall_after=100_000) as login:
-        connections(
-            "ftp_default",
-            conn_type="ftp",
-            host="127.0.0.1",
-            port=login.port,
-            login=login.username,
-            password=login.password,
-        )
+        login.put("trends.csv", CONTENT)
+        connections("ftp_default", **login.connection("ftp"))
         started = time.monotonic()
         with pytest.raises(DestinationUnreachableError, match=r"[Tt]imed? ?out"):
             read(FtpDestination(conn_id="ftp_default", path="exports"))
@@ -136,13 +149,23 @@ def test_an_ftp_server_that_does_not_answer_ends_in_an_error_in_time(connections
     assert socket.getdefaulttimeout() is None
 
 
-def test_ftp_over_tls_is_read(connections: SetConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "exports").mkdir()
-    (tmp_path / "exports" / "trends.csv").write_bytes(CONTENT)
+def test_ftp_over_tls_is_read(
+    places: Places,
+    connections: SetConnection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
     pem = certificate(tmp_path / "tls.pem")
-    with ftp_server(tmp_path, certificate=pem) as login:
-        fields = {"port": login.port, "login": login.username, "password": login.password}
-        connections("ftp_default", conn_type="ftp", host="localhost", **fields)
+    is_strict = request.config.getoption("--servers") == "strict"
+    server = (
+        vsftpd_server(places.ftp, tmp_path / "vsftpd", tls=pem)
+        if is_strict
+        else ftp_server(tmp_path / "ftp", certificate=pem)
+    )
+    with server as login:
+        login.put("trends.csv", CONTENT)
+        connections("ftp_default", **{**login.connection("ftp"), "host": "localhost"})
         destination = FtpDestination(conn_id="ftp_default", path="exports", tls=True)
         with pytest.raises(DestinationUnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
             read(destination)
@@ -152,13 +175,15 @@ def test_ftp_over_tls_is_read(connections: SetConnection, tmp_path: Path, monkey
             read(FtpDestination(conn_id="ftp_default", path="exports"))
 
 
-@pytest.mark.parametrize("kind", ["sftp", "ftp", "s3", "gcs"])
+@pytest.mark.parametrize("kind", PLACES)
 def test_a_large_file_comes_through_whole_and_an_exact_path_is_taken(places: Places, kind: str) -> None:
+    if kind == "azure":
+        places.azure_or_skip()
     put(places, "trends.csv")
     destination = PLACES[kind]
     assert read(destination) == CONTENT
     put(places, "other name.csv")
-    path = "trends/other name.csv" if kind in ("s3", "gcs") else "exports/other name.csv"
+    path = "trends/other name.csv" if kind in ("s3", "gcs", "azure") else "exports/other name.csv"
     with delivered_file(destination, "unheard-of", not_before=datetime.now(UTC), path=path, patience=QUICK) as (
         file,
         stream,
@@ -174,23 +199,34 @@ def test_a_large_file_comes_through_whole_and_an_exact_path_is_taken(places: Pla
 
 
 @pytest.mark.parametrize(
-    ("conn_id", "fields", "destination"),
+    ("conn_id", "changes", "destination"),
     [
-        ("ftp_default", {"password": "wrong-password"}, FtpDestination(conn_id="ftp_default", path="exports")),
-        ("aws_default", {"password": "wrong-password"}, S3Destination(bucket="acme-cordial", path="trends")),
+        ("sftp_default", {"password": "wrong-password"}, PLACES["sftp"]),
+        ("sftp_default", {"port": 9}, PLACES["sftp"]),
+        ("ftp_default", {"password": "wrong-password"}, PLACES["ftp"]),
+        ("aws_default", {"password": "wrong-password"}, PLACES["s3"]),
         ("aws_default", {}, S3Destination(bucket="no-such-bucket", path="trends")),
+        ("google_cloud_default", {}, GcsDestination(bucket="no-such-bucket", path="trends")),
+        ("wasb_default", {}, AzureBlobDestination(account="cordialtests", container="no-such-one", path="trends")),
+        ("wasb_default", {"extra": {"connection_string": WRONG_KEY}}, PLACES["azure"]),
     ],
 )
 def test_reading_where_one_may_not(
-    places: Places, connections: SetConnection, conn_id: str, fields: dict[str, Any], destination: Destination
+    places: Places, connections: SetConnection, conn_id: str, changes: dict[str, Any], destination: Destination
 ) -> None:
-    bucket, ftp = places.bucket, places.ftp
-    if conn_id == "ftp_default":
-        connections(conn_id, conn_type="ftp", host="127.0.0.1", port=ftp.port, login=ftp.username, **fields)
-    else:
-        extra = {"region_name": bucket.region, "endpoint_url": bucket.url}
-        password = fields.get("password", bucket.secret_key)
-        connections(conn_id, conn_type="aws", login=bucket.access_key, password=password, extra=extra)
+    if destination.type == "azureblob":
+        port = places.azure_or_skip().port
+        changes = {"extra": {"connection_string": WRONG_KEY.format(port=port)}} if changes else {}
+    connections(conn_id, **{**places.connections()[conn_id], **changes})
     with pytest.raises(DestinationUnreachableError, match=conn_id) as refused:
         read(destination)
-    assert "wrong-password" not in str(refused.value)
+    for secret in (*places.secrets, "wrong-password", "d3Jvbmcta2V5"):
+        assert secret not in str(refused.value)
+
+
+def test_an_azure_connection_to_another_account_is_refused(places: Places) -> None:
+    places.azure_or_skip()
+    with pytest.raises(
+        RefusedError, match="is to the storage account 'cordialtests', and the destination names 'acme'"
+    ):
+        read(AzureBlobDestination(account="acme", container="acme-cordial", path="trends"))

@@ -14,7 +14,7 @@ import pytest
 from cordial_sandbox.process import SandboxProcess
 from tests.conftest import sftp_connection
 from tests.integration.airflow import Airflow, forms_of
-from tests.integration.postgres import Postgres
+from tests.integration.servers.postgres import Postgres
 
 API_KEY = 'key-of-the-test/"4711"'
 SFTP_PASSWORD = "sftp-password+of=the/test&0815"

@@ -135,6 +135,16 @@ def test_a_file_that_keeps_growing_is_never_read(cordial: SandboxProcess) -> Non
         writer.join()
 
 
+def test_an_empty_file_is_one_that_is_still_to_come(cordial: SandboxProcess) -> None:
+    (cordial.sftp.root / "exports" / "trends.csv").touch()
+    patience = Patience(timeout=0.5, poll_interval=0.1, stable_for=0.1)
+    with (
+        pytest.raises(DeliveredFileNotFoundError, match="trends.csv' was still empty after 0.5 s"),
+        delivered_file(SFTP, "trends", not_before=datetime.now(UTC), patience=patience),
+    ):
+        pass
+
+
 def test_an_exact_path_is_taken_whatever_its_name_but_not_an_old_file(cordial: SandboxProcess) -> None:
     path = cordial.sftp.root / "exports" / "odd name.txt"
     path.write_text("content")

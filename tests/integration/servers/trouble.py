@@ -1,0 +1,95 @@
+"""What goes wrong between here and a server: a connection that stalls or breaks, a disk that is full."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from tests.integration.servers import LOOPBACK
+
+
+@contextmanager
+def faulty_proxy(target: int, *, after: int, then: Literal["stall", "reset"]) -> Iterator[int]:
+    """Listen before a server, let so many bytes of its answers through, and then stall or reset the connection."""
+    listener = socket.create_server((LOOPBACK, 0))
+    sockets: list[socket.socket] = [listener]
+
+    def pump(source: socket.socket, sink: socket.socket, limit: int | None) -> None:
+        passed = 0
+        with suppress(OSError):
+            while data := source.recv(4096):
+                passed += len(data)
+                if limit is not None and passed > limit:
+                    if then == "reset":
+                        for end in (sink, source):
+                            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                            end.close()
+                    return
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection((LOOPBACK, target))
+                sockets.extend((near, far))
+                threading.Thread(target=pump, args=(near, far, None), daemon=True).start()
+                threading.Thread(target=pump, args=(far, near, after), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        for one in sockets:
+            with suppress(OSError):
+                one.close()
+
+
+@contextmanager
+def small_disk(folder: Path, *, kibibytes: int, owner: str) -> Iterator[None]:
+    """Put a disk of that size in the place of a folder; needs root."""
+    options = f"size={kibibytes}k,uid={owner},mode=755"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def certificate(path: Path) -> Path:
+    """Make a certificate of this machine that is its own authority, with its key, in one file."""
+    from ipaddress import ip_address
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address(LOOPBACK))])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    return path
