@@ -21,7 +21,8 @@ test: .venv/.ready
 	$(BIN)/python -m pytest
 
 test-integration: .venv/.ready .servers/.ready
-	$(BIN)/python -m pytest --servers strict tests/integration/test_destinations.py tests/integration/test_reading.py
+	$(BIN)/python -m pytest --servers strict tests/integration/test_destinations.py tests/integration/test_reading.py \
+		tests/integration/test_files.py
 
 lint: .venv/.ready
 	$(BIN)/ruff format --check

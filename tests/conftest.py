@@ -15,6 +15,8 @@ os.environ["AIRFLOW_HOME"] = _HOME.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORDIAL__POLL_INTERVAL"] = "0.1"
 os.environ.pop("AIRFLOW__CORE__DAGS_FOLDER", None)
+# Otherwise gcsfs asks every server of its own kind over TLS for what only Google's own has, for minutes.
+os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 
 import pytest
 

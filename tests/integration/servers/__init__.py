@@ -92,6 +92,9 @@ class GoogleStorage:
         return {"conn_type": "google_cloud_platform", "extra": {"project": "sandbox", **access}}
 
     def put(self, key: str, content: bytes) -> None:
+        self.client().bucket(BUCKET).blob(key).upload_from_string(content)
+
+    def client(self) -> Any:
         from google.auth.credentials import AnonymousCredentials
         from google.cloud import storage
         from google.oauth2.service_account import Credentials
@@ -101,8 +104,7 @@ class GoogleStorage:
             if self.key
             else AnonymousCredentials()  # type: ignore[no-untyped-call]
         )
-        client = storage.Client(project="sandbox", credentials=access)
-        client.bucket(BUCKET).blob(key).upload_from_string(content)
+        return storage.Client(project="sandbox", credentials=access)
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,6 @@ def test_other_forms_of_the_same_file(cordial: SandboxProcess, warehouse: Path, 
         ('audience,2026-11-10\na,1\n"Käufer, ""Gold""",3\n', IncompleteTrendsError, "1 day(s) .*: 2026-11-11"),
         (PLAIN + "b,1,2\n", IncompleteTrendsError, "audience 'b', which export 'trends' did not ask for"),
         ("audience,2026-11-10,2026-11-12\na,1,2\n", IncompleteTrendsError, "day '2026-11-12', which export"),
-        ("\n", TrendsCsvError, "The file is empty"),
     ],
 )
 def test_a_file_that_is_not_right_leaves_the_table_as_it_was(

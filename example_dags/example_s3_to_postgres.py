@@ -1,0 +1,43 @@
+"""Export a week of Audience Trends to S3 and load it into PostgreSQL, with the run in a column of its own.
+
+It needs three Airflow connections: ``cordial_default``, ``aws_default`` (static keys of a user that Cordial may write
+as, or ``use_iam_role=True``) and ``postgres_default``, whose database has a schema ``marketing``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from airflow.sdk import DAG, CronDataIntervalTimetable
+
+from airflow_provider_cordial.destinations import S3Destination
+from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
+from airflow_provider_cordial.sensors.job import JobSensor
+from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
+from airflow_provider_cordial.warehouse import Columns
+
+with DAG(
+    dag_id="example_s3_to_postgres",
+    schedule=CronDataIntervalTimetable("0 0 * * MON", "America/Los_Angeles"),
+    start_date=datetime(2026, 11, 2, tzinfo=ZoneInfo("America/Los_Angeles")),
+    catchup=True,
+    tags=["cordial"],
+) as dag:
+    # [START s3_to_postgres]
+    export = AudienceTrendsExportOperator(
+        task_id="export",
+        audiences=["opened_last_30_days", "purchased_last_30_days"],
+        destination=S3Destination(bucket="acme-cordial", path="trends/{{ dag_run.run_after | ds_nodash }}"),
+    )
+    wait = JobSensor(task_id="wait", job_id=export.output, deferrable=True)
+    load = AudienceTrendsToSqlOperator(
+        task_id="load",
+        export=export.output["export"],
+        conn_id="postgres_default",
+        table="marketing.audience_trends",
+        columns=Columns(names={"snapshot_date": "day"}, constants={"account": "acme", "run_id": "{{ run_id }}"}),
+        create_table=True,
+    )
+    export >> wait >> load
+    # [END s3_to_postgres]

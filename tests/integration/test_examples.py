@@ -1,0 +1,62 @@
+"""The example DAGs that the demo does not run, each run by Airflow against real servers."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.integration.conftest import Places
+from tests.integration.servers.postgres import Postgres
+
+PROJECT = Path(__file__).resolve().parents[2]
+AUDIENCES = ("opened_last_30_days", "purchased_last_30_days")
+
+
+def run(dag_id: str, date: str, environment: dict[str, str]) -> None:
+    command = [sys.executable, str(PROJECT / "scripts" / "run_dag.py"), dag_id, date]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
+    assert "export success, wait success, load success" in done.stdout, done.stdout + done.stderr[-5000:]
+
+
+def test_s3_to_postgres_and_google_storage_to_parquet(places: Places, postgres: Postgres, tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    places.sandbox.control.reset()
+    database = postgres.with_database("examples")
+    with database.connect() as connection:
+        connection.execute("CREATE SCHEMA marketing")
+    connections = {**places.connections(), "postgres_default": database.airflow_connection()}
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW_")},
+        **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in connections.items()},
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "example_dags"),
+        "AIRFLOW__CORDIAL__POLL_INTERVAL": "0.2",
+    }
+    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=environment, check=True, capture_output=True)
+
+    run("example_s3_to_postgres", "2026-11-09T00:00:00-08:00", environment)
+    with database.connect() as connection:
+        rows = connection.execute(
+            "SELECT audience, day::text, contacts, account FROM marketing.audience_trends ORDER BY 1, 2"
+        ).fetchall()
+    assert rows == [(*one, "acme") for one in snapshots(places, "2026-11-02", "2026-11-08")]
+
+    run("example_gcs_to_parquet", "2026-11-12T03:00:00-08:00", environment)
+    blob = places.gcs.client().bucket("acme-cordial").blob("long/snapshot_date=2026-11-11/audience_trends.parquet")
+    table = parquet.read_table(io.BytesIO(blob.download_as_bytes())).to_pylist()
+    found = [(row["audience"], str(row["snapshot_date"]), row["contacts"]) for row in table]
+    assert found == snapshots(places, "2026-11-11", "2026-11-11")
+
+
+def snapshots(places: Places, start: str, end: str) -> list[tuple[str, str, int]]:
+    return [
+        (audience, one["date"], one["contacts"])
+        for audience in AUDIENCES
+        for one in places.sandbox.control.snapshots(audience=audience, start=start, end=end)
+    ]
