@@ -1,7 +1,8 @@
 """How fast, and in how much memory, the wide CSV gets into a table: ours beside what else one might do, in one run.
 
-``load.py [AUDIENCES] [DAYS]``. Each way loads the same file into an empty table with a primary key, in a process of its
-own, and prints rows a second and the peak of memory above that of the process before the load.
+``load.py [AUDIENCES] [DAYS]``. Each way loads the same file, in a process of its own; printed are rows a second, the
+peak of memory above that of the process before the load, and how many times as fast ours is. Ours checks what it reads,
+and replaces what the table has of these audiences and days, in one transaction.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,35 +25,47 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from tests.integration.servers.postgres import Postgres, binaries, postgres_server
+from tests.integration.servers.postgres import binaries, postgres_server
 
 REPEATS = 3
 TABLE = "audience_trends"
 COLUMNS = ("audience", "snapshot_date", "contacts", "job_id", "loaded_at")
+FIRST_DAY = date(2025, 1, 1)
+
+OURS, AGAIN, READY = "ours", "ours, the same again", "COPY of a ready file"
 
 
 def ours(hook: Any, path: Path) -> None:
+    from airflow_provider_cordial.completeness import Completeness
+    from airflow_provider_cordial.destinations import UiDestination
+    from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport
+    from airflow_provider_cordial.exports.timeframe import Timeframe
     from airflow_provider_cordial.trends_csv import TrendsReader
     from airflow_provider_cordial.warehouse import Columns, table_of
 
+    audiences, days = json.loads(path.with_suffix(".json").read_text())
+    export = AudienceTrendsExport(
+        name="trends",
+        audiences=tuple(f"audience_{n}" for n in range(audiences)),
+        timeframe=Timeframe(FIRST_DAY, FIRST_DAY + timedelta(days=days - 1)),
+        destination=UiDestination(),
+    )
     table = table_of(hook, TABLE, Columns())
     with path.open("rb", buffering=0) as stream, closing(hook.get_conn()) as connection:
         reader = TrendsReader(stream)
+        rows = Completeness(export).checked(reader)
         with table.transaction(connection) as cursor:
-            table.create(cursor)
-            table.lock(cursor)
-            table.insert(cursor, reader.days, reader, job_id="j1", loaded_at=datetime.now(UTC))
+            now = datetime.now(UTC)
+            table.replace(cursor, export.audiences, export.timeframe, reader.days, rows, job_id="j1", loaded_at=now)
 
 
 def insert_rows(hook: Any, path: Path) -> None:
-    create(hook)
     hook.insert_rows(TABLE, long_rows(path), target_fields=list(COLUMNS))
 
 
 def pandas_melt(hook: Any, path: Path) -> None:
     import pandas as pd  # type: ignore[import-untyped,unused-ignore]
 
-    create(hook)
     wide = pd.read_csv(path)
     long = wide.melt(id_vars=["audience"], var_name="snapshot_date", value_name="contacts")
     long["snapshot_date"] = pd.to_datetime(long["snapshot_date"]).dt.date
@@ -60,31 +74,30 @@ def pandas_melt(hook: Any, path: Path) -> None:
     long.to_sql(TABLE, hook.get_sqlalchemy_engine(), if_exists="append", index=False)
 
 
-def raw_copy(hook: Any, path: Path) -> None:
-    """The limit: a file that is ready, through psycopg, and nothing is checked."""
-    create(hook)
-    with closing(hook.get_conn()) as connection, path.with_suffix(".long").open("rb") as file:
-        with closing(connection.cursor()) as cursor, cursor.copy(f"COPY {TABLE} FROM STDIN") as stream:
+def copy_ready(hook: Any, path: Path) -> None:
+    """The limit: long rows that are ready, which the database reads itself, and nothing is checked."""
+    ready = path.with_suffix(".long")
+    with closing(hook.get_conn()) as connection:
+        if hook.conn_type == "duckdb":
+            connection.execute(f"COPY {TABLE} FROM '{ready}' (DELIMITER '\t', HEADER false)")
+            return
+        with (
+            ready.open("rb") as file,
+            closing(connection.cursor()) as cursor,
+            cursor.copy(f"COPY {TABLE} FROM STDIN") as stream,
+        ):
             while block := file.read(1 << 17):
                 stream.write(block)
         connection.commit()
 
 
 WAYS: dict[str, Callable[[Any, Path], None]] = {
-    "ours": ours,
-    "raw COPY of a ready file": raw_copy,
+    OURS: ours,
+    AGAIN: ours,
+    READY: copy_ready,
     "DbApiHook.insert_rows": insert_rows,
     "pandas melt and to_sql": pandas_melt,
 }
-
-
-def create(hook: Any) -> None:
-    from airflow_provider_cordial.warehouse import Columns, table_of
-
-    with closing(hook.get_conn()) as connection:
-        with closing(connection.cursor()) as cursor:
-            table_of(hook, TABLE, Columns()).create(cursor)
-        connection.commit()
 
 
 def long_rows(path: Path) -> Iterator[tuple[str, str, int, str, str]]:
@@ -99,13 +112,24 @@ def long_rows(path: Path) -> Iterator[tuple[str, str, int, str, str]]:
                 yield audience, day, int(size), "j1", moment
 
 
-def one_way(name: str, path: Path) -> None:
-    """Load in this process, and print seconds and kilobytes."""
+def one_way(name: str, path: Path, *, with_key: bool) -> None:
+    """Load in this process, into an empty table but for ``AGAIN``; print seconds and kilobytes."""
     from airflow.sdk import BaseHook
 
-    hook = BaseHook.get_hook("warehouse")
-    with closing(hook.get_conn()):
-        pass
+    from airflow_provider_cordial.warehouse import Columns, table_of
+
+    hook: Any = BaseHook.get_hook("warehouse")
+    table = table_of(hook, TABLE, Columns())
+    with closing(hook.get_conn()) as connection, table.transaction(connection) as cursor:
+        if name != AGAIN:
+            cursor.execute(f"DROP TABLE IF EXISTS {TABLE}")
+        if with_key:
+            table.create(cursor)
+        else:
+            types = (
+                "TEXT NOT NULL, snapshot_date DATE NOT NULL, contacts BIGINT, job_id TEXT NOT NULL, loaded_at TIMESTAMP"
+            )
+            cursor.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} (audience {types} NOT NULL)")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
     WAYS[name](hook, path)
@@ -113,8 +137,43 @@ def one_way(name: str, path: Path) -> None:
     print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before]))
 
 
+@dataclass(frozen=True)
+class Database:
+    """A database, the fields of an Airflow connection to it, and what loads into it."""
+
+    name: str
+    connection: dict[str, Any]
+    ways: tuple[str, ...]
+
+    def run(self, way: str, path: Path, *, with_key: bool) -> tuple[float, float]:
+        """Return the seconds and the megabytes of one load."""
+        environment = {
+            **os.environ,
+            "AIRFLOW_CONN_WAREHOUSE": json.dumps(self.connection),
+            "AIRFLOW_HOME": str(path.parent / "airflow"),
+        }
+        command = [sys.executable, __file__, "--way", way, str(path), "key" if with_key else ""]
+        printed = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+        seconds, kilobytes = json.loads(printed.strip().splitlines()[-1])
+        return seconds, kilobytes / 1024
+
+    def compare(self, path: Path, rows: int, *, with_key: bool) -> None:
+        print(f"\n{self.name}, {rows:,} rows, {'with a primary key' if with_key else 'without a key'}")
+        ours = 0.0
+        for way in self.ways:
+            # The slow ways once: their order of magnitude is what matters.
+            repeats = REPEATS if way in (OURS, AGAIN, READY) else 1
+            runs = [self.run(way, path, with_key=with_key) for _ in range(repeats)]
+            seconds, megabytes = sorted(run[0] for run in runs)[repeats // 2], max(run[1] for run in runs)
+            ours = ours or seconds
+            speed = f"{rows / seconds:10,.0f} rows/s {megabytes:6.0f} MB"
+            print(f"  {way:23} {speed}   ours is {seconds / ours:6.2f} x as fast")
+
+
 def write(path: Path, audiences: int, days: int) -> None:
-    names = [str(date(2025, 1, 1) + timedelta(days=n)) for n in range(days)]
+    """Write the wide file, the same as long rows, and how large it is."""
+    path.with_suffix(".json").write_text(json.dumps([audiences, days]))
+    names = [str(FIRST_DAY + timedelta(days=n)) for n in range(days)]
     with path.open("w") as wide, path.with_suffix(".long").open("w") as long:
         wide.write("audience," + ",".join(names) + "\n")
         for n in range(audiences):
@@ -124,65 +183,45 @@ def write(path: Path, audiences: int, days: int) -> None:
                 long.write(f"audience_{n}\t{name}\t{size}\tj1\t2026-11-24 00:00:00\n")
 
 
-def measure(
-    label: str, connection: dict[str, Any], reset: Callable[[], None], path: Path, rows: int, ways: list[str]
-) -> None:
-    environment = {
-        **os.environ,
-        "AIRFLOW_CONN_WAREHOUSE": json.dumps(connection),
-        "AIRFLOW_HOME": str(path.parent / "airflow"),
-    }
-    print(f"\n{label}, {rows:,} rows")
-    best: dict[str, float] = {}
-    for name in ways:
-        runs = []
-        # The slow ways once: their order of magnitude is what matters.
-        for _ in range(REPEATS if name in ("ours", "raw COPY of a ready file") else 1):
-            reset()
-            command = [sys.executable, __file__, "--way", name, str(path)]
-            printed = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
-            runs.append(json.loads(printed.strip().splitlines()[-1]))
-        seconds, kilobytes = sorted(run[0] for run in runs)[len(runs) // 2], max(run[1] for run in runs)
-        best[name] = rows / seconds
-        ratio = best["ours"] / best[name]
-        print(f"  {name:26} {rows / seconds:12,.0f} rows/s {kilobytes / 1024:8.0f} MB   ours is {ratio:6.2f} x")
-
-
 def main(audiences: int, days: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="cordial-load-") as folder:
-        path = Path(folder) / "trends.csv"
-        write(path, audiences, days)
-        database = Path(folder) / "warehouse.db"
-        everything = [name for name in WAYS if name != "raw COPY of a ready file"]
-        measure(
-            f"SQLite {sqlite3.sqlite_version}",
-            {"conn_type": "sqlite", "host": str(database)},
-            lambda: database.unlink(missing_ok=True),
-            path,
-            audiences * days,
-            everything,
-        )
+    with tempfile.TemporaryDirectory(prefix="cordial-load-") as name:
+        folder = Path(name)
+        others = ("DbApiHook.insert_rows", "pandas melt and to_sql")
+        databases = [
+            Database(
+                f"SQLite {sqlite3.sqlite_version}",
+                {"conn_type": "sqlite", "host": str(folder / "warehouse.db")},
+                (OURS, AGAIN, *others),
+            ),
+            Database("DuckDB", {"conn_type": "duckdb", "host": str(folder / "warehouse.duckdb")}, (OURS, AGAIN, READY)),
+        ]
         if binaries() is None:
-            print("\nPostgreSQL is not installed here")
+            print("PostgreSQL is not installed here")
+            compare(databases, folder, audiences, days)
             return
         with postgres_server() as server:
-            measure(
-                "PostgreSQL",
-                server.airflow_connection(),
-                lambda: drop(server),
-                path,
-                audiences * days,
-                list(WAYS),
-            )
+            postgres = Database("PostgreSQL", server.airflow_connection(), (OURS, AGAIN, READY, *others))
+            compare([*databases, postgres], folder, audiences, days)
 
 
-def drop(server: Postgres) -> None:
-    with server.connect() as connection:
-        connection.execute(f"DROP TABLE IF EXISTS {TABLE}")
+def compare(databases: list[Database], folder: Path, audiences: int, days: int) -> None:
+    path = folder / "trends.csv"
+    write(path, audiences, days)
+    for database in databases:
+        for with_key in (False, True):
+            database.compare(path, audiences * days, with_key=with_key)
+    print("\nMemory of ours, by the length of the file")
+    for length in (31, 366):
+        write(path, 10 * audiences, length)
+        for database in databases:
+            seconds, megabytes = database.run(OURS, path, with_key=True)
+            rows = 10 * audiences * length
+            size = f"{10 * audiences:,} x {length}"
+            print(f"  {database.name:16} {size:>12}: {megabytes:4.0f} MB, {rows / seconds:10,.0f} rows/s")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--way"]:
-        one_way(sys.argv[2], Path(sys.argv[3]))
+        one_way(sys.argv[2], Path(sys.argv[3]), with_key=bool(sys.argv[4]))
     else:
         main(int((sys.argv[1:] or ["1000"])[0]), int((sys.argv[2:] or ["366"])[0]))

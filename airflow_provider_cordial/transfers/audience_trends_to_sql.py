@@ -92,10 +92,14 @@ class AudienceTrendsToSqlOperator(BaseOperator):
         ):
             if self.create_table:
                 table.create(cursor)
-            table.lock(cursor)
-            table.delete(cursor, trends.export.audiences, trends.export.timeframe)
-            rows = table.insert(
-                cursor, trends.reader.days, trends.rows(), job_id=trends.job_id, loaded_at=datetime.now(UTC)
+            rows = table.replace(
+                cursor,
+                trends.export.audiences,
+                trends.export.timeframe,
+                trends.reader.days,
+                trends.rows(),
+                job_id=trends.job_id,
+                loaded_at=datetime.now(UTC),
             )
         self.log.info("Loaded %d rows of %s into %s", rows, trends.export.timeframe, self.table)
         return trends.counts(rows)

@@ -109,6 +109,26 @@ class TrendsTable:
     def lock(self, cursor: Any) -> None:
         """Keep other loads out until the end of the transaction, where the database does not by itself."""
 
+    def replace(
+        self,
+        cursor: Any,
+        audiences: Sequence[str],
+        timeframe: Timeframe,
+        days: Sequence[date],
+        rows: Iterable[AudienceRow],
+        *,
+        job_id: str,
+        loaded_at: datetime,
+    ) -> int:
+        """Put rows in the place of all that the table has of these audiences on the days of the timeframe.
+
+        :param days: which the sizes of a row are of, in their order.
+        :returns: how many rows the table has of them now.
+        """
+        self.lock(cursor)
+        self.delete(cursor, audiences, timeframe)
+        return self.insert(cursor, days, rows, job_id=job_id, loaded_at=loaded_at)
+
     def delete(self, cursor: Any, audiences: Sequence[str], timeframe: Timeframe) -> None:
         """Delete the rows of these audiences on these days."""
         days = [self.parameter(timeframe.start), self.parameter(timeframe.end)]

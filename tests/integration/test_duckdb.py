@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from contextlib import closing
 from datetime import date
 from pathlib import Path
@@ -14,6 +16,7 @@ from airflow_provider_cordial.exceptions import IncompleteTrendsError
 from airflow_provider_cordial.warehouse import Columns
 from cordial_sandbox.process import SandboxProcess
 from tests.conftest import SetConnection
+from tests.integration.test_postgres import ODD
 from tests.unit.airflow_provider_cordial.test_transfer import GOLD, PLAIN, deliver, export, load
 
 TEN, ELEVEN = date(2026, 11, 10), date(2026, 11, 11)
@@ -40,6 +43,18 @@ def test_loading_again_leaves_the_same_rows(cordial: SandboxProcess, database: P
     for _ in range(3):
         assert load()["rows"] == 4
         assert rows(database) == PLAIN_ROWS
+
+
+def test_names_go_in_as_they_are(cordial: SandboxProcess, database: Path) -> None:
+    names = [*ODD, " spaced ", "null", "two\r\nlines", "audience", "2026-11-10"]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["audience", "2026-11-10", "2026-11-11"])
+    writer.writerows([name, n, ""] for n, name in enumerate(names))
+    deliver(cordial, text.getvalue())
+    assert load(export(audiences=names))["rows"] == 2 * len(names)
+    assert {row[0]: row[2] for row in rows(database) if row[1] == TEN} == {name: n for n, name in enumerate(names)}
+    assert {row[2] for row in rows(database) if row[1] == ELEVEN} == {None}
 
 
 def test_a_file_that_is_not_right_leaves_the_table_as_it_was(cordial: SandboxProcess, database: Path) -> None:

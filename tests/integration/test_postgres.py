@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,78 @@ def test_rows_go_in_as_they_are_and_loading_again_leaves_the_same(cordial: Sandb
         counts = load(export(audiences=ODD))
         assert sorted(query(ROWS.format("audience_trends"))) == expected
         assert counts["rows"] == 2 * len(ODD)
+
+
+def test_rows_that_stay_the_same_are_not_written_again(cordial: SandboxProcess, query: Query) -> None:
+    where = "SELECT audience, snapshot_date, contacts, job_id, xmin::text FROM audience_trends ORDER BY 1, 2"
+    deliver(cordial, "audience,2026-11-10,2026-11-11\na,1,\nb,3,4\n")
+    load(export(audiences=["a", "b"]))
+    first = query(where)
+    load(export(audiences=["a", "b"]))
+    assert query(where) == first
+    deliver(cordial, "audience,2026-11-10,2026-11-11\na,1,2\nb,3,\n")
+    load(export(audiences=["a", "b"]))
+    now = query(where)
+    assert [row[:4] for row in now] == [
+        ("a", date(2026, 11, 10), 1, "j1"),
+        ("a", date(2026, 11, 11), 2, "j1"),
+        ("b", date(2026, 11, 10), 3, "j1"),
+        ("b", date(2026, 11, 11), None, "j1"),
+    ]
+    assert [row[4] == before[4] for row, before in zip(now, first, strict=True)] == [True, False, True, False]
+    deliver(cordial, "audience,2026-11-10\na,1\n")
+    load(export(audiences=["a", "b"], job_id="j2"), on_missing="ignore")
+    assert [row[:4] for row in query(where)] == [("a", date(2026, 11, 10), 1, "j2")]
+
+
+#: Tables of somebody else's making.
+TABLES = [
+    pytest.param(
+        "audience VARCHAR(100), snapshot_date DATE, contacts INTEGER, job_id TEXT, loaded_at TIMESTAMPTZ", id="types"
+    ),
+    pytest.param(
+        "id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, audience TEXT, snapshot_date DATE, contacts BIGINT, "
+        "job_id TEXT, loaded_at TIMESTAMP NOT NULL, note TEXT, UNIQUE (snapshot_date, audience)",
+        id="more-columns",
+    ),
+    pytest.param(
+        "audience TEXT, snapshot_date DATE, contacts BIGINT, job_id TEXT, loaded_at TIMESTAMP, "
+        "UNIQUE (snapshot_date, audience, job_id)",
+        id="another-key",
+    ),
+]
+
+
+@pytest.mark.parametrize("columns", TABLES)
+def test_a_table_that_is_there_already(cordial: SandboxProcess, query: Query, columns: str) -> None:
+    query(f"CREATE TABLE audience_trends ({columns})")
+    query("INSERT INTO audience_trends (audience, snapshot_date, loaded_at) VALUES ('a', '2026-11-01', now())")
+    for contacts, job_id in ((1, "j1"), (1, "j1"), (2, "j2")):
+        deliver(cordial, f'audience,2026-11-10,2026-11-11\na,{contacts},\n"tab\t\\N",7,8\n')
+        load(export(audiences=["a", "tab\t\\N"], job_id=job_id), create_table=False)
+        assert sorted(query(ROWS.format("audience_trends")), key=str) == [
+            ("a", date(2026, 11, 1), None, None),
+            ("a", date(2026, 11, 10), contacts, job_id),
+            ("a", date(2026, 11, 11), None, job_id),
+            ("tab\t\\N", date(2026, 11, 10), 7, job_id),
+            ("tab\t\\N", date(2026, 11, 11), 8, job_id),
+        ]
+
+
+@pytest.mark.parametrize("kind", ["TIMESTAMP", "TIMESTAMPTZ"])
+def test_the_moment_of_the_load_is_utc(cordial: SandboxProcess, query: Query, kind: str) -> None:
+    query(
+        "CREATE TABLE audience_trends (audience TEXT, snapshot_date DATE, contacts BIGINT, job_id TEXT, "
+        f"loaded_at {kind})"
+    )
+    query("ALTER ROLE CURRENT_USER SET timezone TO 'America/Los_Angeles'")
+    try:
+        deliver(cordial, "audience,2026-11-10,2026-11-11\na,1,2\n")
+        load(export(audiences=["a"]))
+        ((moment,),) = query("SELECT DISTINCT loaded_at FROM audience_trends")
+        assert abs(datetime.now(UTC) - moment.replace(tzinfo=moment.tzinfo or UTC)) < timedelta(minutes=1)
+    finally:
+        query("ALTER ROLE CURRENT_USER RESET timezone")
 
 
 def test_a_schema_other_names_and_constants(cordial: SandboxProcess, query: Query) -> None:
