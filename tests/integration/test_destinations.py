@@ -27,7 +27,7 @@ from tests.conftest import SetConnection
 from tests.integration.conftest import Places
 from tests.integration.servers import GoogleStorage
 from tests.integration.servers.gateway import service_account_key
-from tests.integration.servers.strict import USER
+from tests.integration.servers.strict import READER, USER
 from tests.integration.servers.trouble import small_disk
 
 pytestmark = pytest.mark.usefixtures("connections")
@@ -194,6 +194,15 @@ def test_a_folder_that_may_not_be_written_to(places: Places) -> None:
         export(sftp("read-only"))
     assert "ermission denied" in str(failed.value)
     assert list((places.sftp.root / "read-only").iterdir()) == []
+
+
+@pytest.mark.strict
+def test_a_bucket_that_may_not_be_written_to(places: Places, connections: SetConnection) -> None:
+    fields = {**places.bucket.connection(), "login": READER["accessKey"], "password": READER["secretKey"]}
+    connections("aws_default", **fields)
+    with pytest.raises(JobFailedError, match="AccessDenied") as failed:
+        export(s3())
+    assert READER["secretKey"] not in str(failed.value)
 
 
 @pytest.mark.parametrize("destination", [sftp(), ftp()], ids=lambda one: str(one.type))

@@ -120,12 +120,15 @@ def test_a_file_that_is_replaced_while_it_is_read_is_an_error(places: Places, ki
         read_and_replace()
 
 
-def test_an_ftp_transfer_that_stalls_ends_in_an_error_in_time(connections: SetConnection, tmp_path: Path) -> None:
-    with ftp_server(tmp_path, stall_after=100_000) as login:
+@pytest.mark.parametrize(("then", "said"), [("stall", "[Tt]imed? ?out"), ("reset", "EOFError|ConnectionReset|421")])
+def test_an_ftp_transfer_that_stalls_or_breaks_ends_in_an_error_in_time(
+    connections: SetConnection, tmp_path: Path, then: Any, said: str
+) -> None:
+    with ftp_server(tmp_path, after=100_000, then=then) as login:
         login.put("trends.csv", CONTENT)
         connections("ftp_default", **login.connection("ftp"))
         started = time.monotonic()
-        with pytest.raises(DestinationUnreachableError, match=r"[Tt]imed? ?out"):
+        with pytest.raises(DestinationUnreachableError, match=said):
             read(FtpDestination(conn_id="ftp_default", path="exports"))
         assert time.monotonic() - started < 10
 

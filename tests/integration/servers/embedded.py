@@ -7,26 +7,34 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tests.integration.servers import BUCKET, LOOPBACK, Bucket, GoogleStorage, Login, free_port, running
 
 
 @contextmanager
-def ftp_server(root: Path, *, certificate: Path | None = None, stall_after: int | None = None) -> Iterator[Login]:
+def ftp_server(
+    root: Path,
+    *,
+    certificate: Path | None = None,
+    after: int | None = None,
+    then: Literal["stall", "reset"] = "stall",
+) -> Iterator[Login]:
     """Serve a folder over FTP, or over explicit TLS; its folder ``read-only`` cannot be written to.
 
-    :param stall_after: send no more than so many bytes of a file, and leave the connection open.
+    :param after: send no more than so many bytes of a file, and leave the connections open or break them off.
     """
     from pyftpdlib.authorizers import DummyAuthorizer
     from pyftpdlib.handlers import DTPHandler, FTPHandler, TLS_FTPHandler
     from pyftpdlib.ioloop import IOLoop
     from pyftpdlib.servers import FTPServer
 
-    class Stalling(DTPHandler):  # type: ignore[misc]
+    class Faulty(DTPHandler):  # type: ignore[misc]
         def initiate_send(self) -> None:
-            if stall_after is None or self.tot_bytes_sent < stall_after:
+            if after is None or self.tot_bytes_sent < after:
                 super().initiate_send()
+            elif then == "reset":
+                self.cmd_channel.close()
 
         ac_out_buffer_size = 4096
 
@@ -40,8 +48,8 @@ def ftp_server(root: Path, *, certificate: Path | None = None, stall_after: int 
     options: dict[str, Any] = {"authorizer": authorizer, "auth_failed_timeout": 0.05}
     if certificate:
         options |= {"certfile": str(certificate), "tls_control_required": True, "tls_data_required": True}
-    if stall_after is not None:
-        options |= {"dtp_handler": Stalling, "use_sendfile": False}
+    if after is not None:
+        options |= {"dtp_handler": Faulty, "use_sendfile": False}
     loop = IOLoop()
     server = FTPServer((LOOPBACK, 0), type("Handler", (base,), options), ioloop=loop)
     stopped = threading.Event()

@@ -25,6 +25,9 @@ INSTALLED = Path(__file__).resolve().parents[3] / ".servers"
 
 USER = "cordial-tests"
 
+#: Who may only read from the bucket.
+READER = {"accessKey": "AKIA-OF-THE-READER", "secretKey": "reader-secret-key"}
+
 
 @contextmanager
 def user_folder() -> Iterator[Login]:
@@ -122,8 +125,9 @@ def seaweedfs_server(folder: Path) -> Iterator[tuple[Bucket, str, Path]]:
     port, tls_port = free_port(), free_port()
     bucket = Bucket(f"http://{LOOPBACK}:{port}", BUCKET, "us-west-2", "AKIA-OF-THE-TEST", secrets.token_urlsafe(20))
     credentials = {"accessKey": bucket.access_key, "secretKey": bucket.secret_key}
-    identity = {"name": "cordial", "credentials": [credentials], "actions": ["Admin", "Read", "Write", "List"]}
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    writer = {"name": "cordial", "credentials": [credentials], "actions": ["Admin", "Read", "Write", "List"]}
+    reader = {"name": "reader", "credentials": [READER], "actions": ["Read", "List"]}
+    (folder / "s3.json").write_text(json.dumps({"identities": [writer, reader]}))
     options = {"ip": LOOPBACK, "ip.bind": LOOPBACK, "dir": folder / "data", "master.volumeSizeLimitMB": 64}
     for part in ("master", "volume", "filer"):
         options |= {f"{part}.port": free_port(), f"{part}.port.grpc": free_port()}
