@@ -53,8 +53,8 @@ clean:
 	@echo 'Making the environment in .venv; this takes a minute or two the first time ...'
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements-dev.txt)"
-	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --compile-bytecode -r requirements-dev.txt
-	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --editable .
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --system-certs --quiet --compile-bytecode -r requirements-dev.txt
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --system-certs --quiet --no-deps --editable .
 	@touch $@
 
 .servers/.ready: scripts/install_servers.sh .venv/.ready

