@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 try:
     from airflow.sdk.exceptions import (
         AirflowException,
         AirflowFailException,
         AirflowSensorTimeout,
         AirflowSkipException,
-        TaskDeferralTimeout,
     )
 except ImportError:  # Airflow 3.0 keeps some of them in the core package
     from airflow.exceptions import (  # type: ignore[no-redef,attr-defined,unused-ignore]
@@ -16,7 +18,6 @@ except ImportError:  # Airflow 3.0 keeps some of them in the core package
         AirflowFailException,
         AirflowSensorTimeout,
         AirflowSkipException,
-        TaskDeferralTimeout,
     )
 
 __all__ = [
@@ -24,9 +25,17 @@ __all__ = [
     "AirflowFailException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
-    "TaskDeferralTimeout",
+    "is_trigger_timeout",
     "mask_secret",
 ]
+
+
+def is_trigger_timeout(next_method: str, next_kwargs: Mapping[str, Any] | None) -> bool:
+    """Tell whether a task is resumed only to hear that Airflow gave up on its trigger."""
+    from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
+
+    error = (next_kwargs or {}).get("error")
+    return next_method == TRIGGER_FAIL_REPR and error == TriggerFailureReason.TRIGGER_TIMEOUT
 
 
 def mask_secret(secret: str) -> None:

@@ -95,6 +95,10 @@ class RequestError(RefusedError):
     """Any other answer that says that the request is wrong."""
 
 
+class SubmissionUncertainError(RefusedError):
+    """Whether Cordial accepted an export cannot be told, and sending it again might make a second one."""
+
+
 class TransientError(CordialError):
     """It may pass: the same request can succeed later."""
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 #: The members of a job record that may hold its id. The Swagger declares none of them.
 ID_MEMBERS = ("_id", "id", "jobId")
+
+#: How the names of jobs begin that are no exports. Source: the Swagger document's ``jobName``.
+OTHER_JOBS = ("Import", "Send", "Delete", "AudienceSplit", "DataAutomation")
 
 _SECRET_MEMBER = re.compile(r"password|secret|access_?key|authorization|api_?key|token", re.IGNORECASE)
 
@@ -69,6 +73,21 @@ class Job:
         metadata = self.record.get("metadata")
         name = metadata.get("name") if isinstance(metadata, Mapping) else None
         return str(name) if name else None
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When it started, where the record tells; Cordial does not document when it does."""
+        times = self.record.get("times")
+        try:
+            moment = datetime.fromisoformat(times["start"]) if isinstance(times, Mapping) else None
+        except (KeyError, TypeError, ValueError):
+            return None
+        return moment.replace(tzinfo=moment.tzinfo or UTC) if moment else None
+
+    @property
+    def may_be_export(self) -> bool:
+        """Whether its ``jobName`` leaves it open that it is an export; what that of ours is, is not documented."""
+        return not str(self.record.get("jobName") or "").startswith(OTHER_JOBS)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON, the job id always in it."""

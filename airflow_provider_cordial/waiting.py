@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_cordial.exceptions import (
@@ -30,6 +31,10 @@ from airflow_provider_cordial.jobs import Job, JobStatus
 
 if TYPE_CHECKING:
     from airflow_provider_cordial.hooks.cordial import CordialHook
+
+
+#: How long before a task's ``execution_timeout`` a wait is given up, in seconds.
+SPARE = 10.0
 
 
 class Log(Protocol):
@@ -148,6 +153,28 @@ def wait(hook: CordialHook, job_id: str, *, poll_interval: float, deadline: floa
         if left <= 0:
             raise watch.timed_out()
         time.sleep(min(watch.pause(poll_interval), left))
+
+
+def last_look(hook: CordialHook, job_id: str, *, log: Log) -> Job:
+    """Look at a job once, after a wait that was given up; return it if it is Done.
+
+    :raises CordialError: as ``wait`` does at its deadline.
+    """
+    return wait(hook, job_id, poll_interval=0.0, deadline=0.0, log=log)
+
+
+def deadline_of(timeout: float, execution_timeout: timedelta | None) -> float:
+    """Return when a wait that begins now is given up, as seconds since the epoch.
+
+    :param timeout: seconds.
+    :param execution_timeout: of the task. It is left a little before its end: Airflow's own error says nothing of the
+        job, and while a task is deferred Airflow does not look at it at all.
+    """
+    seconds = timeout
+    if execution_timeout is not None:
+        limit = execution_timeout.total_seconds()
+        seconds = min(timeout, limit - min(SPARE, limit / 10))
+    return time.time() + seconds
 
 
 def event_of(job_id: str, outcome: Job | CordialError) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -49,6 +49,10 @@ class AudienceTrendsExport:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON, with no secret in it."""
         return {"kind": self.kind, **self.body(), "destination": self.destination.to_json()}
+
+    def named(self, name: str) -> AudienceTrendsExport:
+        """Return the same export under another name."""
+        return replace(self, name=name)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> AudienceTrendsExport:

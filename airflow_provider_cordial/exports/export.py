@@ -35,6 +35,9 @@ class Export(Protocol):
     def to_json(self) -> dict[str, Any]:
         """The export as plain JSON."""
 
+    def named(self, name: str) -> Export:
+        """The same export under another name."""
+
 
 @dataclass(frozen=True, slots=True)
 class SubmittedExport:

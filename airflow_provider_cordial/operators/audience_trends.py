@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from airflow.sdk import BaseOperator, conf
 
 from airflow_provider_cordial import waiting
+from airflow_provider_cordial._compat import is_trigger_timeout
 from airflow_provider_cordial._config import default_poll_interval
-from airflow_provider_cordial.exceptions import JobFailedError
+from airflow_provider_cordial.exceptions import InvalidExportError, JobFailedError
 from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport, checked_audiences
-from airflow_provider_cordial.exports.export import checked_name
-from airflow_provider_cordial.exports.submission import derived_name, submit
+from airflow_provider_cordial.exports.export import checked_name, submission_of
+from airflow_provider_cordial.exports.submission import (
+    SETTLING_TIME,
+    Identity,
+    OnUncertainSubmission,
+    derived_name,
+    identity_of,
+    submit,
+)
 from airflow_provider_cordial.exports.timeframe import resolve_timeframe
 
 if TYPE_CHECKING:
@@ -29,15 +36,17 @@ EXPORT_KEY = "export"
 
 
 class AudienceTrendsExportOperator(BaseOperator):
-    """Submit an Audience Trends export, and return the job id.
+    """Submit an Audience Trends export once, and return the job id.
 
-    The export goes to the XCom ``export`` before anything waits. Killed, the task stops, but the job goes on: Cordial
-    documents no cancel.
+    The export goes to the XCom ``export`` before anything waits. Killed anywhere, the task stops, but the job goes on:
+    Cordial documents no cancel. A retry goes on with that job, and exports again only if it Failed; a clear always
+    exports again (see ``exports.submission``).
 
     :param audiences: names of saved audiences, each with Audience Trend analytics enabled (templated).
     :param destination: where Cordial delivers the file; its texts are templated.
     :param name: the export's name, which also names the file: letters, digits and dashes (templated). By default it is
-        derived from the run and from what is asked for.
+        derived from the run and from what is asked for. Give one that differs from run to run, ``{{ run_id }}`` for
+        instance made of such characters: by one that does not, a submission that got no answer cannot be found again.
     :param selected_timeframe_start: the first day: date, datetime or ISO 8601 text (templated).
     :param selected_timeframe_end: the last day, included (templated). Without the two, the run decides (see
         ``exports.timeframe.resolve_timeframe``).
@@ -46,10 +55,15 @@ class AudienceTrendsExportOperator(BaseOperator):
     :param wait_for_completion: wait until the job is Done; otherwise a ``JobSensor`` can.
     :param deferrable: wait in the triggerer; by default as ``[operators] default_deferrable`` says.
     :param poll_interval: seconds between two looks at the job; by default as ``[cordial] poll_interval`` says.
-    :param timeout: seconds after which the wait is given up.
+    :param timeout: seconds after which the wait is given up; ``execution_timeout`` counts too, also while deferred.
+    :param settling_time: seconds after which a job that Cordial accepted must be in its list of jobs. So long a try
+        looks for the job of a submission that got no answer, before it sends it again.
+    :param on_uncertain_submission: ``fail`` where it cannot be told whether Cordial accepted the export, or
+        ``resubmit``, which may make a second one.
     :returns: the job id.
     :raises InvalidExportError: something asked for cannot be; nothing was sent.
     :raises RefusedError: Cordial says no.
+    :raises SubmissionUncertainError: it cannot be told whether Cordial accepted the export.
     :raises JobFailedError: with ``wait_for_completion``, the job Failed.
     :raises JobTimeoutError: with ``wait_for_completion``, the timeout passed.
 
@@ -79,6 +93,8 @@ class AudienceTrendsExportOperator(BaseOperator):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | None = None,
         timeout: float = 24 * 60 * 60.0,
+        settling_time: float = SETTLING_TIME,
+        on_uncertain_submission: OnUncertainSubmission = "fail",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -93,16 +109,30 @@ class AudienceTrendsExportOperator(BaseOperator):
         self.deferrable = deferrable
         self.poll_interval = default_poll_interval() if poll_interval is None else poll_interval
         self.timeout = timeout
+        self.settling_time = settling_time
+        self.on_uncertain_submission = on_uncertain_submission
+        # A text without a template is the same in all runs.
+        self._name_is_constant = isinstance(name, str) and "{{" not in name and "{%" not in name
 
     def execute(self, context: Context) -> str:
-        """Submit the export, and wait for the job where that is asked for."""
+        """Submit the export, or find the job of an earlier try, and wait for it where that is asked for."""
         from airflow_provider_cordial.hooks.cordial import CordialHook
 
-        deadline = time.time() + self.timeout
+        deadline = waiting.deadline_of(self.timeout, self.execution_timeout)
         hook = CordialHook(self.cordial_conn_id)
-        submitted = submit(hook, self._export(context, hook))
+        export, identity = self._export(context, hook)
+        self._kill_says = f"whether export {export.name} was accepted was not known yet; if it was, its job"
+        submitted = submit(
+            hook,
+            export,
+            identity,
+            store=context.get("task_state_store"),
+            try_number=context["ti"].try_number,
+            settling_time=self.settling_time,
+            on_uncertain=self.on_uncertain_submission,
+        )
+        self._kill_says = f"job {submitted.job_id}"
         context["ti"].xcom_push(key=EXPORT_KEY, value=submitted.to_json())
-        self._job_id = submitted.job_id
         if self.wait_for_completion:
             with self._naming_the_destination(context):
                 self._wait(hook, submitted.job_id, deadline)
@@ -115,12 +145,24 @@ class AudienceTrendsExportOperator(BaseOperator):
         self.log.info("Job %s is %s", job.id, job.status)
         return job.id
 
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after the triggerer; where the framework's own timeout ended the wait, look at the job once more."""
+        if not is_trigger_timeout(next_method, next_kwargs):
+            return super().resume_execution(next_method, next_kwargs, context)
+        from airflow_provider_cordial.hooks.cordial import CordialHook
+
+        ti = context["ti"]
+        record = ti.xcom_pull(task_ids=self.task_id, key=EXPORT_KEY, map_indexes=ti.map_index)
+        with self._naming_the_destination(context):
+            job_id, _ = submission_of(record)
+            return waiting.last_look(CordialHook(self.cordial_conn_id), job_id, log=self.log).id
+
     def on_kill(self) -> None:
         """Say that the job goes on."""
-        if job_id := getattr(self, "_job_id", None):
-            self.log.warning("The task was ended, but job %s goes on in Cordial, which has no cancel", job_id)
+        if says := getattr(self, "_kill_says", None):
+            self.log.warning("The task was ended, but %s goes on in Cordial, which has no cancel", says)
 
-    def _export(self, context: Context, hook: CordialHook) -> AudienceTrendsExport:
+    def _export(self, context: Context, hook: CordialHook) -> tuple[AudienceTrendsExport, Identity]:
         """Resolve what is asked for into a value; everything is checked here, before anything is sent."""
         audiences = checked_audiences(self.audiences)
         timeframe = resolve_timeframe(
@@ -131,13 +173,16 @@ class AudienceTrendsExportOperator(BaseOperator):
             timezone=hook.connection.timezone,
         )
         self.log.info("Exporting %d audiences, %s", len(audiences), timeframe)
+        if self.on_uncertain_submission not in get_args(OnUncertainSubmission):
+            msg = f"on_uncertain_submission {self.on_uncertain_submission!r} is neither 'fail' nor 'resubmit'. Use one."
+            raise InvalidExportError(msg)
         destination = self._rendered_destination(context)
-        if self.name is not None:
-            name = checked_name(self.name)
-        else:
-            what = [self.cordial_conn_id, audiences, str(timeframe), destination.to_json()]
-            name = derived_name(context, what)
-        return AudienceTrendsExport(name=name, audiences=audiences, timeframe=timeframe, destination=destination)
+        given = checked_name(self.name) if self.name is not None else None
+        what = [self.cordial_conn_id, given, audiences, str(timeframe), destination.to_json()]
+        identity = identity_of(context, what, names_the_run=not self._name_is_constant)
+        name = given or derived_name(context, identity)
+        export = AudienceTrendsExport(name=name, audiences=audiences, timeframe=timeframe, destination=destination)
+        return export, identity
 
     def _rendered_destination(self, context: Context) -> Destination:
         return self.destination.rendered(lambda text: str(self.render_template(text, context)))

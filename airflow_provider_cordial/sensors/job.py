@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 
 from airflow_provider_cordial import waiting
-from airflow_provider_cordial._compat import AirflowSensorTimeout, AirflowSkipException
+from airflow_provider_cordial._compat import AirflowSensorTimeout, AirflowSkipException, is_trigger_timeout
 from airflow_provider_cordial._config import default_poll_interval
 from airflow_provider_cordial.exceptions import CordialError
 
@@ -69,7 +69,7 @@ class JobSensor(BaseSensorOperator):
                 return super().execute(context)
             except AirflowSensorTimeout as timeout:
                 raise waiting.for_sensor(self._watch(context).timed_out()) from timeout
-        deadline = time.time() + self.timeout
+        deadline = waiting.deadline_of(self.timeout, self.execution_timeout)
         # A job that has ended already need not go through the triggerer.
         if found := self.poke(context):
             return found.xcom_value
@@ -94,6 +94,15 @@ class JobSensor(BaseSensorOperator):
             raise waiting.for_sensor(error) from error
         self.log.info("Job %s is %s", job.id, job.status)
         return job.to_json()
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after the triggerer; where the framework's own timeout ended the wait, look at the job once more."""
+        if not is_trigger_timeout(next_method, next_kwargs):
+            return super().resume_execution(next_method, next_kwargs, context)
+        try:
+            return waiting.last_look(self._hook, self.job_id, log=self.log).to_json()
+        except CordialError as error:
+            raise self._skipped_or(waiting.for_sensor(error)) from error
 
     @cached_property
     def _hook(self) -> CordialHook:

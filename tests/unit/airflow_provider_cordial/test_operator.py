@@ -25,7 +25,7 @@ from airflow_provider_cordial.exceptions import (
 )
 from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport
 from airflow_provider_cordial.exports.export import checked_name
-from airflow_provider_cordial.exports.submission import derived_name
+from airflow_provider_cordial.exports.submission import derived_name, identity_of
 from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
 from airflow_provider_cordial.triggers.job import JobTrigger
 from cordial_sandbox.process import SandboxProcess
@@ -78,19 +78,21 @@ def test_it_submits_one_job_and_hands_the_export_on(cordial: SandboxProcess) -> 
 
 
 def test_the_derived_name_is_the_same_for_a_retry_and_another_for_all_else() -> None:
-    what = ["audience"]
-    name = derived_name(run_context(), what)
-    assert checked_name(name).startswith("Der-tagliche-DAG-export-")
-    assert derived_name(run_context(try_number=2), what) == name
+    def name(what: str = "audience", **fields: Any) -> str:
+        context = run_context(**fields)
+        return derived_name(context, identity_of(context, [what]))
+
+    assert checked_name(name()).startswith("Der-tagliche-DAG-export-")
+    assert name(try_number=2) == name()
     others = [
-        derived_name(run_context(max_tries=3), what),
-        derived_name(run_context(run_id="scheduled__2"), what),
-        derived_name(run_context(map_index=1), what),
-        derived_name(run_context(task_id="other"), what),
-        derived_name(run_context(dag_id="other"), what),
-        derived_name(run_context(), ["other"]),
+        name(max_tries=3),
+        name(run_id="scheduled__2"),
+        name(map_index=1),
+        name(task_id="other"),
+        name(dag_id="other"),
+        name("other"),
     ]
-    assert len({name, *others}) == 7
+    assert len({name(), *others}) == 7
 
 
 def test_an_authors_name_is_kept(cordial: SandboxProcess) -> None:
