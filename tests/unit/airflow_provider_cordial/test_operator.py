@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.exceptions import TaskDeferralError, TaskDeferred
 
 from airflow_provider_cordial._compat import AirflowFailException
 from airflow_provider_cordial.destinations import (
@@ -43,6 +43,10 @@ class TaskInstance(SimpleNamespace):
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = value
+
+    def xcom_pull(self, *, task_ids: str, key: str, map_indexes: int) -> Any:
+        assert (task_ids, map_indexes) == (self.task_id, self.map_index)
+        return self.xcoms[key]
 
 
 def run_context(**fields: Any) -> dict[str, Any]:
@@ -177,6 +181,57 @@ def test_waiting_in_the_triggerer(cordial: SandboxProcess) -> None:
     assert started + 60 <= trigger.deadline <= time.time() + 60
     assert deferred.value.timeout is not None
     assert timedelta(seconds=60) < deferred.value.timeout < timedelta(seconds=600)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(50, 45), (1000, 990), (None, 3600)])
+def test_the_deadline_is_before_the_end_of_the_tasks_own_time(
+    cordial: SandboxProcess, limit: int | None, expected: float
+) -> None:
+    execution_timeout = timedelta(seconds=limit) if limit else None
+    started = time.time()
+    with pytest.raises(TaskDeferred) as deferred:
+        export(wait_for_completion=True, deferrable=True, timeout=3600, execution_timeout=execution_timeout)
+    trigger = deferred.value.trigger
+    assert isinstance(trigger, JobTrigger)
+    assert started + expected <= trigger.deadline <= time.time() + expected
+    cordial.control.behaviour(job_stays_in="Processing")
+    with pytest.raises(JobTimeoutError, match="last status was Processing"):
+        export(wait_for_completion=True, poll_interval=0.05, execution_timeout=timedelta(seconds=0.5))
+
+
+def test_where_airflow_gives_up_on_the_trigger_the_job_is_looked_at(cordial: SandboxProcess) -> None:
+    context = run_context()
+    cordial.control.behaviour(job_stays_in="Processing")
+    operator = AudienceTrendsExportOperator(
+        task_id="export", audiences=["opened_last_30_days"], destination=SFTP, wait_for_completion=True, deferrable=True
+    )
+    with pytest.raises(TaskDeferred):
+        operator.execute(context)  # type: ignore[arg-type]
+    given_up = {"error": "Trigger timeout"}
+    with pytest.raises(JobTimeoutError, match="last status was Processing"):
+        operator.resume_execution("__fail__", given_up, context)  # type: ignore[arg-type]
+    cordial.control.behaviour(job_stays_in=None, job_fails_with="The storage is full.", job_seconds=0)
+    (job,) = cordial.control.jobs()
+    while cordial.control.job(job["id"])["status"] != "Failed":
+        time.sleep(0.02)
+    with pytest.raises(JobFailedError, match="The storage is full"):
+        operator.resume_execution("__fail__", given_up, context)  # type: ignore[arg-type]
+
+
+def test_a_job_that_is_done_when_airflow_gives_up_is_a_success(cordial: SandboxProcess) -> None:
+    context = run_context()
+    cordial.control.behaviour(job_seconds=0)
+    operator = AudienceTrendsExportOperator(
+        task_id="export", audiences=["opened_last_30_days"], destination=SFTP, wait_for_completion=True, deferrable=True
+    )
+    with pytest.raises(TaskDeferred):
+        operator.execute(context)  # type: ignore[arg-type]
+    (job,) = cordial.control.jobs()
+    while cordial.control.job(job["id"])["status"] != "Done":
+        time.sleep(0.02)
+    assert operator.resume_execution("__fail__", {"error": "Trigger timeout"}, context) == job["id"]  # type: ignore[arg-type]
+    with pytest.raises(TaskDeferralError):
+        operator.resume_execution("__fail__", {"error": "Trigger failure"}, context)  # type: ignore[arg-type]
 
 
 def test_a_failed_job_fails_the_wait_with_all_that_cordial_says(cordial: SandboxProcess) -> None:

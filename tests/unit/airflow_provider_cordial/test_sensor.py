@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferralTimeout, TaskDeferred
+from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
 
 from airflow_provider_cordial import waiting
 from airflow_provider_cordial._compat import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
@@ -219,14 +219,25 @@ def test_the_triggers_row_holds_ids_and_numbers_only(cordial: SandboxProcess) ->
     assert deferred.value.timeout > timedelta(seconds=60)
 
 
-def test_the_framework_giving_up_is_a_timeout_of_the_sensor() -> None:
-    class GivesUp(JobSensor):
-        def execute_complete(self, context: Any, event: Any) -> Any:
-            raise TaskDeferralTimeout("Trigger timeout")
+def test_where_airflow_gives_up_on_the_trigger_the_job_is_looked_at(cordial: SandboxProcess) -> None:
+    job_id = submitted(cordial, job_stays_in="Processing")
+    given_up = ("__fail__", {"error": "Trigger timeout"}, context())
+    with pytest.raises(AirflowSensorTimeout, match="last status was Processing"):
+        sensor(job_id, deferrable=True).resume_execution(*given_up)
+    with pytest.raises(AirflowSkipException, match="last status was Processing"):
+        sensor(job_id, deferrable=True, soft_fail=True).resume_execution(*given_up)
+    cordial.control.behaviour(job_stays_in=None, job_seconds=0)
+    while cordial.control.job(job_id)["status"] != "Done":
+        time.sleep(0.02)
+    assert sensor(job_id, deferrable=True).resume_execution(*given_up)["status"] == "Done"
 
-    task = GivesUp(task_id="wait", job_id="j1", deferrable=True)
-    with pytest.raises(AirflowSensorTimeout):
-        task.resume_execution("execute_complete", {"event": None}, context())
+
+def test_the_deadline_is_before_the_end_of_the_tasks_own_time(cordial: SandboxProcess) -> None:
+    job_id = submitted(cordial, job_stays_in="Pending")
+    started = time.time()
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor(job_id, deferrable=True, timeout=60, execution_timeout=timedelta(seconds=20)).execute(context())
+    assert started + 18 <= deferred.value.trigger.serialize()[1]["deadline"] <= time.time() + 18
 
 
 def test_a_bad_event_is_a_failure_and_never_a_success() -> None:
