@@ -1,5 +1,5 @@
 # The two commands to know: make demo, make test.
-.PHONY: help demo test test-integration lint types format lock benchmark clean
+.PHONY: help demo test test-integration lint types format lock benchmark chaos clean
 
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(if $(shell $(name) -c \
 	'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))))
@@ -12,6 +12,8 @@ help:
 	@echo '                the destinations again, on servers as they are run for real (root on Debian)'
 	@echo 'make lint types what CI checks besides'
 	@echo 'make benchmark  the figures of the README'
+	@echo 'make chaos N=200'
+	@echo '                kill 200 tasks that submit, and count the jobs; beside a peer'
 	@echo 'make lock       pin the development environment anew'
 
 demo: .venv/.ready
@@ -39,6 +41,9 @@ format: .venv/.ready
 benchmark: .venv/.ready
 	$(BIN)/python benchmarks/dag_parse.py
 	$(BIN)/python benchmarks/load.py
+
+chaos: .venv/.ready
+	$(BIN)/python benchmarks/chaos.py $(N)
 
 lock: .venv/.ready
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet \

@@ -1,0 +1,325 @@
+"""Kill a task again and again, let it be retried as Airflow would, and count the jobs that came of it.
+
+Each try is a process of its own that runs the operator's real ``execute`` and sends real requests; it is killed with
+SIGKILL at a point that has a name, or at any time. What Airflow keeps over the tries of a task, its state store and its
+XComs, is kept in files here, and read and written at the same moments.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import random
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar, Protocol
+
+RETRIES = 8
+
+#: Where a try can be killed. The last ones only a task that keeps a record, or that defers, comes to.
+POINTS = (
+    "before the POST",
+    "POST on the wire",
+    "after the answer",
+    "before the XCom",
+    "after the XCom",
+    "before the end",
+    "before the intent",
+    "after the intent",
+    "before the record",
+    "after the record",
+    "while listing",
+    "before deferring",
+    "while resuming",
+)
+
+#: Within which a try may be killed at any time, in seconds.
+LONGEST_TRY = 0.6
+
+#: No try takes so long, in seconds.
+HUNG = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What goes wrong in one try.
+
+    :param kill_at: one of ``POINTS``.
+    :param kill_after: seconds.
+    :param fault: what the service does, as the subject understands it.
+    """
+
+    kill_at: str | None = None
+    kill_after: float | None = None
+    fault: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a try ended: ``killed``, ``success``, ``error``, ``refused`` (no retry), or ``deferred``."""
+
+    how: str
+    value: Any = None
+
+
+@dataclass(slots=True)
+class Counts:
+    """What came of some runs.
+
+    :param uncertain: runs that ended with the error that asks a person.
+    """
+
+    runs: int = 0
+    kills: int = 0
+    jobs: int = 0
+    duplicates: int = 0
+    losses: int = 0
+    uncertain: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+class Subject(Protocol):
+    """A service, and an operator that submits to it."""
+
+    name: str
+    faults: ClassVar[list[Mapping[str, Any]]]
+
+    def begin(self, run: int) -> None:
+        """Begin a run: the service has no job."""
+
+    def fault(self, fault: Mapping[str, Any] | None) -> None:
+        """Let the service misbehave from now on, or no more."""
+
+    def execute(self, context: dict[str, Any], run: int) -> Any:
+        """Run the operator, in a process of its own."""
+
+    def resume(self, context: dict[str, Any], run: int, event: Any) -> Any:
+        """Go on after a deferral, in a process of its own."""
+
+    def wait(self, deferred: Any) -> Any:
+        """Do what the triggerer does, and return the event."""
+
+    def jobs(self) -> list[str]:
+        """Return the jobs of the run that did not fail."""
+
+    def all_jobs(self) -> int:
+        """Return how many jobs the run made."""
+
+    def job_of(self, xcoms: Mapping[str, Any], value: Any) -> str | None:
+        """Return the job that a run which succeeded handed on; None if it handed on nothing, or not all of it."""
+
+
+class _Store:
+    """Airflow's task state store, in a file."""
+
+    def __init__(self, path: Path, reach: Callable[[str], None]) -> None:
+        self._path = path
+        self._reach = reach
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return _read(self._path).get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        what = "record" if value.get("job_id") else "intent"
+        self._reach(f"before the {what}")
+        _write(self._path, {**_read(self._path), key: value})
+        self._reach(f"after the {what}")
+
+    def delete(self, key: str) -> None:
+        values = _read(self._path)
+        values.pop(key, None)
+        _write(self._path, values)
+
+
+def one_run(subject: Subject, run: int, troubles: list[Trouble], folder: Path, counts: Counts) -> None:
+    """Run a task until it succeeds: the first tries with their troubles, and the others without."""
+    store, xcoms = folder / "store.json", folder / "xcoms.json"
+    for path in (store, xcoms):
+        path.unlink(missing_ok=True)
+    subject.begin(run)
+    ended = Ended("error")
+    for number in range(1, RETRIES + 2):
+        trouble = troubles[number - 1] if number <= len(troubles) else Trouble()
+        subject.fault(trouble.fault)
+        # Airflow empties a task's XComs at the begin of each try.
+        _write(xcoms, {})
+        ended = _one_try(subject, run, number, trouble, store, xcoms, counts)
+        subject.fault(None)
+        if ended.how in ("success", "refused"):
+            break
+    counts.runs += 1
+    counts.jobs += subject.all_jobs()
+    jobs = subject.jobs()
+    counts.duplicates += max(0, len(jobs) - 1)
+    if ended.how == "refused" and "SubmissionUncertainError" in ended.value:
+        counts.uncertain += 1
+    elif ended.how != "success" or subject.job_of(_read(xcoms), ended.value) not in jobs:
+        counts.losses += 1
+    if len(jobs) > 1 or (ended.how != "success" and "SubmissionUncertainError" not in str(ended.value)):
+        counts.failures.append(f"run {run}: {troubles} ended with {ended}, jobs {jobs}")
+
+
+def _one_try(
+    subject: Subject, run: int, number: int, trouble: Trouble, store: Path, xcoms: Path, counts: Counts
+) -> Ended:
+    def body(reach: Callable[[str], None], resumed: Any) -> Any:
+        ti = SimpleNamespace(
+            dag_id=f"chaos-{run}",
+            task_id="export",
+            run_id=f"run-{run}",
+            map_index=-1,
+            try_number=number,
+            max_tries=RETRIES,
+        )
+
+        def xcom_push(key: str, value: Any) -> None:
+            reach("before the XCom")
+            _write(xcoms, {**_read(xcoms), key: value})
+            reach("after the XCom")
+
+        ti.xcom_push = xcom_push
+        context = {"ti": ti, "task_state_store": _Store(store, reach)}
+        _watch_requests(reach, trouble)
+        if resumed is None:
+            value = subject.execute(context, run)
+        else:
+            reach("while resuming")
+            value = subject.resume(context, run, resumed)
+        reach("before the end")
+        return value
+
+    ended = _in_a_process(body, None, trouble)
+    if ended.how == "deferred":
+        deferred = ended.value
+        event = _in_a_process(lambda _reach, _resumed: subject.wait(deferred), None, Trouble())
+        ended = _in_a_process(body, event.value, trouble)
+    counts.kills += ended.how == "killed"
+    return ended
+
+
+def _in_a_process(body: Callable[[Callable[[str], None], Any], Any], resumed: Any, trouble: Trouble) -> Ended:
+    """Run one try in a child of this process, which has everything imported already."""
+    readable, writable = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(readable)
+        status = 1
+        try:
+            _quiet()
+            if trouble.kill_after is not None:
+                threading.Timer(trouble.kill_after, _kill_myself).start()
+            os.write(writable, json.dumps(_how_it_ends(body, resumed, trouble)).encode())
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writable)
+    with os.fdopen(readable, "rb") as pipe:
+        if not select.select([pipe], [], [], HUNG)[0]:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return Ended("error", f"it did not end within {HUNG} s")
+        said = pipe.read()
+    _, status = os.waitpid(pid, 0)
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        return Ended("killed")
+    assert status == 0, f"a try ended with {status}"
+    return Ended(*json.loads(said))
+
+
+def _how_it_ends(body: Callable[[Callable[[str], None], Any], Any], resumed: Any, trouble: Trouble) -> tuple[str, Any]:
+    from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+
+    def reach(point: str) -> None:
+        assert point in POINTS, point
+        if point == trouble.kill_at:
+            _kill_myself()
+
+    try:
+        return "success", body(reach, resumed)
+    except TaskDeferred as deferred:
+        reach("before deferring")
+        return "deferred", deferred.trigger.serialize()
+    except AirflowFailException as error:
+        return "refused", f"{type(error).__name__}: {error}"
+    except Exception as error:  # noqa: BLE001 - whatever it is, the task is retried
+        return "error", f"{type(error).__name__}: {error}"
+
+
+def _watch_requests(reach: Callable[[str], None], trouble: Trouble) -> None:
+    import requests
+
+    send = requests.Session.send
+
+    def watched(session: Any, request: Any, **options: Any) -> Any:
+        if request.method != "POST":
+            reach("while listing")
+            return send(session, request, **options)
+        reach("before the POST")
+        if trouble.kill_at == "POST on the wire":
+            threading.Timer(0.05, _kill_myself).start()
+        answer = send(session, request, **options)
+        reach("after the answer")
+        return answer
+
+    requests.Session.send = watched  # type: ignore[assignment,method-assign]
+
+
+def import_all(*modules: str) -> None:
+    """Import what a try needs, so that its process has it."""
+    for module in modules:
+        importlib.import_module(module)
+
+
+def troubles(subject: Subject, points: tuple[str, ...], dice: random.Random) -> list[Trouble]:
+    """Return what goes wrong in the first tries of a run."""
+
+    def one() -> Trouble:
+        kind = dice.choice(("point", "time", "fault", "fault and point", "fault and time"))
+        point = dice.choice(points)
+        return Trouble(
+            kill_at=point if "point" in kind else None,
+            kill_after=dice.uniform(0.0, LONGEST_TRY) if "time" in kind else None,
+            fault=dice.choice(subject.faults) if "fault" in kind or point == "POST on the wire" else None,
+        )
+
+    return [one() for _ in range(dice.randint(1, 4))]
+
+
+def chaos(subject: Subject, points: tuple[str, ...], kills: int, seed: int, folder: Path) -> Counts:
+    """Go on with runs until so many tries were killed."""
+    dice = random.Random(seed)
+    counts = Counts()
+    while counts.kills < kills:
+        one_run(subject, counts.runs + 1, troubles(subject, points, dice), folder, counts)
+    return counts
+
+
+def _quiet() -> None:
+    logging.disable(logging.CRITICAL)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+
+
+def _kill_myself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def _write(path: Path, values: Mapping[str, Any]) -> None:
+    # Whole or not at all, as a row is.
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(json.dumps(values))
+    unfinished.replace(path)

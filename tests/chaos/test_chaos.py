@@ -1,0 +1,84 @@
+"""A small fixed part of ``make chaos``: a kill at each point, each fault, and some of all together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cordial_sandbox.process import SandboxProcess
+from tests.chaos.cordial import CordialSubject
+from tests.chaos.harness import POINTS, Counts, Trouble, chaos, one_run
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
+    with SandboxProcess(tmp_path_factory.mktemp("sandbox"), job_seconds=0.05) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def subject(sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch) -> CordialSubject:
+    # The subject sets it: here so that it is taken back.
+    monkeypatch.setenv("AIRFLOW_CONN_CORDIAL_DEFAULT", "{}")
+    return CordialSubject(sandbox)
+
+
+#: A fault without which a try never comes to a point.
+LOST: Mapping[str, Any] = {"request": "create_export", "effect": "reset", "processed": True}
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_a_point_it_ends_with_one_job(subject: CordialSubject, tmp_path: Path, point: str) -> None:
+    fault = LOST if point == "while listing" else None
+    if point == "POST on the wire":
+        fault = {"request": "create_export", "effect": "delay", "processed": True, "seconds": 0.2}
+    counts = Counts()
+    one_run(subject, 1, [Trouble(kill_at=point, fault=fault)] * 2, tmp_path, counts)
+    assert counts.kills >= 1
+    assert (counts.jobs, counts.duplicates, counts.losses, counts.uncertain) == (1, 0, 0, 0), counts.failures
+
+
+@pytest.mark.parametrize("fault", CordialSubject.faults, ids=str)
+def test_with_a_fault_it_ends_with_one_job_or_asks(
+    subject: CordialSubject, tmp_path: Path, fault: Mapping[str, Any]
+) -> None:
+    counts = Counts()
+    one_run(subject, 1, [Trouble(fault=fault)] * 2, tmp_path, counts)
+    assert (counts.kills, counts.duplicates, counts.losses) == (0, 0, 0), counts.failures
+    assert counts.uncertain == (1 if "lost" in fault else 0)
+
+
+def test_some_of_all_together(subject: CordialSubject, tmp_path: Path) -> None:
+    counts = chaos(subject, POINTS, 12, 4711, tmp_path)
+    assert (counts.duplicates, counts.losses) == (0, 0), counts.failures
+    assert counts.kills >= 12
+
+
+class Forgetful(CordialSubject):
+    """Submits and keeps nothing, as most operators do."""
+
+    def execute(self, context: dict[str, Any], run: int) -> Any:
+        from airflow_provider_cordial.hooks.cordial import CordialHook
+
+        body = {
+            "name": "trends",
+            "exportType": "csv",
+            "destination": {"type": "aws"},
+            "selected_timeframe_start": "2026-11-01",
+            "selected_timeframe_end": "2026-11-07",
+            "audiences": ["opened_last_30_days"],
+        }
+        job_id = CordialHook().create_audience_trends_export(body)
+        context["ti"].xcom_push("export", {**body, "job_id": job_id})
+        return job_id
+
+
+def test_who_keeps_nothing_is_seen_to_export_twice(subject: CordialSubject, tmp_path: Path) -> None:
+    counts = Counts()
+    forgetful = Forgetful(subject.sandbox)
+    one_run(forgetful, 1, [Trouble(kill_at="after the answer"), Trouble(fault=LOST)], tmp_path, counts)
+    assert (counts.kills, counts.jobs, counts.duplicates, counts.losses) == (1, 3, 2, 0)
+    assert len(counts.failures) == 1
