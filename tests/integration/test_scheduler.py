@@ -35,7 +35,10 @@ def test_every_schedule_exports_its_days_and_leaves_no_secret(tmp_path: Path, po
         environment["AIRFLOW__CORDIAL__POLL_INTERVAL"] = "15"
         started = datetime.now(ZoneInfo("America/Los_Angeles"))
         with Airflow(
-            tmp_path / "airflow", postgres.with_database("airflow"), Path(__file__).parent / "dags", environment
+            tmp_path / "airflow",
+            postgres.with_database("airflow"),
+            Path(__file__).parent / "dags" / "schedules",
+            environment,
         ) as airflow:
             airflow.wait_until_ready("explicit")
             for dag_id in ("by_hand", "wrong_key", "wrong_sftp"):
