@@ -20,11 +20,17 @@ except ImportError:  # Airflow 3.0 keeps some of them in the core package
         AirflowSkipException,
     )
 
+try:
+    from airflow.sdk import conf
+except ImportError:  # Airflow 3.0 and 3.1
+    from airflow.configuration import conf  # type: ignore[assignment,no-redef,unused-ignore]
+
 __all__ = [
     "AirflowException",
     "AirflowFailException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
+    "conf",
     "is_trigger_timeout",
     "mask_secret",
 ]

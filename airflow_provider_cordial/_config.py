@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from airflow.sdk import conf
-
+from airflow_provider_cordial._compat import conf
 from airflow_provider_cordial.get_provider_info import DEFAULT_POLL_INTERVAL
 
 

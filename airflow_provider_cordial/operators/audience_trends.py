@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, get_args
 
-from airflow.sdk import BaseOperator, conf
+from airflow.sdk import BaseOperator
 
 from airflow_provider_cordial import waiting
-from airflow_provider_cordial._compat import is_trigger_timeout
+from airflow_provider_cordial._compat import conf, is_trigger_timeout
 from airflow_provider_cordial._config import default_poll_interval
 from airflow_provider_cordial.exceptions import InvalidExportError, JobFailedError
 from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport, checked_audiences

@@ -8,10 +8,10 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from airflow_provider_cordial import waiting
-from airflow_provider_cordial._compat import AirflowSensorTimeout, AirflowSkipException, is_trigger_timeout
+from airflow_provider_cordial._compat import AirflowSensorTimeout, AirflowSkipException, conf, is_trigger_timeout
 from airflow_provider_cordial._config import default_poll_interval
 from airflow_provider_cordial.exceptions import CordialError
 
