@@ -25,11 +25,17 @@ try:
 except ImportError:  # Airflow 3.0 and 3.1
     from airflow.configuration import conf  # type: ignore[assignment,no-redef,unused-ignore]
 
+try:
+    from airflow.sdk import BaseHook
+except ImportError:  # Airflow 3.0
+    from airflow.hooks.base import BaseHook  # type: ignore[assignment,attr-defined,no-redef,unused-ignore]
+
 __all__ = [
     "AirflowException",
     "AirflowFailException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
+    "BaseHook",
     "conf",
     "is_trigger_timeout",
     "mask_secret",

@@ -48,6 +48,7 @@ class Faults:
             return
         taken = self._store.take_fault(_kind(scope))
         statuses: list[int] = []
+        resets = self._store.resets
 
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -60,12 +61,18 @@ class Faults:
             else:
                 await self._misbehave(Fault.model_validate(taken), scope, receive, noting, send)
         finally:
-            self._note(scope, statuses, taken)
+            # One that began before a reset belongs to what was forgotten.
+            if self._store.resets == resets:
+                self._note(scope, statuses, taken)
 
     async def _misbehave(self, fault: Fault, scope: Scope, receive: Receive, noting: Send, send: Send) -> None:
         if fault.effect == "delay" and not fault.processed:
+            resets = self._store.resets
             await asyncio.sleep(fault.seconds)
-            await self._app(scope, receive, noting)
+            if self._store.resets == resets:
+                await self._app(scope, receive, noting)
+            else:
+                _transport(send).abort()
             return
         answer = _answer(fault)
         if fault.processed or fault.effect == "truncate":

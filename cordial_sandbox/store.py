@@ -93,6 +93,8 @@ class Store:
     def __init__(self, data: Path) -> None:
         data.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(data)
+        #: How often this process was told to forget everything.
+        self.resets = 0
         path = data / "sandbox.sqlite"
         path.touch(mode=0o600)
         # The parameters of a statement that fails would be in the log, and among them a destination's secrets.
@@ -217,6 +219,7 @@ class Store:
 
     def reset(self) -> None:
         """Forget jobs, faults and requests, and behave as at the start."""
+        self.resets += 1
         with self.session() as session:
             for table in (JobRow, FaultRow, RequestRow):
                 session.execute(delete(table))

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol, Self
 
-from airflow_provider_cordial._compat import mask_secret
+from airflow_provider_cordial._compat import BaseHook, mask_secret
 from airflow_provider_cordial.exceptions import InvalidConnectionError, InvalidExportError
 
 if TYPE_CHECKING:
@@ -98,8 +98,6 @@ class Destination(ABC):
 
 def airflow_connection(conn_id: str) -> Connection:
     """Read an Airflow connection and mask what is secret in it."""
-    from airflow.sdk import BaseHook
-
     connection = BaseHook.get_connection(conn_id)
     if connection.password:
         mask_secret(connection.password)

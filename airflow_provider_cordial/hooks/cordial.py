@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseHook
-
 from airflow_provider_cordial import api
-from airflow_provider_cordial._compat import mask_secret
+from airflow_provider_cordial._compat import BaseHook, mask_secret
 from airflow_provider_cordial.connection import CordialConnection
 from airflow_provider_cordial.exceptions import (
     AuthenticationError,

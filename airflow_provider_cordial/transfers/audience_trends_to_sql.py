@@ -7,8 +7,9 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseHook, BaseOperator
+from airflow.sdk import BaseOperator
 
+from airflow_provider_cordial._compat import BaseHook
 from airflow_provider_cordial.exceptions import InvalidConnectionError
 
 if TYPE_CHECKING:

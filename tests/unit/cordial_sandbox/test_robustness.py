@@ -249,6 +249,22 @@ def test_a_broken_connection_is_no_error_in_the_log(own: SandboxProcess, effect:
     assert "ERROR" not in own.log.read_text()
 
 
+def test_a_request_that_began_before_a_reset_leaves_no_trace_after_it(own: SandboxProcess) -> None:
+    for processed in (True, False):
+        own.control.fault("create_export", "delay", seconds=1, processed=processed, times=1)
+        with pytest.raises(requests.Timeout):
+            requests.post(
+                f"{own.url}/v2/audiencetrendsexport",
+                json={"name": "trends", "exportType": "csv", "destination": {"type": "aws"}},
+                auth=(own.api_key, ""),
+                timeout=0.3,
+            )
+        own.control.reset()
+        time.sleep(1)
+        assert (own.control.jobs(), own.control.requests()) == ([], [])
+    assert "Traceback" not in own.log.read_text()
+
+
 def test_control_goes_past_a_proxy(cordial_sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
