@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -59,35 +60,36 @@ class Airflow:
             "PYTHONPYCACHEPREFIX": str(home / "pycache"),
             **environment,
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         self.home.mkdir(parents=True, exist_ok=True)
-        with (self.home / "standalone.log").open("wb") as log:
-            self._process = subprocess.Popen(
-                ["airflow", "standalone"], env=self._environment, stdout=log, stderr=log, start_new_session=True
-            )
+        self._start("standalone")
         return self
 
-    def __exit__(self, *_error: object) -> None:
-        # The group is our own: it was started with a session of its own.
-        for how, patience in ((signal.SIGTERM, 15.0), (signal.SIGKILL, 5.0)):
-            if not self._end(how, patience):
-                break
+    def _start(self, component: str) -> None:
+        with (self.home / "standalone.log").open("ab") as log:
+            process = subprocess.Popen(
+                ["airflow", component], env=self._environment, stdout=log, stderr=log, start_new_session=True
+            )
+        self._processes.append(process)
 
-    def _end(self, how: signal.Signals, patience: float) -> bool:
-        """Signal the group, and tell whether some of it is left."""
-        assert self._process is not None
-        deadline = time.monotonic() + patience
-        try:
-            os.killpg(self._process.pid, how)
-            while time.monotonic() < deadline:
-                self._process.poll()
-                os.killpg(self._process.pid, 0)
-                time.sleep(0.1)
-        except ProcessLookupError:
-            return False
-        return True
+    def replace(self, component: str) -> None:
+        """Kill a component as a crash would, and start another in its place."""
+        groups = [process.pid for process in self._processes]
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            pid = int(path.parent.name)
+            with suppress(ProcessLookupError, FileNotFoundError):
+                if os.getpgid(pid) in groups and component.encode() in path.read_bytes():
+                    os.kill(pid, signal.SIGKILL)
+        self._start(component)
+
+    def __exit__(self, *_error: object) -> None:
+        for process in self._processes:
+            # The group is our own: it was started with a session of its own.
+            for how, patience in ((signal.SIGTERM, 15.0), (signal.SIGKILL, 5.0)):
+                if not _end(process, how, patience):
+                    break
 
     def wait_until_ready(self, dag_id: str) -> None:
         """Wait until a DAG is known and the API answers."""
@@ -181,6 +183,20 @@ class Airflow:
             with self._metadata.connect() as connection:
                 for row in connection.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(table))):
                     yield table, "\n".join(map(_text, row))
+
+
+def _end(process: subprocess.Popen[bytes], how: signal.Signals, patience: float) -> bool:
+    """Signal a process's group, and tell whether some of it is left."""
+    deadline = time.monotonic() + patience
+    try:
+        os.killpg(process.pid, how)
+        while time.monotonic() < deadline:
+            process.poll()
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _text(value: Any) -> str:

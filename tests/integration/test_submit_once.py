@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from tests.integration.servers.postgres import Postgres
 
 #: Longer than the scheduler takes to hear of a deferral.
 POLL_INTERVAL = "8"
+
+TRIGGER = "SELECT kwargs, triggerer_id FROM trigger"
 
 
 @pytest.fixture
@@ -30,6 +33,7 @@ def airflow(tmp_path: Path, postgres: Postgres, sandbox: SandboxProcess) -> Iter
     environment = {
         "AIRFLOW_CONN_CORDIAL_DEFAULT": json.dumps(cordial),
         "AIRFLOW__CORDIAL__POLL_INTERVAL": POLL_INTERVAL,
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
     }
     dags = Path(__file__).parent / "dags" / "submit_once"
     with Airflow(tmp_path / "airflow", postgres.with_database("submit_once"), dags, environment) as airflow:
@@ -46,10 +50,20 @@ def test_a_retry_finds_its_job_and_a_clear_makes_another(airflow: Airflow, sandb
     def task(dag_id: str = "by_hand") -> list[tuple[str, int, int | None]]:
         return airflow.rows("SELECT state, try_number, pid FROM task_instance WHERE dag_id = %s", dag_id)
 
+    def trigger_logs() -> str:
+        logs = airflow.home.rglob("attempt=4.log.trigger*")
+        return "".join(log.read_text() for log in logs)
+
     def is_in(state: str, tries: int) -> bool:
         return [row[:2] for row in task()] == [(state, tries)]
 
     airflow.wait_until(lambda: [row[0] for row in task("daily")] == ["success"], "the scheduled run")
+
+    def wait_until_deferred(tries: int, what: str) -> None:
+        airflow.wait_until(lambda: is_in("deferred", tries), what)
+        airflow.wait_until(lambda: [row[1] for row in airflow.rows(TRIGGER)] != [None], "a triggerer")
+        # It has the trigger, and begins to run it.
+        time.sleep(3)
 
     # The answer is on its way when the task is killed.
     sandbox.control.fault("create_export", "delay", processed=True, seconds=60, times=1)
@@ -66,21 +80,27 @@ def test_a_retry_finds_its_job_and_a_clear_makes_another(airflow: Airflow, sandb
     # Cleared, it exports again.
     sandbox.control.behaviour(job_stays_in="Pending")
     airflow.clear("by_hand")
-    airflow.wait_until(lambda: is_in("deferred", 3), "the clear of a task that had succeeded")
+    wait_until_deferred(3, "the clear of a task that had succeeded")
     assert len(set(names(sandbox, "by-hand"))) == 2
 
     # Also while it is deferred.
     airflow.clear("by_hand")
-    airflow.wait_until(lambda: is_in("deferred", 4), "the clear of a deferred task")
+    wait_until_deferred(4, "the clear of a deferred task")
     assert len(set(names(sandbox, "by-hand"))) == 3
 
     # Failed by hand, its job goes on, and it says so.
     airflow.call("PATCH", "/dags/by_hand/dagRuns/by_hand-by-hand/taskInstances/export", {"new_state": "failed"})
     airflow.wait_until(lambda: is_in("failed", 4), "the failure by hand")
-    airflow.wait_until(lambda: any("goes on in Cordial" in text for _, text in airflow.texts()), "the log")
+    airflow.wait_until(lambda: "goes on in Cordial" in trigger_logs(), "the log")
     airflow.clear("by_hand")
-    airflow.wait_until(lambda: is_in("deferred", 5), "the clear of a task that had failed")
+    wait_until_deferred(5, "the clear of a task that had failed")
     assert len(set(names(sandbox, "by-hand"))) == len(names(sandbox, "by-hand")) == 4
+
+    # The wait goes on in another triggerer.
+    ((kwargs, first),) = airflow.rows(TRIGGER)
+    airflow.replace("triggerer")
+    airflow.wait_until(lambda: airflow.rows(TRIGGER)[0][1] not in (None, first), "the other triggerer")
+    assert airflow.rows(TRIGGER)[0][0] == kwargs
     sandbox.control.behaviour(job_stays_in=None)
     airflow.wait_until(lambda: is_in("success", 5), "the end")
 
