@@ -216,7 +216,8 @@ def _decide_by_the_list(known: Known, jobs: Sequence[Job]) -> Step:
     since = known.record.intended_at - CLOCK_SKEW if known.record else None
     # A job that started before the intent is another run's, if its name does not say so already.
     recent = [job for job in jobs if not _started_before(job, since)]
-    named = [(number, job) for job in (jobs if known.names_the_run else recent) if (number := _generation(job, known))]
+    candidates = jobs if known.names_the_run else recent
+    named = [(number, job) for job in candidates if (number := generation_of(job.name, known.name))]
     newest = known.record.generation if known.record else max((number for number, _ in named), default=1)
     ours = {job.id: job for number, job in named if number == newest}
     if len(ours) > 1:
@@ -232,10 +233,6 @@ def _decide_by_the_list(known: Known, jobs: Sequence[Job]) -> Step:
     if unnamed := [job for job in recent if job.name is None and job.may_be_export]:
         return Uncertain(f"{len(unnamed)} jobs in the list have no name, and any of them may be it", newest)
     return Send(newest)
-
-
-def _generation(job: Job, known: Known) -> int | None:
-    return generation_of(job.name, known.name)
 
 
 def _started_before(job: Job, moment: datetime | None) -> bool:
@@ -259,7 +256,7 @@ def submit(
 
     :param export: its name is that of the first generation.
     :param store: the task state store, where Airflow has one.
-    :param settling_time: seconds after which a job that was submitted must be in the list.
+    :param settling_time: seconds after the end of a POST by which its job must be in the list.
     :param on_uncertain: whether to send again where it cannot be told if there is a job.
     :raises SubmissionUncertainError: it cannot be told whether there is a job.
     :raises CordialError: see ``CordialHook.create_export``.
@@ -272,6 +269,8 @@ def submit(
     known = Known(export.name, identity.names_the_run, store is not None, try_number, record)
     # Without a record it is not known when an earlier try sent; it was before now.
     since = record.intended_at if record else datetime.now(UTC)
+    # From then on nothing of a POST is on its way any more, and its job has the settling time to be listed.
+    over_at = min(datetime.now(UTC), since + timedelta(seconds=hook.connection.export_timeout))
     sendings = 0
     while True:
         step = decide(known)
@@ -288,6 +287,7 @@ def submit(
                 if sendings == MAX_SENDINGS or surely_not_accepted(error):
                     raise
                 log.warning("%s Looking for it in the list of jobs.", error)
+                over_at = datetime.now(UTC)
                 known = replace(known, record=record, job=None, jobs=None)
             else:
                 named = _named(export, record)
@@ -296,11 +296,11 @@ def submit(
         elif isinstance(step, LookAtJob):
             known = replace(known, job=_look_at(hook, step.job_id))
         elif isinstance(step, ListJobs):
-            is_settled = (datetime.now(UTC) - since).total_seconds() >= settling_time
+            is_settled = (datetime.now(UTC) - over_at).total_seconds() >= settling_time
             known = replace(known, jobs=_list(hook), is_settled=is_settled)
         elif isinstance(step, Wait):
             log.info("Export %s is not in the list of jobs yet", export.name)
-            left = settling_time - (datetime.now(UTC) - since).total_seconds()
+            left = settling_time - (datetime.now(UTC) - over_at).total_seconds()
             time.sleep(max(0.0, min(left, settling_time / LOOKS_WHILE_SETTLING)))
             known = replace(known, jobs=None)
         elif isinstance(step, Adopt):

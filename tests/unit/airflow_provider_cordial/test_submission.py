@@ -245,6 +245,17 @@ def test_a_job_that_is_listed_late_is_waited_for(cordial: SandboxProcess, run: R
     assert [one["id"] for one in cordial.control.jobs()] == [result["job_id"]]
 
 
+def test_the_time_to_be_listed_begins_when_the_post_is_over(
+    cordial: SandboxProcess, run: Run, set_connection: SetConnection
+) -> None:
+    quick_timeouts(set_connection, cordial)
+    # The answer is given up after a second, which is longer than the settling time; the job is listed later still.
+    cordial.control.behaviour(visible_after=1.2)
+    cordial.control.fault("create_export", "delay", seconds=3, processed=True, times=1)
+    result = run.attempt(settling_time=0.8)
+    assert [one["id"] for one in cordial.control.jobs()] == [result["job_id"]]
+
+
 @pytest.mark.parametrize("has_store", [True, False])
 def test_an_answer_that_is_lost_together_with_the_task(cordial: SandboxProcess, run: Run, has_store: bool) -> None:
     if not has_store:
