@@ -6,7 +6,6 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +28,7 @@ from tests.integration.servers import GoogleStorage
 from tests.integration.servers.gateway import service_account_key
 from tests.integration.servers.strict import READER, USER
 from tests.integration.servers.trouble import small_disk
+from tests.unit.airflow_provider_cordial.test_operator import TaskInstance
 
 pytestmark = pytest.mark.usefixtures("connections")
 
@@ -40,16 +40,7 @@ AUDIENCES = ["opened_last_30_days", 'Käufer, "Gold"', "new_subscribers"]
 
 def export(destination: Destination, **options: Any) -> dict[str, Any]:
     """Export to a destination, wait until the job is Done, and return what the operator pushes."""
-    pushed: dict[str, Any] = {}
-    ti = SimpleNamespace(
-        dag_id="dag",
-        task_id="export",
-        run_id=f"run-{time.monotonic()}",
-        map_index=-1,
-        max_tries=0,
-        xcom_push=pushed.__setitem__,
-    )
-    ti.xcom_push = lambda key, value: pushed.__setitem__(key, value)
+    ti = TaskInstance(run_id=f"run-{time.monotonic()}")
     operator = AudienceTrendsExportOperator(
         task_id="export",
         audiences=AUDIENCES,
@@ -62,7 +53,7 @@ def export(destination: Destination, **options: Any) -> dict[str, Any]:
         **options,
     )
     operator.execute({"ti": ti})  # type: ignore[typeddict-item]
-    result: dict[str, Any] = pushed["export"]
+    result: dict[str, Any] = ti.xcoms["export"]
     return result
 
 
