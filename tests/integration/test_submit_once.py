@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from tests.integration.servers.postgres import Postgres
 #: Longer than the scheduler takes to hear of a deferral.
 POLL_INTERVAL = "8"
 
-TRIGGER = "SELECT kwargs, triggerer_id FROM trigger"
+TRIGGER = "SELECT kwargs, triggerer_id FROM trigger JOIN task_instance ON trigger_id = trigger.id"
 
 
 @pytest.fixture
@@ -59,12 +58,6 @@ def test_a_retry_finds_its_job_and_a_clear_makes_another(airflow: Airflow, sandb
 
     airflow.wait_until(lambda: [row[0] for row in task("daily")] == ["success"], "the scheduled run")
 
-    def wait_until_deferred(tries: int, what: str) -> None:
-        airflow.wait_until(lambda: is_in("deferred", tries), what)
-        airflow.wait_until(lambda: [row[1] for row in airflow.rows(TRIGGER)] != [None], "a triggerer")
-        # It has the trigger, and begins to run it.
-        time.sleep(3)
-
     # The answer is on its way when the task is killed.
     sandbox.control.fault("create_export", "delay", processed=True, seconds=60, times=1)
     airflow.trigger("by_hand")
@@ -80,23 +73,25 @@ def test_a_retry_finds_its_job_and_a_clear_makes_another(airflow: Airflow, sandb
     # Cleared, it exports again.
     sandbox.control.behaviour(job_stays_in="Pending")
     airflow.clear("by_hand")
-    wait_until_deferred(3, "the clear of a task that had succeeded")
+    airflow.wait_until(lambda: is_in("deferred", 3), "the clear of a task that had succeeded")
     assert len(set(names(sandbox, "by-hand"))) == 2
 
     # Also while it is deferred.
     airflow.clear("by_hand")
-    wait_until_deferred(4, "the clear of a deferred task")
+    airflow.wait_until(lambda: is_in("deferred", 4), "the clear of a deferred task")
     assert len(set(names(sandbox, "by-hand"))) == 3
 
-    # Failed by hand, its job goes on, and it says so.
+    # Failed by hand, its job goes on, and it says so: the trigger does, which has to run for that.
+    airflow.wait_until(lambda: "is Pending" in trigger_logs(), "the trigger's first look")
     airflow.call("PATCH", "/dags/by_hand/dagRuns/by_hand-by-hand/taskInstances/export", {"new_state": "failed"})
     airflow.wait_until(lambda: is_in("failed", 4), "the failure by hand")
     airflow.wait_until(lambda: "goes on in Cordial" in trigger_logs(), "the log")
     airflow.clear("by_hand")
-    wait_until_deferred(5, "the clear of a task that had failed")
+    airflow.wait_until(lambda: is_in("deferred", 5), "the clear of a task that had failed")
     assert len(set(names(sandbox, "by-hand"))) == len(names(sandbox, "by-hand")) == 4
 
     # The wait goes on in another triggerer.
+    airflow.wait_until(lambda: [row[1] for row in airflow.rows(TRIGGER)] != [None], "a triggerer")
     ((kwargs, first),) = airflow.rows(TRIGGER)
     airflow.replace("triggerer")
     airflow.wait_until(lambda: airflow.rows(TRIGGER)[0][1] not in (None, first), "the other triggerer")
