@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from airflow_provider_cordial.destinations.base import Address, DeliveredFile, Destination
-from airflow_provider_cordial.destinations.objects import key, name_alone, names_a_file
+from airflow_provider_cordial.destinations.objects import file_key, key, name_alone
 from airflow_provider_cordial.exceptions import DestinationUnreachableError
 
 #: Bytes of one request while a file is read.
@@ -41,8 +41,7 @@ class GcsDestination(Destination):
 
     @property
     def file_path(self) -> str | None:
-        path = key(self.path)
-        return path if names_a_file(path) else None
+        return file_key(self.path)
 
     @contextmanager
     def reader(self, *, timeout: float) -> Iterator[GcsReader]:

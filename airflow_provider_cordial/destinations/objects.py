@@ -19,9 +19,10 @@ def key(path: str) -> str:
     return trimmed
 
 
-def names_a_file(path: str) -> bool:
-    """Tell whether the last part of a path has an extension."""
-    return "." in path.rpartition("/")[2].strip(".")
+def file_key(path: str) -> str | None:
+    """Return a path's key where it names a file, which is where its last part has an extension, and None otherwise."""
+    found = key(path)
+    return found if "." in found.rpartition("/")[2].strip(".") else None
 
 
 def name_alone(what: Literal["bucket", "container"], given: str, scheme: str) -> str:

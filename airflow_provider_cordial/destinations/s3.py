@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_provider_cordial._compat import mask_secret
 from airflow_provider_cordial.destinations.base import Address, DeliveredFile, Destination, airflow_connection
-from airflow_provider_cordial.destinations.objects import key, name_alone, names_a_file
+from airflow_provider_cordial.destinations.objects import file_key, key, name_alone
 from airflow_provider_cordial.exceptions import (
     DestinationUnreachableError,
     InvalidConnectionError,
@@ -67,8 +67,7 @@ class S3Destination(Destination):
 
     @property
     def file_path(self) -> str | None:
-        path = key(self.path)
-        return path if names_a_file(path) else None
+        return file_key(self.path)
 
     @contextmanager
     def reader(self, *, timeout: float) -> Iterator[S3Reader]:

@@ -32,10 +32,10 @@ from airflow_provider_cordial.exceptions import (
     RateLimitError,
     RefusedError,
     SubmissionUncertainError,
-    TransientError,
 )
 from airflow_provider_cordial.exports.export import Export, SubmittedExport
 from airflow_provider_cordial.jobs import Job
+from airflow_provider_cordial.waiting import look_at
 
 if TYPE_CHECKING:
     from airflow_provider_cordial.hooks.cordial import CordialHook
@@ -294,7 +294,8 @@ def submit(
                 log.info("Submitted export %s as job %s, to %s", named.name, job_id, address.uri)
                 return SubmittedExport(named, job_id, address.uri, since)
         elif isinstance(step, LookAtJob):
-            known = replace(known, job=_look_at(hook, step.job_id))
+            # Whoever waits for it says what is wrong; here it only matters that it has not Failed as far as we know.
+            known = replace(known, job=look_at(hook, step.job_id))
         elif isinstance(step, ListJobs):
             is_settled = (datetime.now(UTC) - over_at).total_seconds() >= settling_time
             known = replace(known, jobs=_list(hook), is_settled=is_settled)
@@ -343,14 +344,6 @@ def surely_not_accepted(error: CordialError) -> bool:
     if isinstance(error, ConnectionFailedError):
         return not error.sent
     return isinstance(error, RefusedError | RateLimitError)
-
-
-def _look_at(hook: CordialHook, job_id: str) -> Job | CordialError:
-    try:
-        return hook.get_job(job_id)
-    except (TransientError, RefusedError) as error:
-        # Whoever waits for it says what is wrong; here it only matters that it has not Failed as far as we know.
-        return error
 
 
 def _list(hook: CordialHook) -> Sequence[Job] | CordialError:

@@ -29,8 +29,7 @@ def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
         msg = "This sandbox cannot deliver to 'azureblob': the package azure-storage-blob is not installed."
         raise DeliveryError(msg) from None
     account, container = destination["account"], destination["container"]
-    path = str(destination["path"]).strip("/")
-    name = path if path.endswith(".csv") else f"{path}/{file.name}"
+    name = file.key_under(str(destination["path"]).strip("/"))
     # The access that Cordial was given to the account; here, what the environment has.
     access = os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
     options: dict[str, Any] = {"connection_timeout": _TIMEOUT, "read_timeout": _TIMEOUT, "retry_total": 1}

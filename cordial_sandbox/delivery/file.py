@@ -25,6 +25,13 @@ class DeliveredFile:
         """The name it has until it is whole; its job's own, as two exports may have one name."""
         return self.name if self.write_seconds else f".{self.job_id}.part"
 
+    def key_under(self, path: str) -> str:
+        """Return its key in an object store, for a path that names a folder or a file.
+
+        The article's table says "path to folder and file", its example and the Swagger document say folder.
+        """
+        return path if path.endswith(".csv") else f"{path}/{self.name}"
+
     def parts(self) -> list[bytes]:
         """Return the content in parts, each of which is followed by a ``pause``."""
         size = max(1, -(-len(self.content) // _PARTS))

@@ -31,8 +31,7 @@ def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
     except ImportError:
         msg = "This sandbox cannot deliver to 'gcs': the package google-cloud-storage is not installed."
         raise DeliveryError(msg) from None
-    bucket, path = destination["gcs_bucket"], str(destination["path"]).strip("/")
-    key = path if path.endswith(".csv") else f"{path}/{file.name}"
+    bucket, key = destination["gcs_bucket"], file.key_under(str(destination["path"]).strip("/"))
     try:
         # The integration that is enabled in Cordial; here, whatever the environment has.
         is_anonymous = "STORAGE_EMULATOR_HOST" in os.environ and "GOOGLE_APPLICATION_CREDENTIALS" not in os.environ

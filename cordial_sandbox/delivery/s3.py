@@ -25,9 +25,7 @@ def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
-    bucket, path = destination["aws_bucket"], str(destination["path"]).lstrip("/")
-    # The article's table says "path to folder and file", its example and the Swagger document say folder.
-    key = path if path.endswith(".csv") else f"{path}/{file.name}"
+    bucket, key = destination["aws_bucket"], file.key_under(str(destination["path"]).lstrip("/"))
     client = boto3.client(
         "s3",
         region_name=destination["aws_region"],

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_cordial.destinations.delivery import Patience
 from cordial_sandbox.process import SandboxProcess
 from tests.conftest import NO_HOST_KEYS, SetConnection
 from tests.integration.servers import AzureAccount, Bucket, GoogleStorage, Login, embedded, strict
@@ -24,6 +25,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("strict"):
                 item.add_marker(skip)
+
+
+#: For a file that is there already.
+QUICK = Patience(timeout=10, poll_interval=0.1, stable_for=0.1, read_timeout=5)
 
 
 @dataclass(frozen=True)

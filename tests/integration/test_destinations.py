@@ -23,7 +23,7 @@ from airflow_provider_cordial.exceptions import DestinationUnreachableError, Job
 from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
 from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
 from tests.conftest import SetConnection
-from tests.integration.conftest import Places
+from tests.integration.conftest import QUICK, Places
 from tests.integration.servers import GoogleStorage
 from tests.integration.servers.gateway import service_account_key
 from tests.integration.servers.strict import READER, USER
@@ -32,7 +32,6 @@ from tests.unit.airflow_provider_cordial.test_operator import TaskInstance
 
 pytestmark = pytest.mark.usefixtures("connections")
 
-QUICK = Patience(timeout=10, poll_interval=0.1, stable_for=0.1, read_timeout=5)
 Row = tuple[str, str, int | None]
 
 AUDIENCES = ["opened_last_30_days", 'Käufer, "Gold"', "new_subscribers"]

@@ -12,8 +12,8 @@ import pytest
 
 from airflow_provider_cordial.destinations import SftpDestination
 from airflow_provider_cordial.transfers.audience_trends_to_file import AudienceTrendsToFileOperator
-from tests.integration.conftest import Places
-from tests.integration.test_destinations import QUICK, export, snapshots
+from tests.integration.conftest import QUICK, Places
+from tests.integration.test_destinations import export, snapshots
 
 pytestmark = pytest.mark.usefixtures("connections")
 

@@ -26,14 +26,13 @@ from airflow_provider_cordial.exceptions import (
     RefusedError,
 )
 from tests.conftest import NO_HOST_KEYS, SetConnection
-from tests.integration.conftest import Places
+from tests.integration.conftest import QUICK, Places
 from tests.integration.servers.embedded import ftp_server
 from tests.integration.servers.strict import vsftpd_server
 from tests.integration.servers.trouble import certificate, faulty_proxy
 
 pytestmark = pytest.mark.usefixtures("connections")
 
-QUICK = Patience(timeout=10, poll_interval=0.1, stable_for=0.1, read_timeout=5)
 
 PLACES: dict[str, Destination] = {
     "sftp": SftpDestination(conn_id="sftp_default", path="exports"),
