@@ -152,10 +152,15 @@ def job_of(request: Request, payload: Any, job_id: str) -> Job:
 
 def jobs_of(request: Request, payload: Any) -> list[Job]:
     """Return the jobs of one page."""
+    return [Job.from_record(record) for record in records_of(request, payload)]
+
+
+def records_of(request: Request, payload: Any) -> list[Mapping[str, Any]]:
+    """Return the records of one page as they came; they may hold secrets, which ``Job`` masks."""
     if not isinstance(payload, list) or not all(isinstance(record, Mapping) for record in payload):
         msg = f"{request}: the answer is not a list of jobs: {_snippet(json.dumps(payload).encode())}."
         raise UnreadableAnswerError(msg, status=HTTPStatus.OK)
-    return [Job.from_record(record) for record in payload]
+    return payload
 
 
 def may_send_again(request: Request, error: BaseException) -> bool:

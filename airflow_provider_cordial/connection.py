@@ -30,6 +30,7 @@ class CordialConnection:
     :param attempts: how often a request is sent at most, where sending it again is safe.
     :param max_wait: seconds; a wait that Cordial asks for is kept up to this, a longer one is an error.
     :param not_found_grace: seconds in which a job that was just submitted may still be unknown.
+    :param requests_per_minute: how many requests a triggerer sends at most, for all its waits together.
     """
 
     base_url: str
@@ -41,6 +42,7 @@ class CordialConnection:
     attempts: int
     max_wait: float
     not_found_grace: float
+    requests_per_minute: float
 
     @property
     def basic_token(self) -> str:
@@ -85,6 +87,7 @@ class CordialConnection:
             attempts=max(1, int(number("attempts"))),
             max_wait=number("max_wait"),
             not_found_grace=number("not_found_grace"),
+            requests_per_minute=number("requests_per_minute"),
         )
 
 

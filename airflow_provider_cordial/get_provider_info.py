@@ -47,6 +47,12 @@ EXTRA_FIELDS: dict[str, tuple[str, str, Any, str]] = {
         60,
         "Seconds in which a job that was just submitted may still be unknown",
     ),
+    "requests_per_minute": (
+        "Requests per minute",
+        "number",
+        600,
+        "How many looks at jobs a triggerer sends in a minute at most, for all waits together",
+    ),
 }
 
 

@@ -32,6 +32,11 @@ class JobStatus(StrEnum):
     DONE = "Done"
 
 
+def ids_of(record: Mapping[str, Any]) -> list[str]:
+    """Return all that may be the id of a job record."""
+    return [str(record[key]) for key in ID_MEMBERS if record.get(key)]
+
+
 KNOWN_STATUSES = frozenset(status.value for status in JobStatus)
 
 
@@ -51,7 +56,7 @@ class Job:
     @classmethod
     def from_record(cls, record: Mapping[str, Any], job_id: str | None = None) -> Job:
         """Return the job of a record; ``job_id`` is the id that was asked for, which a record need not repeat."""
-        found = job_id or next((str(record[key]) for key in ID_MEMBERS if record.get(key)), "")
+        found = job_id or next(iter(ids_of(record)), "")
         return cls(id=found, status=str(record.get("status") or ""), record=_masked(record))
 
     @property

@@ -6,6 +6,7 @@ on. What may pass does not end a wait; a deadline does.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 #: How long before a task's ``execution_timeout`` a wait is given up, in seconds.
 SPARE = 10.0
+
+#: The shortest pause between two looks at a job where the poll interval is longer, in seconds.
+SHORTEST_PAUSE = 10.0
 
 
 class Log(Protocol):
@@ -79,9 +83,13 @@ class JobWatch:
             raise look
         return None
 
-    def pause(self, interval: float) -> float:
+    def pause(self, poll_interval: float, now: float) -> float:
         """Return how many seconds to wait before the next look: longer where Cordial asks for it."""
-        return max(interval, self._asked_to_wait)
+        return self.at_least(pause_after(now - self._since, poll_interval) * jitter())
+
+    def at_least(self, seconds: float) -> float:
+        """Return the seconds, or more where Cordial asked for it at the last look."""
+        return max(seconds, self._asked_to_wait)
 
     def timed_out(self) -> JobTimeoutError:
         """Return the error for a deadline that has passed, with the last status seen."""
@@ -130,6 +138,19 @@ class JobWatch:
             (self._log.warning if warn else self._log.info)(text, *args)
 
 
+def pause_after(waited: float, poll_interval: float) -> float:
+    """Return how many seconds to wait before the next look: little for a young wait, ``poll_interval`` for an old one.
+
+    :param waited: seconds since the wait began.
+    """
+    return min(poll_interval, max(SHORTEST_PAUSE, waited / 2))
+
+
+def jitter() -> float:
+    """Return a factor for a pause, so that waits that began together do not look together for ever."""
+    return random.uniform(0.9, 1.0)  # noqa: S311 - no secret
+
+
 def look_at(hook: CordialHook, job_id: str) -> Job | CordialError:
     """Look at a job once; an error of Cordial's is a finding too."""
     try:
@@ -141,7 +162,7 @@ def look_at(hook: CordialHook, job_id: str) -> Job | CordialError:
 def wait(hook: CordialHook, job_id: str, *, poll_interval: float, deadline: float, log: Log) -> Job:
     """Wait for a job in this process, and return it when it is Done.
 
-    :param poll_interval: seconds.
+    :param poll_interval: seconds, at most, between two looks.
     :param deadline: seconds since the epoch.
     :raises CordialError: see ``JobWatch.saw`` and ``JobWatch.timed_out``.
     """
@@ -152,7 +173,7 @@ def wait(hook: CordialHook, job_id: str, *, poll_interval: float, deadline: floa
         left = deadline - time.time()
         if left <= 0:
             raise watch.timed_out()
-        time.sleep(min(watch.pause(poll_interval), left))
+        time.sleep(min(watch.pause(poll_interval, time.time()), left))
 
 
 def last_look(hook: CordialHook, job_id: str, *, log: Log) -> Job:

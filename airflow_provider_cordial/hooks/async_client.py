@@ -2,41 +2,71 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from airflow_provider_cordial import api
 from airflow_provider_cordial.connection import CordialConnection
+from airflow_provider_cordial.exceptions import NotFoundError
+from airflow_provider_cordial.hooks.budget import RateBudget
 from airflow_provider_cordial.hooks.cordial import CordialHook
-from airflow_provider_cordial.hooks.sending import HEADERS, connection_failed, retry_options
+from airflow_provider_cordial.hooks.sending import HEADERS, connection_failed
 
 if TYPE_CHECKING:
     import ssl
     from types import TracebackType
 
-    import aiohttp
-
     from airflow_provider_cordial.jobs import Job
 
 
-class AsyncCordialClient:
-    """Read from Cordial's v2 API in an event loop, with the same meaning as the hook; used as ``async with``.
+class Turns:
+    """Lets the requests of one account through one after another, at the pace of its budget."""
 
-    An export is never submitted from here: a trigger may be started again at any time.
+    def __init__(self, budget: RateBudget) -> None:
+        self.budget = budget
+        self._one_at_a_time = asyncio.Lock()
+
+    async def next(self) -> None:
+        """Wait until a request may be sent."""
+        clock = asyncio.get_running_loop().time
+        async with self._one_at_a_time:
+            # While it waits, an answer may come that asks for a longer rest.
+            while (left := self.budget.wait(clock())) > 0:  # noqa: ASYNC110
+                await asyncio.sleep(left)
+            self.budget.sent(clock())
+
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], Turns]] = WeakKeyDictionary()
+
+
+def turns_of(connection: CordialConnection) -> Turns:
+    """Return the turns of an account: the same ones for all its clients in this event loop."""
+    of_loop = _turns.setdefault(asyncio.get_running_loop(), {})
+    account = (connection.base_url, connection.api_key)
+    if account not in of_loop:
+        of_loop[account] = Turns(RateBudget(connection.requests_per_minute))
+    return of_loop[account]
+
+
+class AsyncCordialClient:
+    """Read from Cordial's v2 API in an event loop, with the same meaning as the hook; made in the loop, used as
+    ``async with`` or closed by ``close``.
+
+    An export is never submitted from here: a trigger may be started again at any time. Requests are sent at the pace
+    of the account's budget, and once: who uses it looks again anyway.
 
     :param connection: see ``read_connection``.
-    :param attempts: how often a request is sent at most; by default as the connection says.
     """
 
-    def __init__(self, connection: CordialConnection, *, attempts: int | None = None) -> None:
-        self.connection = connection
-        self.attempts = attempts
-
-    async def __aenter__(self) -> AsyncCordialClient:
+    def __init__(self, connection: CordialConnection) -> None:
         import aiohttp
 
-        connection = self.connection
-        self._session: aiohttp.ClientSession = aiohttp.ClientSession(
+        self.connection = connection
+        self._turns = turns_of(connection)
+        self._session = aiohttp.ClientSession(
             connection.base_url,
             headers={**HEADERS, "Authorization": f"Basic {connection.basic_token}"},
             timeout=aiohttp.ClientTimeout(
@@ -45,41 +75,53 @@ class AsyncCordialClient:
             connector=aiohttp.TCPConnector(ssl=_tls_context()),
             trust_env=True,
         )
+
+    async def __aenter__(self) -> AsyncCordialClient:
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the session; a request that is on its way fails."""
         await self._session.close()
 
     async def get_job(self, job_id: str) -> Job:
         """Return the job as it is now (see ``CordialHook.get_job``)."""
         request = api.get_job(job_id)
-        return api.job_of(request, await self._run(request), job_id)
+        return api.job_of(request, await self._send(request), job_id)
 
-    async def _run(self, request: api.Request) -> Any:
-        from tenacity import AsyncRetrying
-
-        options = retry_options(request, self.connection, None, attempts=self.attempts)
-        return await AsyncRetrying(**options)(self._send, request)
+    async def list_page(
+        self, page: int, per_page: int, filters: Mapping[str, str] | None = None
+    ) -> list[Mapping[str, Any]]:
+        """Return the records of one page of the list of jobs (see ``CordialHook.list_jobs``), none past the last."""
+        request = api.list_jobs(page=page, per_page=per_page, filters=filters)
+        try:
+            return api.records_of(request, await self._send(request))
+        except NotFoundError:  # declared on the list too: no match
+            return []
 
     async def _send(self, request: api.Request) -> Any:
         import aiohttp
 
+        await self._turns.next()
+        budget, clock = self._turns.budget, asyncio.get_running_loop().time
         try:
             async with self._session.request(
                 request.method, request.path, params=request.params, allow_redirects=False
             ) as response:
                 answer = api.Answer(response.status, response.headers, await response.read())
         except (aiohttp.ClientError, TimeoutError) as error:
+            budget.failed(clock())
             raise connection_failed(request, self.connection, error, sent=True) from None
+        budget.answered(answer.status, answer.headers, clock())
         return api.interpret(request, answer, secrets=self.connection.secrets)
 
 
 async def read_connection(cordial_conn_id: str) -> CordialConnection:
     """Read and check an Airflow connection without holding up the event loop."""
-    import asyncio
-
     # aget_connection is there from Airflow 3.1 on, but only a thread works in every version and in dag.test.
     return await asyncio.to_thread(lambda: CordialHook(cordial_conn_id).connection)
 

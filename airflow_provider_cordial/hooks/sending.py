@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 HEADERS = {"Accept": "application/json", "User-Agent": f"airflow-provider-cordial/{__version__}"}
 
 
-def retry_options(
-    request: api.Request, connection: CordialConnection, warn: Any, *, attempts: int | None = None
-) -> dict[str, Any]:
-    """Return tenacity's options: the same for the hook and for the client."""
+def retry_options(request: api.Request, connection: CordialConnection, warn: Any) -> dict[str, Any]:
+    """Return tenacity's options."""
     from tenacity import retry_if_exception, stop_after_attempt, wait_random_exponential
 
     backoff = wait_random_exponential(multiplier=0.5, max=15)
@@ -35,10 +33,10 @@ def retry_options(
         return (asked_to_wait(state) or 0) > connection.max_wait
 
     def log(state: RetryCallState) -> None:
-        if warn and state.outcome and state.next_action:
+        if state.outcome and state.next_action:
             warn("%s Sending it again in %.1f s.", state.outcome.exception(), state.next_action.sleep)
 
-    stop = stop_after_attempt(attempts or connection.attempts)
+    stop = stop_after_attempt(connection.attempts)
     return {
         "retry": retry_if_exception(lambda error: api.may_send_again(request, error)),
         "stop": lambda state: stop(state) or told_to_wait_too_long(state),

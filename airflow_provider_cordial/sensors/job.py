@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -61,6 +61,7 @@ class JobSensor(BaseSensorOperator):
         self.job_id = cast("str", job_id)
         self.cordial_conn_id = cordial_conn_id
         self.deferrable = deferrable
+        self._seen: waiting.JobWatch | None = None
 
     def execute(self, context: Context) -> Any:
         """Wait in the mode that was chosen."""
@@ -104,6 +105,15 @@ class JobSensor(BaseSensorOperator):
         except CordialError as error:
             raise self._skipped_or(waiting.for_sensor(error)) from error
 
+    def _get_next_poke_interval(
+        self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
+    ) -> float:
+        if self._seen is None:  # never: a poke went before
+            return self.poke_interval
+        if self.exponential_backoff:
+            return self._seen.at_least(super()._get_next_poke_interval(started_at, run_duration, poke_count))
+        return self._seen.pause(self.poke_interval, time.time())
+
     @cached_property
     def _hook(self) -> CordialHook:
         from airflow_provider_cordial.hooks.cordial import CordialHook
@@ -111,16 +121,16 @@ class JobSensor(BaseSensorOperator):
         return CordialHook(self.cordial_conn_id)
 
     def _watch(self, context: Context) -> waiting.JobWatch:
-        if (watch := getattr(self, "_job_watch", None)) is None:
+        if self._seen is None:
             # In reschedule mode each look is a process of its own, and the grace period spans them.
             first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
-            watch = self._job_watch = waiting.JobWatch(
+            self._seen = waiting.JobWatch(
                 self.job_id,
                 grace=self._hook.connection.not_found_grace,
                 since=first.timestamp() if first else time.time(),
                 log=self.log,
             )
-        return watch
+        return self._seen
 
     def _skipped_or(self, error: CordialError) -> Exception:
         # The base class skips on some errors only, and not when a deferrable task first looks; here both options mean

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -10,8 +9,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_cordial.exceptions import ConnectionFailedError, CordialError
-from airflow_provider_cordial.hooks.async_client import AsyncCordialClient, read_connection
+from airflow_provider_cordial.exceptions import CordialError
 from airflow_provider_cordial.jobs import Job
 from airflow_provider_cordial.waiting import JobWatch, event_of
 
@@ -31,12 +29,13 @@ def deferral(cordial_conn_id: str, job_id: str, poll_interval: float, deadline: 
 class JobTrigger(BaseTrigger):
     """Wait for a job, and fire one event that says everything the task needs.
 
+    All that wait on one connection in a triggerer share one poller, one HTTP client and one pace (see ``polling``).
     Restarted anywhere it goes on with the same deadline. An error never escapes: it becomes the event. Killed, it only
     stops looking: Cordial documents no cancel.
 
     :param cordial_conn_id: the Airflow connection; it is read in the triggerer, and no secret is in the trigger's row.
     :param job_id: the job to wait for.
-    :param poll_interval: seconds between two looks.
+    :param poll_interval: seconds, at most, between two looks.
     :param deadline: seconds since the epoch.
     """
 
@@ -83,27 +82,16 @@ class JobTrigger(BaseTrigger):
         self.log.warning("The task was ended, but job %s goes on in Cordial, which has no cancel", self.job_id)
 
     async def _wait(self) -> Job:
-        connection = await read_connection(self.cordial_conn_id)
-        watch = JobWatch(self.job_id, grace=connection.not_found_grace, since=time.time(), log=self.log)
-        # What may pass is waited out here, by the interval: the client need not try again by itself.
-        async with AsyncCordialClient(connection, attempts=1) as client:
-            while True:
-                # First the interval: the task has just looked, or just submitted. And Airflow fails a task whose
-                # trigger fires before the scheduler has heard that the task deferred, which takes some seconds.
-                left = self.deadline - time.time()
-                await asyncio.sleep(max(0.0, min(watch.pause(self.poll_interval), left)))
-                if job := watch.saw(await self._look(client), time.time()):
+        from airflow_provider_cordial.polling import joined
+
+        since = time.time()
+        async with joined(
+            self.cordial_conn_id, self.job_id, poll_interval=self.poll_interval, deadline=self.deadline
+        ) as (wait, connection):
+            watch = JobWatch(self.job_id, grace=connection.not_found_grace, since=since, log=self.log)
+            while (look := await wait.news()) is not None:
+                if job := watch.saw(look, time.time()):
                     return job
                 if time.time() >= self.deadline:
-                    raise watch.timed_out()
-
-    async def _look(self, client: AsyncCordialClient) -> Job | CordialError:
-        # One look is taken even past the deadline: the job may have ended while no triggerer ran.
-        longest = max(self.deadline - time.time(), client.connection.connect_timeout)
-        try:
-            async with asyncio.timeout(longest):
-                return await client.get_job(self.job_id)
-        except TimeoutError:
-            return ConnectionFailedError(f"GET job {self.job_id}: no answer before the deadline.")
-        except CordialError as error:
-            return error
+                    break
+            raise watch.timed_out()

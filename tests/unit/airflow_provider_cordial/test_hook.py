@@ -191,7 +191,7 @@ def test_415_and_html_and_a_redirect(cordial: SandboxProcess, hook: CordialHook)
 Trouble = tuple[dict[str, Any], type[CordialError]]
 
 
-@pytest.mark.parametrize(
+troubles = pytest.mark.parametrize(
     ("fault", "error"),
     [
         pytest.param({"effect": "answer", "status": 429, "headers": {"Retry-After": "0"}}, RateLimitError, id="429"),
@@ -203,17 +203,36 @@ Trouble = tuple[dict[str, Any], type[CordialError]]
         pytest.param({"effect": "reset"}, ConnectionFailedError, id="reset"),
     ],
 )
+
+
+@troubles
 def test_a_get_is_sent_again_until_the_attempts_are_used_up(
-    cordial: SandboxProcess, hook: CordialHook, get_job: GetJob, fault: dict[str, Any], error: type[CordialError]
+    cordial: SandboxProcess, hook: CordialHook, fault: dict[str, Any], error: type[CordialError]
 ) -> None:
     job_id = hook.create_audience_trends_export(body(cordial))
     cordial.control.fault("get_job", times=2, **fault)
-    assert get_job(job_id).id == job_id
+    assert hook.get_job(job_id).id == job_id
     cordial.control.fault("get_job", **fault)
     with pytest.raises(error):
-        get_job(job_id)
+        hook.get_job(job_id)
     cordial.control.clear_faults()
-    assert get_job(job_id).id == job_id
+    assert hook.get_job(job_id).id == job_id
+
+
+@troubles
+def test_the_client_leaves_another_look_to_who_waits(
+    cordial: SandboxProcess, hook: CordialHook, fault: dict[str, Any], error: type[CordialError]
+) -> None:
+    job_id = hook.create_audience_trends_export(body(cordial))
+    cordial.control.fault("get_job", times=1, **fault)
+
+    async def look_twice() -> Job:
+        async with AsyncCordialClient(await read_connection("cordial_default")) as client:
+            with pytest.raises(error):
+                await client.get_job(job_id)
+            return await client.get_job(job_id)
+
+    assert asyncio.run(look_twice()).id == job_id
 
 
 def test_a_slow_answer_ends_in_an_error(
@@ -229,17 +248,17 @@ def test_a_slow_answer_ends_in_an_error(
 
 
 def test_retry_after_is_kept_and_a_wish_that_is_too_long_is_an_error(
-    cordial: SandboxProcess, hook: CordialHook, get_job: GetJob
+    cordial: SandboxProcess, hook: CordialHook
 ) -> None:
     job_id = hook.create_audience_trends_export(body(cordial))
     cordial.control.fault("get_job", "answer", status=429, headers={"Retry-After": "1"}, times=1)
     started = time.monotonic()
-    assert get_job(job_id).id == job_id
+    assert hook.get_job(job_id).id == job_id
     assert time.monotonic() - started >= 1
     cordial.control.fault("get_job", "answer", status=429, headers={"X-Rate-Limit-Reset": "3600"}, times=1)
     started = time.monotonic()
     with pytest.raises(RateLimitError, match="3600 s") as limited:
-        get_job(job_id)
+        hook.get_job(job_id)
     assert limited.value.retry_after == 3600
     assert time.monotonic() - started < 1
 

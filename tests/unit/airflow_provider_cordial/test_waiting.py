@@ -70,11 +70,22 @@ def test_what_may_pass_does_not_end_a_wait_and_a_refusal_does() -> None:
 def test_cordials_wish_to_wait_lengthens_the_next_pause_only() -> None:
     wait = watch()
     wait.saw(RateLimitError("429", retry_after=90), 1000.0)
-    assert wait.pause(30) == 90
-    wait.saw(RateLimitError("429", retry_after=10), 1000.0)
-    assert wait.pause(30) == 30
+    assert (wait.pause(30, 1000.0), wait.at_least(5)) == (90, 90)
+    wait.saw(RateLimitError("429", retry_after=5), 1000.0)
+    assert 9 <= wait.pause(30, 1000.0) <= 10
     wait.saw(job("Pending"), 1000.0)
-    assert wait.pause(30) == 30
+    assert wait.at_least(5) == 5
+
+
+def test_a_young_wait_looks_often_and_an_old_one_by_the_poll_interval() -> None:
+    assert [waiting.pause_after(waited, 300) for waited in (0, 10, 20, 60, 600, 100_000)] == [10, 10, 10, 30, 300, 300]
+    assert [waiting.pause_after(waited, 2) for waited in (0, 10, 100)] == [2, 2, 2]
+
+
+def test_pauses_are_never_longer_than_asked_for_and_differ() -> None:
+    pauses = {watch().pause(20, 1100.0) for _ in range(100)}
+    assert all(18 <= pause <= 20 for pause in pauses)
+    assert len(pauses) > 50
 
 
 def test_one_line_of_log_per_change(caplog: pytest.LogCaptureFixture) -> None:
