@@ -74,7 +74,12 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [{"integration-name": integration, "python-modules": [f"{modules}.hooks.cordial"]}],
         "operators": [{"integration-name": integration, "python-modules": [f"{modules}.operators.audience_trends"]}],
         "sensors": [{"integration-name": integration, "python-modules": [f"{modules}.sensors.job"]}],
-        "triggers": [{"integration-name": integration, "python-modules": [f"{modules}.triggers.job"]}],
+        "triggers": [
+            {
+                "integration-name": integration,
+                "python-modules": [f"{modules}.triggers.job", f"{modules}.triggers.export_job"],
+            }
+        ],
         "transfers": [
             {
                 "source-integration-name": integration,

@@ -82,9 +82,17 @@ class Job:
     @property
     def started_at(self) -> datetime | None:
         """When it started, where the record tells; Cordial does not document when it does."""
+        return self._time("start")
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When it ended, where the record tells."""
+        return self._time("end")
+
+    def _time(self, edge: str) -> datetime | None:
         times = self.record.get("times")
         try:
-            moment = datetime.fromisoformat(times["start"]) if isinstance(times, Mapping) else None
+            moment = datetime.fromisoformat(times[edge]) if isinstance(times, Mapping) else None
         except (KeyError, TypeError, ValueError):
             return None
         return moment.replace(tzinfo=moment.tzinfo or UTC) if moment else None

@@ -1,0 +1,41 @@
+"""Start a DAG for each export that becomes Done in Cordial, whoever started it, and pick up its file.
+
+A person exports in Cordial's UI to the SFTP server behind ``sftp_default``, under a name that begins with ``weekly-``.
+Airflow 3.3 remembers which exports it was told of; it needs the connections ``cordial_default`` and ``sftp_default``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow.sdk import DAG, Asset, AssetWatcher, task
+
+from airflow_provider_cordial.destinations import SftpDestination
+from airflow_provider_cordial.triggers.export_job import ExportJobTrigger
+
+# [START export_done]
+weekly_exports = Asset(
+    "cordial_weekly_exports",
+    watchers=[AssetWatcher(name="done", trigger=ExportJobTrigger(name_prefix="weekly-", poll_interval=30))],
+)
+
+with DAG(dag_id="example_export_done", schedule=[weekly_exports], catchup=False, tags=["cordial"]) as dag:
+
+    @task
+    def pick_up(triggering_asset_events: Any = None) -> dict[str, int]:
+        """Return the size of each export's file; one run may be told of several exports."""
+        from airflow_provider_cordial.destinations.delivery import Patience, delivered_file
+
+        sizes = {}
+        for event in triggering_asset_events[weekly_exports]:
+            name = event.extra["payload"]["name"]
+            since = datetime.fromisoformat(str(event.timestamp)) - timedelta(days=1)
+            destination = SftpDestination(conn_id="sftp_default", path="exports")
+            with delivered_file(destination, name, not_before=since, patience=Patience()) as (file, stream):
+                stream.read()
+                sizes[name] = file.size
+        return sizes
+
+    pick_up()
+# [END export_done]

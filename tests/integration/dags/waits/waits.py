@@ -1,0 +1,17 @@
+"""As many waits for jobs as a run's conf names jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import DAG, task
+
+from airflow_provider_cordial.sensors.job import JobSensor
+
+with DAG("waits", schedule=None, is_paused_upon_creation=False):
+
+    @task
+    def job_ids(dag_run: Any = None) -> list[str]:
+        return str(dag_run.conf["job_ids"]).split()
+
+    JobSensor.partial(task_id="wait", deferrable=True).expand(job_id=job_ids())

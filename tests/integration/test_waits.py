@@ -1,0 +1,126 @@
+"""Waits and watchers in a whole Airflow: what its triggerer asks of Cordial, and what starts a DAG."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cordial_sandbox.process import SandboxProcess
+from tests.conftest import sftp_connection
+from tests.integration.airflow import Airflow
+from tests.integration.servers.postgres import Postgres
+
+#: No event is fired before the jobs are let go, so this may be shorter than the scheduler takes to hear of a deferral.
+POLL_INTERVAL = 3.0
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[SandboxProcess]:
+    with SandboxProcess(tmp_path / "sandbox", job_seconds=1) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def airflow(tmp_path: Path, postgres: Postgres, sandbox: SandboxProcess) -> Iterator[Airflow]:
+    cordial = {"conn_type": "cordial", "host": sandbox.url, "password": sandbox.api_key}
+    environment = {
+        "AIRFLOW_CONN_CORDIAL_DEFAULT": json.dumps(cordial),
+        "AIRFLOW_CONN_SFTP_DEFAULT": json.dumps(sftp_connection(sandbox)),
+        "AIRFLOW__CORDIAL__POLL_INTERVAL": str(POLL_INTERVAL),
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+    }
+    dags = tmp_path / "dags"
+    shutil.copytree(Path(__file__).parent / "dags" / "waits", dags)
+    example = (PROJECT / "example_dags" / "example_export_done.py").read_text()
+    assert "poll_interval=30" in example
+    (dags / "example_export_done.py").write_text(example.replace("poll_interval=30", "poll_interval=3"))
+    with Airflow(tmp_path / "airflow", postgres.with_database("waits"), dags, environment) as airflow:
+        airflow.wait_until_ready("waits")
+        airflow.wait_until_ready("example_export_done")
+        yield airflow
+
+
+@pytest.mark.timeout(400)
+def test_requests_do_not_grow_with_the_waits_and_an_export_starts_a_dag(
+    airflow: Airflow, sandbox: SandboxProcess
+) -> None:
+    sandbox.control.behaviour(job_stays_in="Processing")
+
+    def states(dag_id: str, task_id: str) -> list[str]:
+        query = "SELECT state FROM task_instance WHERE dag_id = %s AND task_id = %s AND map_index >= 0"
+        return [state for (state,) in airflow.rows(query, dag_id, task_id)]
+
+    def requests_beside(more: int, waits: int) -> int:
+        """Start more waits, and return how many requests came in four intervals beside all that there are."""
+        job_ids = sandbox.control.add_jobs(more, shortest=1.0, longest=1.0)
+        airflow.call(
+            "POST",
+            "/dags/waits/dagRuns",
+            {"dag_run_id": f"waits-{waits}", "logical_date": None, "conf": {"job_ids": " ".join(job_ids)}},
+        )
+        airflow.wait_until(lambda: states("waits", "wait") == ["deferred"] * waits, f"{waits} deferred waits", 180)
+        # A new wait is looked at singly at first.
+        time.sleep(2 * POLL_INTERVAL)
+        sandbox.control.clear_requests()
+        time.sleep(4 * POLL_INTERVAL)
+        return len(sandbox.control.requests())
+
+    few, many = requests_beside(3, 3), requests_beside(21, 24)
+    # The watcher of the example asks, too: a page an interval.
+    assert 4 <= few <= 14
+    assert many <= few + 3
+
+    sandbox.control.behaviour(job_stays_in=None)
+    airflow.wait_until(lambda: states("waits", "wait") == ["success"] * 24, "24 waits that ended", 180)
+
+    for name in ("weekly-1", "daily-1", "weekly-2"):
+        export(sandbox, name)
+    query = "SELECT extra FROM asset_event ORDER BY id"
+    airflow.wait_until(lambda: len(airflow.rows(query)) >= 2, "two events")
+    airflow.replace("triggerer")
+    export(sandbox, "weekly-3")
+    airflow.wait_until(lambda: len(airflow.rows(query)) >= 3, "the third event, after the triggerer was replaced")
+
+    def picked_up() -> dict[str, int]:
+        rows = airflow.rows("SELECT value FROM xcom WHERE dag_id = 'example_export_done' AND key = 'return_value'")
+        return {name: size for (value,) in rows for name, size in json.loads(value).items()}
+
+    airflow.wait_until(lambda: len(picked_up()) == 3, "the files of the exports")
+    exported = sandbox.sftp.root / "exports"
+    assert picked_up() == {f"weekly-{n}": (exported / f"weekly-{n}.csv").stat().st_size for n in (1, 2, 3)}
+    time.sleep(2 * POLL_INTERVAL)
+    events = [extra["payload"]["name"] for (extra,) in airflow.rows(query)]
+    assert sorted(events) == ["weekly-1", "weekly-2", "weekly-3"]
+    for where, text in airflow.texts():
+        assert sandbox.api_key not in text, where
+
+
+def export(sandbox: SandboxProcess, name: str) -> None:
+    """Export as a person would, in Cordial's UI."""
+    import requests
+
+    address = sandbox.sftp
+    body = {
+        "name": name,
+        "exportType": "csv",
+        "selected_timeframe_start": "2026-11-10",
+        "selected_timeframe_end": "2026-11-10",
+        "audiences": ["opened_last_30_days"],
+        "destination": {
+            "type": "sftp",
+            "server": address.host,
+            "port": address.port,
+            "username": address.username,
+            "password": address.password,
+            "path": "exports",
+        },
+    }
+    answer = requests.post(f"{sandbox.url}/v2/audiencetrendsexport", json=body, auth=(sandbox.api_key, ""), timeout=10)
+    assert answer.status_code == 200, answer.text
