@@ -9,6 +9,10 @@ import base64
 import binascii
 import hmac
 
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
 
 def is_authorized(header: str | None, api_key: str) -> bool:
     """Tell whether an ``Authorization`` header carries the API key and a blank password."""
@@ -20,3 +24,17 @@ def is_authorized(header: str | None, api_key: str) -> bool:
     except (binascii.Error, ValueError):
         return False
     return hmac.compare_digest(given, f"{api_key}:".encode())
+
+
+class Authentication:
+    """Around the API: lets in only who has the key."""
+
+    def __init__(self, app: ASGIApp, api_key: str) -> None:
+        self._app = app
+        self._api_key = api_key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app
+        if not is_authorized(Headers(scope=scope).get("authorization"), self._api_key):
+            app = JSONResponse({"error": "Access Denied: Authentication Failure"}, 401)
+        await app(scope, receive, send)

@@ -7,19 +7,51 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, Self
 
 from fastapi import APIRouter, HTTPException
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cordial_sandbox.faults import Fault
 from cordial_sandbox.jobs import JobRunner
+from cordial_sandbox.rate_limit import Windows
 from cordial_sandbox.servers.sftp import SftpFolder
 from cordial_sandbox.settings import Behaviour
 from cordial_sandbox.store import JobRow, Store
 from cordial_sandbox.trends import AUDIENCES, contacts, days_between
+from cordial_sandbox.validation import ExportRequest
 from cordial_sandbox.vault import Vault
 
 PREFIX = "/_sandbox"
+
+_DAY = date(2026, 1, 1)
+_BULK = ExportRequest("bulk", _DAY, _DAY, ("opened_last_30_days",), {"type": "aws"})
+
+
+class BulkJobs(BaseModel):
+    """Many small jobs to the Jobs page, which end one after the other.
+
+    :param shortest: how many seconds the first of them takes; the others are spread evenly from there.
+    :param longest: how many the last of them takes.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    count: int = Field(ge=1)
+    shortest: float = Field(ge=0)
+    longest: float
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.longest < self.shortest:
+            msg = "longest is shorter than shortest"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def durations(self) -> list[float]:
+        step = (self.longest - self.shortest) / max(1, self.count - 1)
+        return [self.shortest + n * step for n in range(self.count)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +60,7 @@ class _Control:
     runner: JobRunner
     folder: SftpFolder
     vault: Vault
+    windows: Windows
 
     async def health(self) -> dict[str, str]:
         return {"status": "ok"}
@@ -55,6 +88,12 @@ class _Control:
 
     async def jobs(self) -> list[dict[str, Any]]:
         return [_told(job) for job in self.store.jobs()]
+
+    async def add_jobs(self, bulk: BulkJobs) -> list[str]:
+        jobs = self.store.add_jobs(_BULK, bulk.durations)
+        for job in jobs:
+            self.runner.start(job)
+        return [job.id for job in jobs]
 
     async def job(self, job_id: str) -> dict[str, Any]:
         job = self.store.find_job(job_id)
@@ -85,13 +124,14 @@ class _Control:
     async def reset(self) -> None:
         await self.runner.stop()
         self.store.reset()
+        self.windows.clear()
         self.folder.empty()
         self.vault.empty()
 
 
-def control_router(store: Store, runner: JobRunner, folder: SftpFolder, vault: Vault) -> APIRouter:
+def control_router(store: Store, runner: JobRunner, folder: SftpFolder, vault: Vault, windows: Windows) -> APIRouter:
     """Return the routes of the control API."""
-    control = _Control(store, runner, folder, vault)
+    control = _Control(store, runner, folder, vault, windows)
     router = APIRouter(prefix=PREFIX)
     router.get("/health")(control.health)
     router.get("/behaviour")(control.behaviour)
@@ -100,6 +140,7 @@ def control_router(store: Store, runner: JobRunner, folder: SftpFolder, vault: V
     router.get("/faults")(control.faults)
     router.delete("/faults")(control.clear_faults)
     router.get("/jobs")(control.jobs)
+    router.post("/jobs")(control.add_jobs)
     router.get("/jobs/{job_id}")(control.job)
     router.get("/snapshots")(control.snapshots)
     router.put("/saved-keys/{name}")(control.create_saved_key)
@@ -122,4 +163,5 @@ def _told(job: JobRow) -> dict[str, Any]:
         "reason": job.reason,
         "delivered_to": job.delivered_to,
         "created_at": job.created_at,
+        "ended_at": job.ended_at,
     }

@@ -36,17 +36,14 @@ class Fault(BaseModel):
 
 
 class Faults:
-    """Around the whole application: takes note of each request to the API, and lets its faults happen."""
+    """Around the API: takes note of each request, and lets its faults happen."""
 
     def __init__(self, app: ASGIApp, store: Store) -> None:
         self._app = app
         self._store = store
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith("/v2/"):
-            await self._app(scope, receive, send)
-            return
-        taken = self._store.take_fault(_kind(scope))
+        taken = self._store.take_fault(kind_of(scope))
         statuses: list[int] = []
         resets = self._store.resets
 
@@ -107,7 +104,7 @@ class Faults:
         self._store.add_request(
             {
                 "time": now().timestamp(),
-                "request": _kind(scope),
+                "request": kind_of(scope),
                 "method": scope["method"],
                 "path": scope["path"],
                 "query": scope["query_string"].decode("latin-1"),
@@ -120,7 +117,8 @@ class Faults:
         )
 
 
-def _kind(scope: Scope) -> str:
+def kind_of(scope: Scope) -> str:
+    """Return which kind of request to the API one is."""
     if scope["method"] == "POST":
         return "create_export"
     return "list_jobs" if scope["path"].rstrip("/") == "/v2/jobs" else "get_job"

@@ -38,12 +38,12 @@ class JobRunner:
         """Go on with all jobs that are not settled."""
         for job in self._store.jobs():
             if not job.is_settled:
-                self.start(job.id)
+                self.start(job)
 
-    def start(self, job_id: str) -> None:
-        task = asyncio.create_task(self._run(job_id))
-        self._tasks[job_id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(job_id, None))
+    def start(self, job: JobRow) -> None:
+        task = asyncio.create_task(self._run(job))
+        self._tasks[job.id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(job.id, None))
 
     async def stop(self) -> None:
         """Let go of all jobs; they stay as they are."""
@@ -52,46 +52,44 @@ class JobRunner:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, job_id: str) -> None:
+    async def _run(self, job: JobRow) -> None:
         try:
-            job = await self._to_its_end(job_id)
-            if not job.is_settled:
+            ended = await self._to_its_end(job)
+            if not ended.is_settled:
                 await asyncio.sleep(self._store.behaviour.delivery_delay)
-                await self._deliver(job)
+                await self._deliver(ended)
         except Exception:
-            log.exception("Job %s stopped for an error of the sandbox's own", job_id)
-            self._set(job_id, "Failed", reason="The sandbox itself failed; see its log.")
+            log.exception("Job %s stopped for an error of the sandbox's own", job.id)
+            self._set(self._store.job(job.id), "Failed", reason="The sandbox itself failed; see its log.")
 
-    async def _to_its_end(self, job_id: str) -> JobRow:
-        while True:
-            job = self._store.job(job_id)
+    async def _to_its_end(self, job: JobRow) -> JobRow:
+        while not job.has_ended:
             behaviour = self._store.behaviour
-            if job.has_ended:
-                return job
             if (held := _held_in(job, behaviour)) is not None:
                 if job.status != held:
-                    self._set(job_id, held)
+                    job = self._set(job, held)
                 await asyncio.sleep(_LOOK_AGAIN)
                 continue
-            await asyncio.sleep(behaviour.job_seconds / len(RUNNING))
-            await self._step(job)
+            seconds = behaviour.job_seconds if job.seconds is None else job.seconds
+            await asyncio.sleep(seconds / len(RUNNING))
+            job = await self._step(job)
+        return job
 
-    async def _step(self, job: JobRow) -> None:
+    async def _step(self, job: JobRow) -> JobRow:
         """Take a job from one status to the next."""
         behaviour = self._store.behaviour
         if _held_in(job, behaviour) is not None:
-            return
+            return job
         if job.status != RUNNING[-1]:
             place = RUNNING.index(job.status) if job.status in RUNNING else 0
-            self._set(job.id, RUNNING[place + 1])
-        elif behaviour.job_fails_with is not None:
-            self._set(job.id, "Failed", reason=behaviour.job_fails_with)
-        elif behaviour.delivery_delay:
-            self._set(job.id, "Done")
-        else:
-            await self._deliver(job)
+            return self._set(job, RUNNING[place + 1])
+        if behaviour.job_fails_with is not None:
+            return self._set(job, "Failed", reason=behaviour.job_fails_with)
+        if behaviour.delivery_delay:
+            return self._set(job, "Done")
+        return await self._deliver(job)
 
-    async def _deliver(self, job: JobRow) -> None:
+    async def _deliver(self, job: JobRow) -> JobRow:
         behaviour = self._store.behaviour
         # In a thread: a timeframe of centuries takes seconds, and requests are answered meanwhile.
         content = await asyncio.to_thread(trends_csv, job.audiences, job.start, job.end, behaviour)
@@ -102,20 +100,19 @@ class JobRunner:
             place = await deliver({**job.destination, **job.secrets}, file, self._data)
         except DeliveryError as error:
             # Who has seen Done never sees anything else: then only the control API tells of it.
-            self._set(job.id, "Done" if job.has_ended else "Failed", reason=str(error))
-        else:
-            self._set(job.id, "Done", delivered_to=place)
+            return self._set(job, "Done" if job.has_ended else "Failed", reason=str(error))
+        return self._set(job, "Done", delivered_to=place)
 
-    def _set(self, job_id: str, status: str, reason: str | None = None, delivered_to: str | None = None) -> None:
+    def _set(self, job: JobRow, status: str, reason: str | None = None, delivered_to: str | None = None) -> JobRow:
         moment = now().timestamp()
-        before = self._store.job(job_id)
         changes: dict[str, object] = {"status": status, "reason": reason, "delivered_to": delivered_to}
-        if status not in ("Scheduled", "Pending") and before.started_at is None:
+        if status not in ("Scheduled", "Pending") and job.started_at is None:
             changes["started_at"] = moment
-        if status in ("Done", "Failed") and before.ended_at is None:
+        if status in ("Done", "Failed") and job.ended_at is None:
             changes["ended_at"] = moment
-        self._store.change_job(job_id, **changes)
-        log.info("Job %s is %s%s", job_id, status, f": {reason}" if reason else "")
+        changed = self._store.change_job(job, **changes)
+        log.info("Job %s is %s%s", job.id, status, f": {reason}" if reason else "")
+        return changed
 
 
 def _held_in(job: JobRow, behaviour: Behaviour) -> str | None:

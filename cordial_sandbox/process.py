@@ -169,6 +169,17 @@ class SandboxControl:
         result: dict[str, Any] = self._call("GET", f"/jobs/{job_id}")
         return result
 
+    def add_jobs(self, count: int, *, shortest: float, longest: float) -> list[str]:
+        """Add many jobs at once, and return their ids.
+
+        They are delivered to the Jobs page.
+
+        :param shortest: how many seconds the first of them takes; the others are spread evenly from there.
+        :param longest: how many the last of them takes.
+        """
+        result: list[str] = self._call("POST", "/jobs", {"count": count, "shortest": shortest, "longest": longest})
+        return result
+
     def snapshots(self, *, audience: str, start: str, end: str) -> list[dict[str, Any]]:
         """Return the snapshots that the account has of an audience, past any export."""
         query = urllib.parse.urlencode({"audience": audience, "start": start, "end": end})

@@ -5,14 +5,12 @@ Source: Cordial, "Jobs API", and the v2 Swagger document's ``JobJ``.
 
 from __future__ import annotations
 
-import math
-import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from cordial_sandbox.settings import Behaviour
-from cordial_sandbox.store import JobRow
+from cordial_sandbox.store import COMPARISONS, JobQuery, JobRow
 from cordial_sandbox.validation import ApiError
 
 #: Not documented.
@@ -20,12 +18,8 @@ DEFAULT_PER_PAGE = 25
 #: Source: the Swagger document.
 MAX_PER_PAGE_WITH_STATISTIC = 25
 
-_COMPARE: dict[str, Callable[[float, float], bool]] = {
-    "gt": operator.gt,
-    "gte": operator.ge,
-    "lt": operator.lt,
-    "lte": operator.le,
-}
+#: More than there can be of anything, and less than SQLite counts to.
+_MOST = 2**31
 
 
 def record_of(job: JobRow, behaviour: Behaviour) -> dict[str, Any]:
@@ -50,14 +44,15 @@ def record_of(job: JobRow, behaviour: Behaviour) -> dict[str, Any]:
 
 
 def is_visible(job: JobRow, behaviour: Behaviour, moment: float) -> bool:
-    return moment >= job.created_at + behaviour.visible_after
+    return job.created_at <= moment - behaviour.visible_after
 
 
 def listed(
-    jobs: Iterable[JobRow], params: Mapping[str, str], behaviour: Behaviour, moment: float
+    find: Callable[[JobQuery], Sequence[JobRow]], params: Mapping[str, str], behaviour: Behaviour, moment: float
 ) -> list[dict[str, Any]]:
     """Return one page of the list.
 
+    :param find: returns the jobs that a query asks for.
     :raises ApiError: a parameter is wrong.
     """
     page = _whole(params, "page", 1)
@@ -68,30 +63,29 @@ def listed(
     times = [
         (edge, name, _time(value))
         for edge in ("start", "end")
-        for name in _COMPARE
+        for name in COMPARISONS
         if (value := params.get(f"times[{edge}][{name}]")) is not None
     ]
-    found = [
-        job
-        for job in jobs
-        if is_visible(job, behaviour, moment)
-        and params.get("status", job.status) == job.status
-        and params.get("jobName", behaviour.job_name) == behaviour.job_name
-        and all(_within(job, *time) for time in times)
-    ]
-    return [record_of(job, behaviour) for job in found[(page - 1) * per_page : page * per_page]]
+    if params.get("jobName", behaviour.job_name) != behaviour.job_name:
+        return []
+    if behaviour.max_per_page is not None:
+        per_page = min(per_page, behaviour.max_per_page)
+    query = JobQuery(
+        created_by=moment - behaviour.visible_after,
+        newest=behaviour.list_tells,
+        status=params.get("status"),
+        times=times,
+        oldest_first=behaviour.list_order == "oldest",
+        offset=(page - 1) * per_page,
+        limit=per_page,
+    )
+    return [record_of(job, behaviour) for job in find(query)]
 
 
 def only(record: dict[str, Any], fields: str | None) -> dict[str, Any]:
     """Return the members of a record that ``fields``, a list with commas, asks for."""
     wanted: Sequence[str] = [name.strip() for name in (fields or "").split(",") if name.strip()]
     return {name: record[name] for name in wanted if name in record} if wanted else record
-
-
-def _within(job: JobRow, edge: str, name: str, limit: float) -> bool:
-    at = job.started_at if edge == "start" else job.ended_at
-    # In whole seconds, as a record shows them: who sends back what was shown finds the job.
-    return at is not None and _COMPARE[name](math.floor(at), limit)
 
 
 def _time(text: str) -> float:
@@ -114,8 +108,8 @@ def _whole(params: Mapping[str, str], name: str, default: int) -> int:
         number = int(params.get(name, default))
     except ValueError:
         number = 0
-    if number < 1:
-        raise ApiError(422, f"The {name} must be a whole number above 0.", "VALIDATION_ERROR")  # inferred
+    if not 1 <= number <= _MOST:
+        raise ApiError(422, f"The {name} must be a whole number from 1 to {_MOST}.", "VALIDATION_ERROR")  # inferred
     return number
 
 

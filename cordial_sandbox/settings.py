@@ -30,6 +30,16 @@ class Behaviour(BaseModel):
     )
     list_ids: bool = Field(True, description="whether a job record carries _id, which Cordial does not document")
     list_names: bool = Field(True, description="whether a job record carries metadata.name")
+    list_order: Literal["newest", "oldest"] = Field("newest", description="what a list begins with; not documented")
+    list_tells: int | None = Field(None, ge=0, description="of how many of the newest jobs a list tells")
+    max_per_page: int | None = Field(None, ge=1, description="how long a page is at most, however long it is asked for")
+    rate_limit: int | None = Field(
+        None, ge=1, description="how many requests of each kind a period takes; Cordial's numbers are not documented"
+    )
+    rate_limit_period: float = Field(60.0, gt=0, description="how many seconds a period has")
+    rate_limit_headers: Literal["limited", "always"] = Field(
+        "limited", description="which answers tell of the limit; Cordial promises it of those that refuse"
+    )
     failure_text: bool = Field(True, description="whether a Failed job says why; Cordial documents no such text")
     file_name: str = Field("{name}.csv", description="may hold {name}, {job_id} and {timestamp}")
     csv_bom: bool = False

@@ -90,7 +90,7 @@ def test_requests_do_not_grow_with_the_waits_and_an_export_starts_a_dag(
 
     def picked_up() -> dict[str, int]:
         rows = airflow.rows("SELECT value FROM xcom WHERE dag_id = 'example_export_done' AND key = 'return_value'")
-        return {name: size for (value,) in rows for name, size in json.loads(value).items()}
+        return {name: size for (value,) in rows for name, size in value.items()}
 
     airflow.wait_until(lambda: len(picked_up()) == 3, "the files of the exports")
     exported = sandbox.sftp.root / "exports"

@@ -191,21 +191,18 @@ def test_415_and_html_and_a_redirect(cordial: SandboxProcess, hook: CordialHook)
 Trouble = tuple[dict[str, Any], type[CordialError]]
 
 
-troubles = pytest.mark.parametrize(
-    ("fault", "error"),
-    [
-        pytest.param({"effect": "answer", "status": 429, "headers": {"Retry-After": "0"}}, RateLimitError, id="429"),
-        pytest.param({"effect": "answer", "status": 429}, RateLimitError, id="429-without-headers"),
-        pytest.param({"effect": "answer", "status": 500, "body": "<html>oops</html>"}, ServerError, id="500"),
-        pytest.param({"effect": "answer", "status": 524}, ServerError, id="524"),
-        pytest.param({"effect": "answer", "status": 200, "body": "<html>"}, UnreadableAnswerError, id="html"),
-        pytest.param({"effect": "truncate"}, ConnectionFailedError, id="truncated"),
-        pytest.param({"effect": "reset"}, ConnectionFailedError, id="reset"),
-    ],
-)
+TROUBLES = [
+    pytest.param({"effect": "answer", "status": 429, "headers": {"Retry-After": "0"}}, RateLimitError, id="429"),
+    pytest.param({"effect": "answer", "status": 429}, RateLimitError, id="429-without-headers"),
+    pytest.param({"effect": "answer", "status": 500, "body": "<html>oops</html>"}, ServerError, id="500"),
+    pytest.param({"effect": "answer", "status": 524}, ServerError, id="524"),
+    pytest.param({"effect": "answer", "status": 200, "body": "<html>"}, UnreadableAnswerError, id="html"),
+    pytest.param({"effect": "truncate"}, ConnectionFailedError, id="truncated"),
+    pytest.param({"effect": "reset"}, ConnectionFailedError, id="reset"),
+]
 
 
-@troubles
+@pytest.mark.parametrize(("fault", "error"), TROUBLES)
 def test_a_get_is_sent_again_until_the_attempts_are_used_up(
     cordial: SandboxProcess, hook: CordialHook, fault: dict[str, Any], error: type[CordialError]
 ) -> None:
@@ -219,7 +216,8 @@ def test_a_get_is_sent_again_until_the_attempts_are_used_up(
     assert hook.get_job(job_id).id == job_id
 
 
-@troubles
+# aiohttp itself repeats a GET whose connection was reset, once.
+@pytest.mark.parametrize(("fault", "error"), [trouble for trouble in TROUBLES if trouble.id != "reset"])
 def test_the_client_leaves_another_look_to_who_waits(
     cordial: SandboxProcess, hook: CordialHook, fault: dict[str, Any], error: type[CordialError]
 ) -> None:

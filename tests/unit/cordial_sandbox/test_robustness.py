@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
+import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,6 +103,12 @@ def test_no_secret_in_the_files_after_a_reset(own: SandboxProcess) -> None:
     assert post(own, sftp(own, password=SECRET)).status_code == 200
     assert holding(own, SECRET)
     own.control.reset()
+    assert holding(own, SECRET) == []
+
+
+def test_no_secret_in_the_files_of_a_running_sandbox_once_its_job_has_ended(own: SandboxProcess) -> None:
+    job_id = post(own, sftp(own, password=SECRET)).json()["jobId"]
+    assert settled(own, job_id)["reason"] == "Login failed."
     assert holding(own, SECRET) == []
 
 
@@ -263,6 +270,35 @@ def test_a_request_that_began_before_a_reset_leaves_no_trace_after_it(own: Sandb
         time.sleep(1)
         assert (own.control.jobs(), own.control.requests()) == ([], [])
     assert "Traceback" not in own.log.read_text()
+
+
+def test_what_was_switched_outlives_a_kill(own: SandboxProcess) -> None:
+    own.control.behaviour(job_name="Another")
+    own.kill()
+    own.start()
+    assert own.control.behaviour()["job_name"] == "Another"
+
+
+def test_a_fault_happens_no_oftener_for_a_kill(own: SandboxProcess) -> None:
+    own.control.fault("list_jobs", "answer", status=503, times=2)
+
+    def status() -> int:
+        return requests.get(f"{own.url}/v2/jobs", auth=(own.api_key, ""), timeout=5).status_code
+
+    assert status() == 503
+    own.kill()
+    own.start()
+    assert [status(), status()] == [503, 200]
+
+
+def test_no_answer_waits_for_the_client_to_acknowledge_half_of_it(cordial_sandbox: SandboxProcess) -> None:
+    took = []
+    with requests.Session() as session:
+        for _ in range(30):
+            asked = time.monotonic()
+            session.get(f"{cordial_sandbox.url}/v2/jobs", auth=(cordial_sandbox.api_key, ""), timeout=5)
+            took.append(time.monotonic() - asked)
+    assert statistics.median(took) < 0.03
 
 
 def test_control_goes_past_a_proxy(cordial_sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch) -> None:
