@@ -24,17 +24,18 @@ with DAG(dag_id="example_export_done", schedule=[weekly_exports], catchup=False,
 
     @task
     def pick_up(triggering_asset_events: Any = None) -> dict[str, int]:
-        """Return the size of each export's file; one run may be told of several exports."""
+        """Return the size of each export's file."""
         from airflow_provider_cordial.destinations.delivery import Patience, delivered_file
 
+        destination = SftpDestination(conn_id="sftp_default", path="exports")
         sizes = {}
+        # A run may be told of several events, and an event of several exports.
         for event in triggering_asset_events[weekly_exports]:
-            name = event.extra["payload"]["name"]
             since = datetime.fromisoformat(str(event.timestamp)) - timedelta(days=1)
-            destination = SftpDestination(conn_id="sftp_default", path="exports")
-            with delivered_file(destination, name, not_before=since, patience=Patience()) as (file, stream):
-                stream.read()
-                sizes[name] = file.size
+            for job in event.extra["payload"]["jobs"]:
+                with delivered_file(destination, job["name"], not_before=since, patience=Patience()) as (file, stream):
+                    stream.read()
+                sizes[job["name"]] = file.size
         return sizes
 
     pick_up()

@@ -1,4 +1,4 @@
-"""ExportJobTrigger: an asset event for each export job that becomes Done."""
+"""ExportJobTrigger: an asset event when export jobs become Done."""
 
 from __future__ import annotations
 
@@ -28,16 +28,18 @@ MAX_PAGES = 1000
 class ExportJobTrigger(BaseEventTrigger):
     """Watch an account for export jobs that become Done, whoever started them; for an ``AssetWatcher``.
 
-    Each makes one event, with ``{"job_id": ..., "name": ..., "job": its record}``. What was Done before the first look
-    makes none. Which jobs were told of is kept in the asset state store (Airflow 3.3), so a restart neither repeats nor
-    forgets; a triggerer that is killed within seconds of an event may fire it again. Below 3.3 each start begins anew.
-    Whatever goes wrong is logged once and tried again.
+    Each is in one event: ``{"jobs": [{"job_id": ..., "name": ..., "job": its record}, ...]}`` holds those that one
+    look has found. They share an event because of two that follow each other within seconds Airflow 3.3 leaves the
+    second to the run that the next event starts, whenever that is. What was Done before the first look makes none.
+    Which jobs were told of is kept in the asset state store (Airflow 3.3), so a restart neither repeats nor forgets; a
+    triggerer that is killed within seconds of an event may fire it again. Below 3.3 each start begins anew. Whatever
+    goes wrong is logged once and tried again.
 
     :param cordial_conn_id: the Airflow connection.
     :param name_prefix: how the names of the exports begin; by default all count.
     :param job_name: Cordial's ``jobName`` of the jobs, ``ExportContacts`` for instance; by default all that may be
         exports count, for that of Audience Trends is not documented.
-    :param poll_interval: seconds between two looks.
+    :param poll_interval: seconds between two looks; more than a busy scheduler takes to start a run.
 
     Source: Cordial, "Jobs API".
     """
@@ -71,7 +73,7 @@ class ExportJobTrigger(BaseEventTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look at the account for ever, and yield an event for each export that becomes Done."""
+        """Look at the account for ever, and yield an event where exports have become Done."""
         ended: EndedJobs | None = None
         remembered: Any = None
         last_trouble = ""
@@ -81,10 +83,11 @@ class ExportJobTrigger(BaseEventTrigger):
                 if ended is None:
                     remembered = await self._remembered()
                     ended = EndedJobs(remembered)
-                for job in await self._look(ended):
-                    self.log.info("Job %s, export %s, is Done", job.id, job.name)
-                    payload = {"job_id": job.id, "name": job.name, "job": job.to_json()}
-                    yield TriggerEvent(payload)  # type: ignore[no-untyped-call,unused-ignore]
+                if jobs := await self._look(ended):
+                    for job in jobs:
+                        self.log.info("Job %s, export %s, is Done", job.id, job.name)
+                    told = [{"job_id": job.id, "name": job.name, "job": job.to_json()} for job in jobs]
+                    yield TriggerEvent({"jobs": told})  # type: ignore[no-untyped-call,unused-ignore]
                 if (state := ended.to_json()) != remembered:
                     pause -= (told_after := min(TOLD_AFTER, self.poll_interval))
                     await asyncio.sleep(told_after)
