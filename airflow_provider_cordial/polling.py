@@ -172,7 +172,11 @@ class Poller:
                 type(error).__name__ if error else "a cancellation",
                 len(self._waits),
             )
-            self._loop.call_later(RESTART_PAUSE, self._start)
+            self._loop.call_later(RESTART_PAUSE, self._start_again)
+
+    def _start_again(self) -> None:
+        if self._waits:
+            self._start()
 
     async def _run(self) -> None:
         connection = await read_connection(self.cordial_conn_id)
@@ -376,6 +380,8 @@ class Poller:
                 return False
             log.info("The connection %s has changed; going on with what it is now", self.cordial_conn_id)
             self._client = AsyncCordialClient(connection)
+            # The other key may read the list.
+            self._list_helps = True
             await refused.close()
             return True
 
