@@ -161,6 +161,14 @@ def test_a_429_lets_all_rest_as_long_as_cordial_asks(cordial: SandboxProcess) ->
     assert requests[away + 1]["time"] - requests[away]["time"] >= 1.9
 
 
+def test_where_cordial_tells_its_limit_no_request_is_turned_away(cordial: SandboxProcess) -> None:
+    cordial.control.behaviour(rate_limit=60, rate_limit_headers="always")
+    job_ids = cordial.control.add_jobs(150, shortest=1.0, longest=8.0)
+    assert all_done(asyncio.run(events(job_ids)), job_ids)
+    assert {request["status"] for request in cordial.control.requests()} == {200}
+    assert len(cordial.control.requests()) < 30
+
+
 @pytest.mark.parametrize("kind", ["list_jobs", "get_job"])
 @pytest.mark.parametrize("effect", ["reset", "truncate", "answer"])
 def test_what_may_pass_ends_no_wait(cordial: SandboxProcess, kind: str, effect: str) -> None:

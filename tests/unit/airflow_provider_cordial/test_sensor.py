@@ -195,6 +195,20 @@ def test_a_wrong_key_ends_a_wait_at_once(
         wait(job_id, **mode)
 
 
+def test_a_rescheduled_task_comes_back_when_cordial_lets_it(cordial: SandboxProcess) -> None:
+    job_id = submitted(cordial, job_stays_in="Pending")
+
+    def comes_back_in(**options: Any) -> float:
+        with pytest.raises(AirflowRescheduleException) as later:
+            sensor(job_id, mode="reschedule", timeout=3600, **options).execute(context())
+        return float((later.value.reschedule_date - datetime.now(UTC)).total_seconds())
+
+    assert 8 < comes_back_in(poke_interval=300) <= 10
+    cordial.control.fault("get_job", "answer", status=429, headers={"Retry-After": "500"}, times=2)
+    assert 499 < comes_back_in() <= 500
+    assert 499 < comes_back_in(exponential_backoff=True) <= 500
+
+
 def test_a_job_that_is_done_already_is_not_deferred(cordial: SandboxProcess) -> None:
     job_id = submitted(cordial, job_seconds=0)
     while cordial.control.job(job_id)["status"] != "Done":
@@ -285,33 +299,6 @@ def test_whatever_goes_wrong_becomes_the_event(
     with pytest.raises(CordialError):
         waiting.job_of_event(event)
     assert "KEY-1" not in str(event)
-
-
-def test_the_event_loop_goes_on_while_a_trigger_waits(cordial: SandboxProcess) -> None:
-    job_id = submitted(cordial, job_seconds=1)
-
-    async def both() -> tuple[float, list[Any]]:
-        lags: list[float] = []
-
-        async def tick() -> None:
-            while True:
-                before = time.perf_counter()
-                await asyncio.sleep(0.01)
-                lags.append(time.perf_counter() - before - 0.01)
-
-        ticking = asyncio.create_task(tick())
-        # The first imports of aiohttp take their time, once in the life of a triggerer.
-        await asyncio.sleep(0)
-        trigger = JobTrigger("cordial_default", job_id, 0.05, time.time() + 20)
-        events = [event.payload async for event in trigger.run()]
-        ticking.cancel()
-        return max(lags), events
-
-    import aiohttp  # noqa: F401
-
-    lag, events = asyncio.run(both())
-    assert waiting.job_of_event(events[0]).is_done
-    assert lag < 0.2
 
 
 def test_arguments_of_a_later_version_and_missing_ones_do_not_raise() -> None:
