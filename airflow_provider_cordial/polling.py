@@ -3,8 +3,9 @@
 A job can be looked at in two ways. A single look costs one request; a walk through the pages of the list costs one a
 page, and sees all jobs on them. So single looks are taken until they have cost as much as a walk, and then a walk is:
 never more than twice what the cheaper way alone would have cost, however many waits there are and however they began.
-What a walk did not find is looked at singly, so a list that does not tell everything loses no wait. Rows without ids,
-or a list that may not be read, leave single looks only. All requests go through one budget (``hooks.budget``).
+What a walk did not find is looked at singly, and so is each job at its deadline and about once an hour: a list that
+tells not everything or old news loses no wait. Rows without ids, or a list that may not be read, leave single looks
+only. All requests go through one budget (``hooks.budget``).
 
 Airflow 3.3 has shared streams, which give many triggers one poll too. They are not used: they wake every trigger for
 each snapshot, know nothing of single looks, end all waits when the poll ends, and are in no earlier Airflow and not in
@@ -17,6 +18,7 @@ import asyncio
 import contextvars
 import heapq
 import logging
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -33,7 +35,7 @@ from airflow_provider_cordial.exceptions import (
     TransientError,
 )
 from airflow_provider_cordial.hooks.async_client import AsyncCordialClient, read_connection
-from airflow_provider_cordial.jobs import Job, ids_of
+from airflow_provider_cordial.jobs import Job, JobStatus, ids_of
 from airflow_provider_cordial.waiting import SHORTEST_PAUSE, jitter, pause_after
 
 #: Rows asked for on a page. The largest page that Cordial gives is not documented; fewer rows are not the last page.
@@ -44,6 +46,9 @@ MAX_PAGES = 1000
 
 #: How many walks in a row may fail before single looks are taken instead.
 WALKS_TRIED = 3
+
+#: For how long, about, what the list says of a job is believed without a single look, in seconds.
+LIST_IS_BELIEVED = 3600.0
 
 #: How many single looks are on their way at once.
 AT_ONCE = 8
@@ -63,7 +68,18 @@ _T = TypeVar("_T")
 class Wait:
     """One wait for a job; moments are those of the event loop's clock."""
 
-    __slots__ = ("_arrived", "_latest", "began", "deadline", "due", "first", "job_id", "poll_interval", "status")
+    __slots__ = (
+        "_arrived",
+        "_latest",
+        "began",
+        "believes_until",
+        "deadline",
+        "due",
+        "first",
+        "job_id",
+        "poll_interval",
+        "status",
+    )
 
     def __init__(self, job_id: str, poll_interval: float, deadline: float, now: float) -> None:
         self.job_id = job_id
@@ -74,8 +90,13 @@ class Wait:
         # fires before the scheduler has heard that the task deferred, which takes some seconds.
         self.first = self.due = max(now, min(now + pause_after(0, poll_interval) * jitter(), deadline))
         self.status = ""
+        self.believe(now)
         self._latest: Job | CordialError | None = None
         self._arrived: asyncio.Future[None] | None = None
+
+    def believe(self, now: float) -> None:
+        """Take what the list says for true from now on, for some time, but not at the deadline."""
+        self.believes_until = min(now + LIST_IS_BELIEVED * random.uniform(0.5, 1.5), self.deadline)  # noqa: S311
 
     def tell(self, look: Job | CordialError) -> None:
         """Hand over what was seen, in the place of what was not yet taken."""
@@ -206,7 +227,7 @@ class Poller:
                 continue
             seen = await self._walk() if self._walk_pays(due) else set()
             for job_id in due:
-                if job_id not in seen:
+                if job_id not in seen or self._doubts(job_id):
                     await self._look_soon(job_id)
 
     def _schedule(self, wait: Wait, due: float) -> None:
@@ -227,6 +248,10 @@ class Poller:
             if moment == wait.due and wait in self._waits.get(wait.job_id, ()):
                 due[wait.job_id] = None
         return list(due)
+
+    def _doubts(self, job_id: str) -> bool:
+        now = self._loop.time()
+        return any(wait.believes_until <= now for wait in self._waits.get(job_id, ()))
 
     async def _until_next(self) -> None:
         self._sooner.clear()
@@ -336,18 +361,34 @@ class Poller:
         except Exception as error:  # noqa: BLE001 - it concerns this job only; its text may hold a secret
             log.error("Looking at job %s failed: %s", job_id, type(error).__name__)
             look = CordialError(f"Waiting for job {job_id} failed in the triggerer: {type(error).__name__}.")
-        self._saw(job_id, look.status if isinstance(look, Job) else "", lambda: look, self._loop.time(), jitter())
-
-    def _saw(
-        self, job_id: str, status: str, look: Callable[[], Job | CordialError], moment: float, factor: float
-    ) -> None:
-        """Tell the waits of a job what they do not know yet, and schedule the next look."""
         now = self._loop.time()
         for wait in self._waits.get(job_id, ()):
-            if now < wait.first:
+            wait.believe(now)
+        self._saw(job_id, look.status if isinstance(look, Job) else "", lambda: look, now, jitter(), singly=True)
+
+    def _saw(
+        self,
+        job_id: str,
+        status: str,
+        look: Callable[[], Job | CordialError],
+        moment: float,
+        factor: float,
+        *,
+        singly: bool = False,
+    ) -> None:
+        """Tell the waits of a job what they do not know yet, and schedule the next look.
+
+        :param status: empty where the look is an error.
+        :param factor: of the pause.
+        """
+        now = self._loop.time()
+        for wait in self._waits.get(job_id, ()):
+            is_late = now >= wait.deadline
+            # What is heard last is heard from a single look, which comes.
+            if now < wait.first or (is_late and not singly and status not in (JobStatus.DONE, JobStatus.FAILED)):
                 continue
             pause = pause_after(moment - wait.began, wait.poll_interval)
-            if not status or status != wait.status or now >= wait.deadline:
+            if not status or status != wait.status or is_late:
                 wait.status = status
                 news = look()
                 wait.tell(news)
@@ -356,7 +397,7 @@ class Poller:
                 elif isinstance(news, TransientError):
                     pause = min(pause, SHORTEST_PAUSE)
             due = moment + pause * factor
-            self._schedule(wait, min(due, wait.deadline) if now < wait.deadline else due)
+            self._schedule(wait, due if is_late else min(due, wait.deadline))
 
     async def _ask(self, call: Callable[[AsyncCordialClient], Awaitable[_T]]) -> _T:
         client = self._client

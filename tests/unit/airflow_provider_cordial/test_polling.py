@@ -119,6 +119,22 @@ def test_a_list_that_is_of_no_use_leaves_single_looks(cordial: SandboxProcess, h
     assert 1 <= len(asked(cordial, "list_jobs")) <= len(job_ids)
 
 
+@pytest.mark.parametrize("when", ["at the deadline", "now and then"])
+def test_a_list_that_tells_old_news_loses_no_wait(
+    cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    job_ids = cordial.control.add_jobs(4, shortest=0.5, longest=0.5)
+    old_news = json.dumps([{"status": "Processing", "_id": job_id} for job_id in job_ids])
+    cordial.control.fault("list_jobs", "answer", status=200, body=old_news)
+    seconds = 3.0
+    if when == "now and then":
+        monkeypatch.setattr(polling, "LIST_IS_BELIEVED", 2.0)
+        seconds = 30.0
+    started = time.monotonic()
+    assert all_done(asyncio.run(events(job_ids, seconds=seconds)), job_ids)
+    assert time.monotonic() - started < 6
+
+
 def test_a_job_behind_those_of_others_is_asked_for_singly(cordial: SandboxProcess) -> None:
     job_ids = cordial.control.add_jobs(3, shortest=1.0, longest=1.0)
     cordial.control.add_jobs(900, shortest=60.0, longest=60.0)
