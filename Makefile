@@ -1,5 +1,5 @@
 # The two commands to know: make demo, make test.
-.PHONY: help demo test test-integration lint types format lock benchmark chaos clean
+.PHONY: help demo test test-integration lint types format lock benchmark bench-wait bench-limit chaos clean
 
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(if $(shell $(name) -c \
 	'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))))
@@ -12,6 +12,10 @@ help:
 	@echo '                the destinations again, on servers as they are run for real (root on Debian)'
 	@echo 'make lint types what CI checks besides'
 	@echo 'make benchmark  the figures of the README'
+	@echo 'make bench-wait WAITS="100 1000 5000"'
+	@echo '                many deferred waits in one event loop, beside peers and a limit'
+	@echo 'make bench-limit'
+	@echo '                1,000 waits on an account that allows 60 requests a minute'
 	@echo 'make chaos N=200'
 	@echo '                kill 200 tasks that submit, and count the jobs; beside a peer'
 	@echo 'make lock       pin the development environment anew'
@@ -41,6 +45,12 @@ format: .venv/.ready
 benchmark: .venv/.ready
 	$(BIN)/python benchmarks/dag_parse.py
 	$(BIN)/python benchmarks/load.py
+
+bench-wait: .venv/.ready
+	$(BIN)/python benchmarks/wait.py $(if $(WAITS),--waits $(WAITS)) $(ARGS)
+
+bench-limit: .venv/.ready
+	$(BIN)/python benchmarks/rate_limit.py
 
 chaos: .venv/.ready
 	$(BIN)/python benchmarks/chaos.py $(N)

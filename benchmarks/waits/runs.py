@@ -1,0 +1,162 @@
+"""One run: a contender in a fresh process, and what it asks in another."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import psutil  # type: ignore[import-untyped,unused-ignore]
+
+from waits import services
+from waits.orders import Orders
+from waits.services import Service
+
+BENCHMARKS = Path(__file__).resolve().parent.parent
+
+#: The jobs end from this share of a run on, and until that one.
+FIRST_END, LAST_END = 0.25, 0.92
+
+#: For how many seconds more than planned events are waited for.
+PATIENCE = 20.0
+
+LOG_TAIL = 4_000
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Who waits.
+
+    :param way: of ``triggers.WAYS``.
+    :param poll_interval: its own; else that of the benchmark.
+    :param extra: of its Airflow connection.
+    :param behaviour: of the sandbox.
+    :param counts: the numbers of waits that it is run with, where nobody asks for it; None for all.
+    """
+
+    name: str
+    way: str
+    poll_interval: float | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    behaviour: Mapping[str, Any] = field(default_factory=dict)
+    counts: tuple[int, ...] | None = None
+
+    @contextmanager
+    def service(self, folder: Path) -> Iterator[Service]:
+        if self.way in ("limit", "dbt_cloud", "databricks"):
+            with services.peers(folder) as peers:
+                yield peers
+        else:
+            with services.sandbox(folder, self.extra, self.behaviour) as sandbox:
+                yield sandbox
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to.
+
+    :param found: see ``child.Findings``.
+    :param delays: seconds from Done to the event, sorted.
+    :param requests: that came to the server; it may have been more where that is all it keeps.
+    :param server_cpu: seconds.
+    """
+
+    contender: Contender
+    count: int
+    poll_interval: float
+    found: Mapping[str, Any]
+    delays: list[float]
+    requests: int
+    server_cpu: float
+
+    @property
+    def seconds(self) -> float:
+        return float(self.found["seconds"])
+
+    @property
+    def cpu(self) -> float:
+        return float(self.found["cpu"])
+
+    @property
+    def kilobytes_a_wait(self) -> float:
+        return float(self.found["peak"] - self.found["base"]) / self.count
+
+    def delay(self, share: float) -> float:
+        """Return the delay that such a share of all waits did not exceed; infinite for those without an event."""
+        place = min(self.count - 1, int(share * self.count))
+        return self.delays[place] if place < len(self.delays) else float("inf")
+
+
+def run(contender: Contender, count: int, seconds: float, poll_interval: float) -> Result:
+    """Let one contender wait for as many jobs.
+
+    :param seconds: of the run; the jobs end within it.
+    """
+    poll_interval = contender.poll_interval or poll_interval
+    orders = Orders(contender.way, poll_interval, seconds, longest=seconds + PATIENCE)
+    with tempfile.TemporaryDirectory(prefix="cordial-wait-") as name:
+        folder = Path(name)
+        with contender.service(folder) as service, child(folder, service, orders) as process:
+            server = psutil.Process(service.pid)
+            jobs = service.add_jobs(count, FIRST_END * seconds, LAST_END * seconds)
+            before = sum(server.cpu_times()[:2])
+            found = told(process, jobs)
+            spent = sum(server.cpu_times()[:2]) - before
+            ended_at = service.ended_at()
+            delays = sorted(moment - ended_at[job] for job, moment in found["arrivals"].items())
+            return Result(contender, count, poll_interval, found, delays, service.requests(), spent)
+
+
+@contextmanager
+def child(folder: Path, service: Service, orders: Orders) -> Iterator[subprocess.Popen[str]]:
+    """Start a child, and wait until it is ready."""
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW_")},
+        **service.environment,
+        "PYTHONPATH": str(BENCHMARKS),
+        "AIRFLOW_HOME": str(folder / "airflow"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        # Nobody is charged for what it logs.
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+        "NO_PROXY": "127.0.0.1",
+    }
+    log = folder / "child.log"
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            [sys.executable, "-m", "waits.child", json.dumps(asdict(orders))],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        ) as process,
+    ):
+        try:
+            next(line for line in output(process) if line == "ready\n")
+            yield process
+        except BaseException:
+            process.kill()
+            print(log.read_text()[-LOG_TAIL:], file=sys.stderr)
+            raise
+
+
+def told(process: subprocess.Popen[str], jobs: list[str]) -> Mapping[str, Any]:
+    """Let a child wait for jobs, and return what it found (see ``child.Findings``)."""
+    assert process.stdin
+    process.stdin.write(json.dumps(jobs) + "\n")
+    process.stdin.flush()
+    found: Mapping[str, Any] = json.loads(next(output(process)))
+    return found
+
+
+def output(process: subprocess.Popen[str]) -> IO[str]:
+    assert process.stdout
+    return process.stdout
