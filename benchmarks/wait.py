@@ -34,11 +34,11 @@ CONTENDERS = (
 
 NOTES = f"""\
 limit: sleeps until its job is done. naive: an aiohttp session a look. shared stream: Airflow's own, listing all jobs.
-CPU is that of the process that waits, with a look at the loop's lag each {1000 * TICK:.0f} ms; its imports are done before, and its
-logs are off. Peak is its memory, and kB a wait what it grew by. Delay is from Done to the event; a wait without an
-event counts as an infinite one. Lookups are those of an Airflow connection. Server is the CPU of the other process:
-near 100 % it is the limit. The stand-in for dbt Cloud and Databricks speaks TLS, for dbt Cloud's hook insists on it,
-and its certificate is trusted through SSL_CERT_FILE; the sandbox does not."""
+CPU is that of the process that waits, its imports done before and its logs off; {1 / TICK:.0f} looks a second at the
+loop's lag are part of it. Peak is its memory, and kB a wait what it grew by. Delay is from Done to the event; a wait
+without an event counts as an infinite one. Lookups are those of an Airflow connection. Server is the CPU of the other
+process: near 100 % it is the limit. The stand-in for dbt Cloud and Databricks speaks TLS, for dbt Cloud's hook insists
+on it, and its certificate is trusted through SSL_CERT_FILE; the sandbox does not."""
 
 HEADER = (
     f"{'waits':>5} {'contender':16} {'requests/s':>10} {'new TCP':>7} {'CPU s':>6} {'% core':>6}"

@@ -21,6 +21,9 @@ RECOVERY = 1.05
 #: Requests in a period; below this waiting would take for ever, whatever Cordial's answers seem to say.
 SLOWEST = 6.0
 
+#: Requests in a period; who sent fewer and is turned away learns little from it: others used the limit up.
+FEW = 30
+
 #: Seconds of rest after the first and after many failures in a row.
 SHORTEST_REST, LONGEST_REST = 1.0, 60.0
 
@@ -89,7 +92,7 @@ class RateBudget:
         # Those that were on their way together and are turned away together are one lesson.
         if now >= self._ready:
             self._forget(now)
-            self._pace = max(SLOWEST, SHARE * min(self._pace, len(self._sent)))
+            self._pace = max(SLOWEST, SHARE * min(self._pace, max(FEW, len(self._sent))))
             self._changed_at = now
         rest = min(LONGEST_REST, SHORTEST_REST * 2.0**self._failures) if asked is None else asked
         # Jitter, so that triggerers that were turned away together do not come back together.

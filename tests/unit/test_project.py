@@ -69,6 +69,9 @@ def test_every_example_is_named_in_the_readme_and_can_be_serialized(path: Path) 
     dag = namespace["dag"]
     restored = DagSerialization.from_dict(DagSerialization.to_dict(dag))
     assert isinstance(restored, SerializedDAG)
+    if path.name == "example_export_done.py":
+        assert list(restored.task_dict) == ["pick_up"]
+        return
     assert sorted(restored.task_dict) == ["export", "load", "wait"]
     assert restored.task_dict["load"].upstream_task_ids == {"export", "wait"}
 

@@ -86,6 +86,15 @@ def test_all_rest_for_retry_after_and_go_on_more_slowly() -> None:
     assert 89 <= budget.wait(131.0) <= 91
 
 
+def test_who_sent_few_requests_does_not_take_the_limit_for_a_low_one() -> None:
+    budget = RateBudget(600)
+    budget.sent(100.0)
+    budget.answered(429, {"Retry-After": "1"}, 100.0)
+    assert budget.per_minute == pytest.approx(27)
+    budget.answered(429, {"Retry-After": "1"}, 110.0)
+    assert budget.per_minute == pytest.approx(24.3)
+
+
 def test_the_pace_comes_back_little_by_little() -> None:
     budget = RateBudget(600)
     for moment in range(60):

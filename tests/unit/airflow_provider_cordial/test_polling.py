@@ -179,7 +179,7 @@ def test_a_429_lets_all_rest_as_long_as_cordial_asks(cordial: SandboxProcess) ->
 
 def test_where_cordial_tells_its_limit_no_request_is_turned_away(cordial: SandboxProcess) -> None:
     cordial.control.behaviour(rate_limit=60, rate_limit_headers="always")
-    job_ids = cordial.control.add_jobs(150, shortest=1.0, longest=8.0)
+    job_ids = cordial.control.add_jobs(150, shortest=1.0, longest=4.0)
     assert all_done(asyncio.run(events(job_ids)), job_ids)
     assert {request["status"] for request in cordial.control.requests()} == {200}
     assert len(cordial.control.requests()) < 30
@@ -343,7 +343,7 @@ def test_what_the_poller_logs_belongs_to_no_task(cordial: SandboxProcess, caplog
 
 def test_the_loop_goes_on_beside_a_thousand_waits(cordial: SandboxProcess, set_connection: SetConnection) -> None:
     connect(set_connection, cordial, requests_per_minute=6000)
-    job_ids = cordial.control.add_jobs(1000, shortest=1.0, longest=6.0)
+    job_ids = cordial.control.add_jobs(1000, shortest=1.0, longest=4.0)
     lags: list[float] = []
 
     async def tick() -> None:
