@@ -53,7 +53,15 @@ async def serve(settings: Settings) -> None:
     }
     async with sftp_server(folder, password, vault, data / "sftp_host_key", sftp_listener):
         app = create_app(store, runner, folder, vault, api_key=settings.api_key)
-        config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=1,
+            # As servers before an API do: longer than clients pause that look now and then.
+            timeout_keep_alive=75,
+        )
         server = uvicorn.Server(config)
         if settings.stop_on_eof:
             _stop_on_eof(server)

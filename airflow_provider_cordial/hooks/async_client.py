@@ -73,8 +73,9 @@ class AsyncCordialClient:
                 total=None, sock_connect=connection.connect_timeout, sock_read=connection.read_timeout
             ),
             connector=aiohttp.TCPConnector(ssl=_tls_context()),
-            trust_env=True,
         )
+        # aiohttp would read the environment for each request anew, in a thread.
+        self._proxy = _proxy_to(connection.base_url)
 
     async def __aenter__(self) -> AsyncCordialClient:
         return self
@@ -110,7 +111,7 @@ class AsyncCordialClient:
         budget, clock = self._turns.budget, asyncio.get_running_loop().time
         try:
             async with self._session.request(
-                request.method, request.path, params=request.params, allow_redirects=False
+                request.method, request.path, params=request.params, allow_redirects=False, **self._proxy
             ) as response:
                 answer = api.Answer(response.status, response.headers, await response.read())
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -124,6 +125,22 @@ async def read_connection(cordial_conn_id: str) -> CordialConnection:
     """Read and check an Airflow connection without holding up the event loop."""
     # aget_connection is there from Airflow 3.1 on, but only a thread works in every version and in dag.test.
     return await asyncio.to_thread(lambda: CordialHook(cordial_conn_id).connection)
+
+
+def _proxy_to(base_url: str) -> dict[str, Any]:
+    """Return aiohttp's options for the proxy that the environment names for an address, as requests heeds it."""
+    from urllib.request import getproxies, proxy_bypass
+
+    import aiohttp
+    from yarl import URL
+
+    address = URL(base_url)
+    proxy = getproxies().get(address.scheme)
+    if not proxy or proxy_bypass(f"{address.host}:{address.port}"):
+        return {}
+    url = URL(proxy)
+    login = aiohttp.BasicAuth(url.user, url.password or "") if url.user else None
+    return {"proxy": url.with_user(None), "proxy_auth": login}
 
 
 @cache

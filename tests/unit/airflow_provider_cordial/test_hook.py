@@ -347,3 +347,33 @@ def test_the_connection_test_says_what_is_the_matter(
     assert "Check the connection's host" in CordialHook().test_connection()[1]
     set_connection("cordial_default", conn_type="cordial", host="http://api.cordial.io", password="KEY-123456")
     assert "is not https" in CordialHook().test_connection()[1]
+
+
+def test_the_client_goes_through_the_proxy_of_the_environment(
+    cordial: SandboxProcess, set_connection: SetConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_connection("cordial_default", conn_type="cordial", host="http://localhost:9", password="KEY-123456")
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    heard: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{"status":"Pending"}')
+        await writer.drain()
+        writer.close()
+
+    async def look() -> Job:
+        async with await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
+            address = server.sockets[0].getsockname()
+            monkeypatch.setenv("http_proxy", f"http://someone:secret-of-the-proxy@127.0.0.1:{address[1]}")
+            async with AsyncCordialClient(await read_connection("cordial_default")) as client:
+                return await client.get_job("548817d0")
+
+    assert asyncio.run(look()).status == "Pending"
+    assert heard[0].startswith(b"GET http://localhost:9/v2/jobs/548817d0 ")
+    assert b"Proxy-Authorization: Basic c29tZW9uZTpzZWNyZXQtb2YtdGhlLXByb3h5" in heard[0]
+    monkeypatch.setenv("no_proxy", "localhost")
+    with pytest.raises(ConnectionFailedError, match="no answer"):
+        asyncio.run(look())
+    assert len(heard) == 1
