@@ -38,6 +38,12 @@ AUDIENCE_TRENDS_EXPORT = "audiencetrendsexport"
 #: The members of a destination that are secret. Source: the Swagger document's ``DestinationObject``.
 SECRET_MEMBERS = ("password", "aws_access_key_id", "aws_secret_access_key")
 
+#: Rows asked for on a page. The largest page that Cordial gives is not documented; fewer rows are not the last page.
+PER_PAGE = 100
+
+#: A guard against a list that never ends.
+MAX_PAGES = 1000
+
 _ADVICE_ON_ACCESS = (
     "Check the API key (the raw key, in the password field of the Airflow connection), the host (api.cordial.io or "
     "api.usw2.cordial.io, as the address of your console says), the key's IP allow-list (the addresses of workers and "
@@ -101,7 +107,7 @@ def get_job(job_id: str) -> Request:
     return Request("GET", f"/v2/jobs/{quote(job_id, safe='')}")
 
 
-def list_jobs(*, page: int = 1, per_page: int = 100, filters: Mapping[str, str] | None = None) -> Request:
+def list_jobs(*, page: int = 1, per_page: int = PER_PAGE, filters: Mapping[str, str] | None = None) -> Request:
     """Describe one page of the list of jobs.
 
     :param filters: ``jobName``, ``status``, ``times[start][gte]`` and the like, passed on as they are: the form of a

@@ -26,6 +26,7 @@ from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from airflow_provider_cordial import api
 from airflow_provider_cordial.connection import CordialConnection
 from airflow_provider_cordial.exceptions import (
     AuthenticationError,
@@ -37,12 +38,6 @@ from airflow_provider_cordial.exceptions import (
 from airflow_provider_cordial.hooks.async_client import AsyncCordialClient, read_connection
 from airflow_provider_cordial.jobs import Job, JobStatus, ids_of
 from airflow_provider_cordial.waiting import SHORTEST_PAUSE, jitter, pause_after
-
-#: Rows asked for on a page. The largest page that Cordial gives is not documented; fewer rows are not the last page.
-PER_PAGE = 100
-
-#: A guard against a list that never ends.
-MAX_PAGES = 1000
 
 #: How many walks in a row may fail before single looks are taken instead.
 WALKS_TRIED = 3
@@ -283,7 +278,7 @@ class Poller:
         before: list[Mapping[str, Any]] = []
         self._spent_singly = 0
         try:
-            while missing and in_vain < len(missing) and page < MAX_PAGES:
+            while missing and in_vain < len(missing) and page < api.MAX_PAGES:
                 page += 1
                 rows = await self._page(page)
                 # The same page again means that the page number is not heeded.
@@ -307,7 +302,7 @@ class Poller:
                     self._saw(job_id, "", lambda: trouble, self._loop.time(), factor)
                 return seen | missing
             # Perhaps it is the list alone: each job is looked at singly, and the list tried less and less often.
-            self._walk_costs = min(MAX_PAGES, 2 * self._walk_costs)
+            self._walk_costs = min(api.MAX_PAGES, 2 * self._walk_costs)
             return seen
         except CordialError as error:
             self._without_list(str(error))
@@ -320,7 +315,7 @@ class Poller:
     async def _page(self, page: int) -> list[Mapping[str, Any]]:
         while True:
             try:
-                return await self._ask(lambda client: client.list_page(page, PER_PAGE))
+                return await self._ask(lambda client: client.list_page(page))
             except RateLimitError as error:
                 # The budget rests, and then the same page is asked for again.
                 log.warning("All waits on %s rest: %s", self.cordial_conn_id, error)

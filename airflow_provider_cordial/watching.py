@@ -61,29 +61,33 @@ class EndedJobs:
 
         :param whole: whether the rows are all there are.
         """
+        jobs = [Job.from_record(row) for row in rows]
         fresh: list[Job] = []
         self._unended = set()
-        for row in rows:
-            self._ids.update(ids_of(row))
-            job = Job.from_record(row)
+        for job in jobs:
+            ids = ids_of(job.record)
+            self._ids.update(ids)
             if not (job.is_done or job.is_failed):
-                self._unended.update(ids_of(row))
+                self._unended.update(ids)
                 continue
-            digest, end = _digest(row), job.ended_at.timestamp() if job.ended_at else 0.0
+            digest, end = _digest(job), _end(job)
             if digest not in self._ended and not 0 < end <= self._until:
                 fresh.append(job)
             self._ended.setdefault(digest, end)
         if whole:
-            starts = [job.started_at for job in map(Job.from_record, rows) if job.started_at]
+            starts = [job.started_at for job in jobs if job.started_at]
             self._is_newest_first = len(starts) > 1 and starts[0] >= starts[-1] and all(map(ids_of, rows))
         # What had ended before anybody watched is no news.
         told = [] if self._is_first_look else [job for job in fresh if job.is_done and job.may_be_export]
         self._is_first_look = False
-        return sorted(told, key=lambda job: job.ended_at.timestamp() if job.ended_at else 0.0)
+        return sorted(told, key=_end)
 
 
-def _digest(row: Row) -> str:
-    metadata = row.get("metadata")
-    name = metadata.get("name") if isinstance(metadata, Mapping) else None
-    what: Sequence[Any] = ids_of(row)[:1] or [row.get("jobName"), name, row.get("times")]
+def _end(job: Job) -> float:
+    return job.ended_at.timestamp() if job.ended_at else 0.0
+
+
+def _digest(job: Job) -> str:
+    record = job.record
+    what: Sequence[Any] = ids_of(record)[:1] or [record.get("jobName"), job.name, record.get("times")]
     return hashlib.sha256(repr(what).encode()).hexdigest()[:_DIGEST_LENGTH]

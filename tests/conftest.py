@@ -47,6 +47,34 @@ def sftp_connection(sandbox: SandboxProcess) -> dict[str, Any]:
     }
 
 
+def sftp_destination(sandbox: SandboxProcess, **changes: Any) -> dict[str, Any]:
+    """The destination of an export to the sandbox's own SFTP server."""
+    sftp = sandbox.sftp
+    return {
+        "type": "sftp",
+        "server": sftp.host,
+        "port": sftp.port,
+        "username": sftp.username,
+        "password": sftp.password,
+        "path": "exports",
+        **changes,
+    }
+
+
+def export_body(**changes: Any) -> dict[str, Any]:
+    """The body of an export of two days, to Cordial's Jobs page; what is changed to None is left out."""
+    whole = {
+        "name": "trends-1",
+        "exportType": "csv",
+        "selected_timeframe_start": "2026-11-10",
+        "selected_timeframe_end": "2026-11-11",
+        "audiences": ["opened_last_30_days"],
+        "destination": {"type": "aws"},
+        **changes,
+    }
+    return {key: value for key, value in whole.items() if value is not None}
+
+
 @pytest.fixture
 def set_connection(monkeypatch: pytest.MonkeyPatch) -> SetConnection:
     """Set an Airflow connection: ``set_connection(id, conn_type=..., host=..., extra={...})``."""

@@ -94,11 +94,9 @@ class AsyncCordialClient:
         request = api.get_job(job_id)
         return api.job_of(request, await self._send(request), job_id)
 
-    async def list_page(
-        self, page: int, per_page: int, filters: Mapping[str, str] | None = None
-    ) -> list[Mapping[str, Any]]:
+    async def list_page(self, page: int) -> list[Mapping[str, Any]]:
         """Return the records of one page of the list of jobs (see ``CordialHook.list_jobs``), none past the last."""
-        request = api.list_jobs(page=page, per_page=per_page, filters=filters)
+        request = api.list_jobs(page=page)
         try:
             return api.records_of(request, await self._send(request))
         except NotFoundError:  # declared on the list too: no match

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_cordial.jobs import Job
 
-#: A guard against a list that never ends; what the largest page is, is not documented.
-MAX_PAGES = 1000
-
 
 class CordialHook(BaseHook):
     """Talk to Cordial's v2 API over HTTPS with Basic auth: the API key as user name, a blank password.
@@ -95,14 +92,14 @@ class CordialHook(BaseHook):
         request = api.get_job(job_id)
         return api.job_of(request, self._run(request), job_id)
 
-    def list_jobs(self, *, per_page: int = 100, filters: Mapping[str, str] | None = None) -> Iterator[Job]:
+    def list_jobs(self, *, per_page: int = api.PER_PAGE, filters: Mapping[str, str] | None = None) -> Iterator[Job]:
         """Yield all jobs that the filters let through, page after page, in Cordial's order (not documented).
 
         :param per_page: asked for; Cordial's maximum is not documented, so a smaller page is not taken for the last.
         :param filters: passed on as they are, ``{"status": "Done"}`` for instance.
         """
         before: list[Job] = []
-        for page in range(1, MAX_PAGES + 1):
+        for page in range(1, api.MAX_PAGES + 1):
             request = api.list_jobs(page=page, per_page=per_page, filters=filters)
             try:
                 jobs = api.jobs_of(request, self._run(request))

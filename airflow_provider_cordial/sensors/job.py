@@ -108,11 +108,10 @@ class JobSensor(BaseSensorOperator):
     def _get_next_poke_interval(
         self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
     ) -> float:
-        if self._seen is None:  # never: a poke went before
-            return self.poke_interval
+        seen = cast("waiting.JobWatch", self._seen)  # a poke went before
         if self.exponential_backoff:
-            return self._seen.at_least(super()._get_next_poke_interval(started_at, run_duration, poke_count))
-        return self._seen.pause(self.poke_interval, time.time())
+            return seen.at_least(super()._get_next_poke_interval(started_at, run_duration, poke_count))
+        return seen.pause(self.poke_interval, time.time())
 
     @cached_property
     def _hook(self) -> CordialHook:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
+from airflow_provider_cordial import api
 from airflow_provider_cordial.exceptions import CordialError
 from airflow_provider_cordial.watching import EndedJobs
 
@@ -20,9 +21,6 @@ STATE = "cordial_ended_jobs"
 
 #: Seconds after which an event that was fired is surely in Airflow's database, and may be taken for told.
 TOLD_AFTER = 5.0
-
-PER_PAGE = 100
-MAX_PAGES = 1000
 
 
 class ExportJobTrigger(BaseEventTrigger):
@@ -121,8 +119,8 @@ class ExportJobTrigger(BaseEventTrigger):
     async def _rows(self, client: AsyncCordialClient, ended: EndedJobs) -> tuple[list[Any], bool]:
         rows: list[Any] = []
         before: list[Any] = []
-        for number in range(1, MAX_PAGES + 1):
-            page = await client.list_page(number, PER_PAGE)
+        for number in range(1, api.MAX_PAGES + 1):
+            page = await client.list_page(number)
             # The same page again means that the page number is not heeded.
             if not page or page == before:
                 return rows, True

@@ -73,6 +73,13 @@ class Places:
         return [self.sftp.password, self.ftp.password, self.bucket.secret_key, *keys]
 
 
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[SandboxProcess]:
+    """A sandbox of the test's own, in which a job takes a second."""
+    with SandboxProcess(tmp_path / "sandbox", job_seconds=1) as sandbox:
+        yield sandbox
+
+
 @pytest.fixture(scope="package")
 def places(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Places]:
     folder = tmp_path_factory.mktemp("places")

@@ -21,12 +21,6 @@ TRIGGER = "SELECT kwargs, triggerer_id FROM trigger JOIN task_instance ON trigge
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[SandboxProcess]:
-    with SandboxProcess(tmp_path / "sandbox", job_seconds=1) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
 def airflow(tmp_path: Path, postgres: Postgres, sandbox: SandboxProcess) -> Iterator[Airflow]:
     cordial = {"conn_type": "cordial", "host": sandbox.url, "password": sandbox.api_key}
     environment = {

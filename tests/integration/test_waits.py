@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_cordial.triggers.export_job import TOLD_AFTER
 from cordial_sandbox.process import SandboxProcess
-from tests.conftest import sftp_connection
+from tests.conftest import export_body, sftp_connection, sftp_destination
 from tests.integration.airflow import Airflow
 from tests.integration.servers.postgres import Postgres
 
@@ -20,12 +20,6 @@ from tests.integration.servers.postgres import Postgres
 POLL_INTERVAL = 2.0
 
 PROJECT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[SandboxProcess]:
-    with SandboxProcess(tmp_path / "sandbox", job_seconds=1) as sandbox:
-        yield sandbox
 
 
 @pytest.fixture
@@ -110,21 +104,6 @@ def export(sandbox: SandboxProcess, name: str) -> None:
     """Export as a person would, in Cordial's UI."""
     import requests
 
-    address = sandbox.sftp
-    body = {
-        "name": name,
-        "exportType": "csv",
-        "selected_timeframe_start": "2026-11-10",
-        "selected_timeframe_end": "2026-11-10",
-        "audiences": ["opened_last_30_days"],
-        "destination": {
-            "type": "sftp",
-            "server": address.host,
-            "port": address.port,
-            "username": address.username,
-            "password": address.password,
-            "path": "exports",
-        },
-    }
+    body = export_body(name=name, destination=sftp_destination(sandbox))
     answer = requests.post(f"{sandbox.url}/v2/audiencetrendsexport", json=body, auth=(sandbox.api_key, ""), timeout=10)
     assert answer.status_code == 200, answer.text

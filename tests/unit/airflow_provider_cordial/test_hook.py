@@ -26,7 +26,7 @@ from airflow_provider_cordial.hooks.async_client import AsyncCordialClient, read
 from airflow_provider_cordial.hooks.cordial import CordialHook
 from airflow_provider_cordial.jobs import Job
 from cordial_sandbox.process import SandboxProcess
-from tests.conftest import SetConnection
+from tests.conftest import SetConnection, export_body, sftp_destination
 
 GetJob = Callable[[str], Job]
 
@@ -52,30 +52,7 @@ def get_job(request: pytest.FixtureRequest, hook: CordialHook) -> GetJob:
 
 
 def body(sandbox: SandboxProcess, **changes: Any) -> dict[str, Any]:
-    whole = {
-        "name": "trends-1",
-        "exportType": "csv",
-        "selected_timeframe_start": "2026-11-10",
-        "selected_timeframe_end": "2026-11-12",
-        "audiences": ["opened_last_30_days"],
-        "destination": sftp(sandbox),
-        **changes,
-    }
-    return {key: value for key, value in whole.items() if value is not None}
-
-
-def sftp(sandbox: SandboxProcess, **changes: Any) -> dict[str, Any]:
-    address = sandbox.sftp
-    whole = {
-        "type": "sftp",
-        "server": address.host,
-        "port": address.port,
-        "username": address.username,
-        "password": address.password,
-        "path": "exports",
-        **changes,
-    }
-    return {key: value for key, value in whole.items() if value is not None}
+    return export_body(**{"selected_timeframe_end": "2026-11-12", "destination": sftp_destination(sandbox), **changes})
 
 
 def test_a_job_is_submitted_and_seen_to_its_end(cordial: SandboxProcess, hook: CordialHook, get_job: GetJob) -> None:

@@ -29,22 +29,13 @@ from airflow_provider_cordial.hooks.cordial import CordialHook
 from airflow_provider_cordial.sensors.job import JobSensor
 from airflow_provider_cordial.triggers.job import JobTrigger
 from cordial_sandbox.process import SandboxProcess
-from tests.conftest import SetConnection
+from tests.conftest import SetConnection, export_body
 
 
 def submitted(sandbox: SandboxProcess, **behaviour: Any) -> str:
     """A new job in a sandbox that behaves so."""
     sandbox.control.behaviour(**behaviour)
-    return CordialHook().create_audience_trends_export(
-        {
-            "name": "trends-1",
-            "exportType": "csv",
-            "selected_timeframe_start": "2026-11-10",
-            "selected_timeframe_end": "2026-11-10",
-            "audiences": ["opened_last_30_days"],
-            "destination": {"type": "aws"},
-        }
-    )
+    return CordialHook().create_audience_trends_export(export_body())
 
 
 def context(first_reschedule: datetime | None = None) -> Any:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_cordial.hooks.cordial import CordialHook
 from airflow_provider_cordial.triggers import export_job
 from airflow_provider_cordial.triggers.export_job import STATE, ExportJobTrigger
 from airflow_provider_cordial.watching import KEPT, EndedJobs
 from cordial_sandbox.process import SandboxProcess
-from tests.conftest import SetConnection
+from tests.conftest import SetConnection, export_body
 
 
 def row(number: int, status: str = "Done", **changes: Any) -> dict[str, Any]:
@@ -134,35 +135,24 @@ async def names(trigger: ExportJobTrigger, memory: Memory, seconds: float) -> li
     return found
 
 
-def exported(sandbox: SandboxProcess, *names: str) -> None:
-    from airflow_provider_cordial.hooks.cordial import CordialHook
-
+def exported(*names: str) -> None:
     for name in names:
-        CordialHook().create_audience_trends_export(
-            {
-                "name": name,
-                "exportType": "csv",
-                "selected_timeframe_start": "2026-11-10",
-                "selected_timeframe_end": "2026-11-10",
-                "audiences": ["opened_last_30_days"],
-                "destination": {"type": "aws"},
-            }
-        )
+        CordialHook().create_audience_trends_export(export_body(name=name))
 
 
 def test_a_watcher_fires_once_for_each_export_over_restarts(cordial: SandboxProcess) -> None:
     cordial.control.behaviour(job_seconds=0.3)
     memory, trigger = Memory(), ExportJobTrigger(name_prefix="weekly-", poll_interval=0.2)
-    exported(cordial, "weekly-0")
+    exported("weekly-0")
     while cordial.control.jobs()[0]["status"] != "Done":
         pass
 
     async def watch() -> list[list[str]]:
         first = asyncio.create_task(names(trigger, memory, 3))
         await asyncio.sleep(1)
-        exported(cordial, "weekly-1", "daily-1", "weekly-2")
+        exported("weekly-1", "daily-1", "weekly-2")
         found = [await first]
-        exported(cordial, "weekly-3")
+        exported("weekly-3")
         await asyncio.sleep(0.5)
         found.append(await names(trigger, memory, 1.5))
         found.append(await names(trigger, memory, 1))
@@ -183,7 +173,7 @@ def test_a_watcher_survives_trouble_and_says_so_once(
         watching = asyncio.create_task(names(trigger, memory, 4))
         await asyncio.sleep(0.8)
         cordial.control.fault("list_jobs", "answer", status=401, times=3)
-        exported(cordial, "weekly-1")
+        exported("weekly-1")
         await asyncio.sleep(1)
         return await watching
 

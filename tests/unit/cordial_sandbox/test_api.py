@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from cordial_sandbox.process import SandboxProcess
+from tests.conftest import export_body
 
 Call = Callable[..., requests.Response]
 
@@ -24,21 +25,8 @@ def call(cordial_sandbox: SandboxProcess) -> Call:
     return send
 
 
-def body(**changes: Any) -> dict[str, Any]:
-    whole = {
-        "name": "trends-1",
-        "exportType": "csv",
-        "destination": {"type": "aws"},
-        "selected_timeframe_start": "2026-11-10",
-        "selected_timeframe_end": "2026-11-11",
-        "audiences": ["opened_last_30_days"],
-        **changes,
-    }
-    return {key: value for key, value in whole.items() if value is not None}
-
-
 def export(call: Call, **changes: Any) -> str:
-    answer = call("POST", "/v2/audiencetrendsexport", json=body(**changes))
+    answer = call("POST", "/v2/audiencetrendsexport", json=export_body(**changes))
     assert answer.status_code == 200, answer.text
     job_id: str = answer.json()["jobId"]
     assert len(job_id) == 24
@@ -106,7 +94,7 @@ def test_415_and_what_is_no_json(call: Call) -> None:
     ],
 )
 def test_what_is_refused_besides(call: Call, changes: dict[str, Any], status: int) -> None:
-    answer = call("POST", "/v2/audiencetrendsexport", json=body(**changes))
+    answer = call("POST", "/v2/audiencetrendsexport", json=export_body(**changes))
     assert (answer.status_code, answer.json()["error"], answer.json()["errorKey"]) == (
         status,
         True,
@@ -251,7 +239,7 @@ def test_a_reset(call: Call, cordial_sandbox: SandboxProcess, processed: bool) -
 
 def test_an_export_that_is_accepted_and_answered_with_an_error(call: Call, cordial_sandbox: SandboxProcess) -> None:
     cordial_sandbox.control.fault("create_export", "answer", status=503, processed=True, times=1)
-    assert call("POST", "/v2/audiencetrendsexport", json=body()).status_code == 503
+    assert call("POST", "/v2/audiencetrendsexport", json=export_body()).status_code == 503
     assert len(cordial_sandbox.control.jobs()) == 1
 
 

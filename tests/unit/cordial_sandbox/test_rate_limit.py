@@ -10,16 +10,9 @@ import requests
 
 from cordial_sandbox.process import SandboxProcess
 from cordial_sandbox.rate_limit import Windows
+from tests.conftest import export_body
 
 HEADERS = {"X-Rate-Limit-Limit", "X-Rate-Limit-Remaining", "X-Rate-Limit-Reset", "Retry-After"}
-EXPORT = {
-    "name": "trends",
-    "exportType": "csv",
-    "destination": {"type": "aws"},
-    "selected_timeframe_start": "2026-11-10",
-    "selected_timeframe_end": "2026-11-11",
-    "audiences": ["opened_last_30_days"],
-}
 
 
 def ask(sandbox: SandboxProcess, path: str = "/v2/jobs", **options: Any) -> requests.Response:
@@ -28,7 +21,7 @@ def ask(sandbox: SandboxProcess, path: str = "/v2/jobs", **options: Any) -> requ
 
 def export(sandbox: SandboxProcess) -> requests.Response:
     url = f"{sandbox.url}/v2/audiencetrendsexport"
-    return requests.post(url, json=EXPORT, auth=(sandbox.api_key, ""), timeout=10)
+    return requests.post(url, json=export_body(), auth=(sandbox.api_key, ""), timeout=10)
 
 
 def told(answer: requests.Response) -> set[str]:

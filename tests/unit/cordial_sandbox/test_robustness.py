@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from cordial_sandbox.process import SandboxProcess
+from tests.conftest import sftp_destination
 
 SECRET = "robust-secret-4711"
 
@@ -25,19 +26,6 @@ def own(tmp_path: Path) -> Iterator[SandboxProcess]:
     sandbox.start()
     yield sandbox
     sandbox.kill()
-
-
-def sftp(sandbox: SandboxProcess, **changes: Any) -> dict[str, Any]:
-    address = sandbox.sftp
-    return {
-        "type": "sftp",
-        "server": address.host,
-        "port": address.port,
-        "username": address.username,
-        "password": address.password,
-        "path": "exports",
-        **changes,
-    }
 
 
 def post(sandbox: SandboxProcess, destination: Any, **changes: Any) -> requests.Response:
@@ -89,7 +77,7 @@ def test_a_second_sandbox_on_one_folder_is_refused(own: SandboxProcess) -> None:
 def test_no_secret_in_the_log_when_the_database_cannot_be_written(own: SandboxProcess) -> None:
     other = sqlite3.connect(own.data / "sandbox.sqlite", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    assert post(own, sftp(own, password=SECRET)).status_code == 500
+    assert post(own, sftp_destination(own, password=SECRET)).status_code == 500
     other.close()
     deadline = time.monotonic() + 10
     while "database is locked" not in own.log.read_text() and time.monotonic() < deadline:
@@ -100,21 +88,21 @@ def test_no_secret_in_the_log_when_the_database_cannot_be_written(own: SandboxPr
 
 def test_no_secret_in_the_files_after_a_reset(own: SandboxProcess) -> None:
     own.control.behaviour(job_stays_in="Scheduled")
-    assert post(own, sftp(own, password=SECRET)).status_code == 200
+    assert post(own, sftp_destination(own, password=SECRET)).status_code == 200
     assert holding(own, SECRET)
     own.control.reset()
     assert holding(own, SECRET) == []
 
 
 def test_no_secret_in_the_files_of_a_running_sandbox_once_its_job_has_ended(own: SandboxProcess) -> None:
-    job_id = post(own, sftp(own, password=SECRET)).json()["jobId"]
+    job_id = post(own, sftp_destination(own, password=SECRET)).json()["jobId"]
     assert settled(own, job_id)["reason"] == "Login failed."
     assert holding(own, SECRET) == []
 
 
 def test_no_secret_in_the_files_after_a_kill_between_a_jobs_end_and_its_forgetting(own: SandboxProcess) -> None:
     own.control.behaviour(job_stays_in="Scheduled")
-    assert post(own, sftp(own, password=SECRET)).status_code == 200
+    assert post(own, sftp_destination(own, password=SECRET)).status_code == 200
     own.kill()
     database = sqlite3.connect(own.data / "sandbox.sqlite")
     database.execute("UPDATE jobs SET status = 'Failed', secrets = '{}'")
@@ -132,7 +120,7 @@ def test_no_secret_in_the_files_after_a_kill_between_a_jobs_end_and_its_forgetti
 def test_exports_of_one_name_at_once_do_not_write_into_each_other(cordial_sandbox: SandboxProcess) -> None:
     cordial_sandbox.control.behaviour(job_seconds=0)
     ids = [
-        post(cordial_sandbox, sftp(cordial_sandbox), selected_timeframe_start="2010-01-01").json()["jobId"]
+        post(cordial_sandbox, sftp_destination(cordial_sandbox), selected_timeframe_start="2010-01-01").json()["jobId"]
         for _ in range(25)
     ]
     assert [settled(cordial_sandbox, job_id)["reason"] for job_id in ids] == [None] * 25
@@ -162,17 +150,17 @@ def test_requests_are_answered_while_a_long_export_is_made(cordial_sandbox: Sand
 
 @pytest.mark.parametrize("port", ["\u00b2", 0, 65536, "", "ssh", True])
 def test_what_is_no_port_is_refused(cordial_sandbox: SandboxProcess, port: Any) -> None:
-    answer = post(cordial_sandbox, sftp(cordial_sandbox, port=port))
+    answer = post(cordial_sandbox, sftp_destination(cordial_sandbox, port=port))
     assert (answer.status_code, answer.json()["errorKey"]) == (400, "GENERIC_ERROR_KEY")
 
 
 @pytest.mark.parametrize("changes", [{"server": 5}, {"username": []}, {"password": 5}, {"path": {"a": 1}}])
 def test_a_member_that_is_no_text_is_refused(cordial_sandbox: SandboxProcess, changes: dict[str, Any]) -> None:
-    assert post(cordial_sandbox, sftp(cordial_sandbox, **changes)).status_code == 400
+    assert post(cordial_sandbox, sftp_destination(cordial_sandbox, **changes)).status_code == 400
 
 
 def test_a_member_that_is_not_documented_is_refused_and_its_value_not_kept(cordial_sandbox: SandboxProcess) -> None:
-    answer = post(cordial_sandbox, sftp(cordial_sandbox, Password=SECRET))
+    answer = post(cordial_sandbox, sftp_destination(cordial_sandbox, Password=SECRET))
     assert (answer.status_code, answer.json()["message"]) == (400, "The destination.Password field is not known.")
     assert SECRET not in json.dumps(cordial_sandbox.control.jobs())
 
@@ -199,7 +187,9 @@ def test_json_of_any_depth_and_a_media_type_in_any_case(cordial_sandbox: Sandbox
 
 def test_a_job_that_was_shown_as_done_stays_done(cordial_sandbox: SandboxProcess) -> None:
     cordial_sandbox.control.behaviour(delivery_delay=0.2)
-    job = settled(cordial_sandbox, post(cordial_sandbox, sftp(cordial_sandbox, password="wrong")).json()["jobId"])
+    job = settled(
+        cordial_sandbox, post(cordial_sandbox, sftp_destination(cordial_sandbox, password="wrong")).json()["jobId"]
+    )
     assert (job["status"], job["reason"], job["delivered_to"]) == ("Done", "Login failed.", None)
 
 
