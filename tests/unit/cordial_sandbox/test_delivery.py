@@ -23,6 +23,7 @@ import requests
 from cordial_sandbox import trends
 from cordial_sandbox.process import SandboxProcess
 from cordial_sandbox.settings import Behaviour
+from tests.conftest import export_body, sftp_destination
 
 AUDIENCES = ["opened_last_30_days", 'Käufer, "Gold"', "recently_tracked"]
 SECRET = "delivery-password-4711"
@@ -40,23 +41,9 @@ def own(tmp_path: Path) -> Iterator[SandboxProcess]:
 
 
 def export(sandbox: SandboxProcess, **changes: Any) -> str:
-    sftp = sandbox.sftp
-    body = {
-        "name": "trends",
-        "exportType": "csv",
-        "destination": {
-            "type": "sftp",
-            "server": sftp.host,
-            "port": sftp.port,
-            "username": sftp.username,
-            "password": sftp.password,
-            "path": "exports",
-        },
-        "selected_timeframe_start": "2025-12-25",
-        "selected_timeframe_end": "2026-01-31",
-        "audiences": AUDIENCES,
-        **changes,
-    }
+    days = {"selected_timeframe_start": "2025-12-25", "selected_timeframe_end": "2026-01-31"}
+    whole = {"name": "trends", "audiences": AUDIENCES, "destination": sftp_destination(sandbox), **days, **changes}
+    body = export_body(**whole)
     answer = requests.post(f"{sandbox.url}/v2/audiencetrendsexport", json=body, auth=(sandbox.api_key, ""), timeout=10)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["jobId"])

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from cordial_sandbox.process import SandboxProcess
-from tests.conftest import sftp_destination
+from tests.conftest import export_body, sftp_destination
 
 SECRET = "robust-secret-4711"
 
@@ -29,15 +29,9 @@ def own(tmp_path: Path) -> Iterator[SandboxProcess]:
 
 
 def post(sandbox: SandboxProcess, destination: Any, **changes: Any) -> requests.Response:
-    body = {
-        "name": "trends",
-        "exportType": "csv",
-        "destination": destination,
-        "selected_timeframe_start": "2026-11-01",
-        "selected_timeframe_end": "2026-11-10",
-        "audiences": ["opened_last_30_days"],
-        **changes,
-    }
+    days = {"selected_timeframe_start": "2026-11-01", "selected_timeframe_end": "2026-11-10"}
+    # None is sent as it is.
+    body = {**export_body(), "name": "trends", "destination": destination, **days, **changes}
     return requests.post(f"{sandbox.url}/v2/audiencetrendsexport", json=body, auth=(sandbox.api_key, ""), timeout=60)
 
 
