@@ -95,7 +95,9 @@ def test_a_list_that_does_not_tell_of_a_job_loses_no_wait(cordial: SandboxProces
     job_ids = cordial.control.add_jobs(40, shortest=1.0, longest=1.0)
     assert all_done(asyncio.run(events(job_ids)), job_ids)
     singly = {request["path"].rpartition("/")[2] for request in asked(cordial, "get_job")}
-    assert singly == set(job_ids[:20])
+    assert singly >= set(job_ids[:20])
+    # A walk costs one page here, so before each there is room for one single look.
+    assert len(singly) - 20 <= len(asked(cordial, "list_jobs"))
 
 
 @pytest.mark.parametrize("how", ["no ids", "refused", "not a list", "always the same page", "empty", "always 503"])
