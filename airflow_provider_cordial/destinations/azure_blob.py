@@ -56,6 +56,10 @@ class AzureBlobDestination(Destination):
     def file_path(self) -> str | None:
         return file_key(self.path)
 
+    @property
+    def asset_uri(self) -> str:
+        return f"wasbs://{self.container}@{self.account}/{self.path.strip('/')}"
+
     @contextmanager
     def reader(self, *, timeout: float) -> Iterator[AzureBlobReader]:
         from airflow.providers.microsoft.azure.hooks.wasb import WasbHook

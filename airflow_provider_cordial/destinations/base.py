@@ -84,6 +84,11 @@ class Destination(ABC):
         """The file's own path, where the destination's path names a file and not a folder."""
         return None
 
+    @property
+    def asset_uri(self) -> str | None:
+        """The place's name among Airflow's assets, which takes no connection to tell; None where nobody can read."""
+        return None
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON, with no secret in it."""
         return {"type": self.type, **{key: value for key, value in asdict(self).items() if value is not None}}

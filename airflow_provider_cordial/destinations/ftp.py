@@ -53,6 +53,10 @@ class FtpDestination(Destination):
         body["password"] = required(connection, "password", "the password of the user that Cordial writes as")
         return Address(body=body, uri=server_uri(body))
 
+    @property
+    def asset_uri(self) -> str:
+        return f"x-airflow-ftp://{self.conn_id}/{self.path}"
+
     @contextmanager
     def reader(self, *, timeout: float) -> Iterator[FtpReader]:
         from airflow.providers.ftp.hooks.ftp import FTPHook, FTPSHook

@@ -43,6 +43,10 @@ class GcsDestination(Destination):
     def file_path(self) -> str | None:
         return file_key(self.path)
 
+    @property
+    def asset_uri(self) -> str:
+        return f"gs://{self.bucket}/{self.path.strip('/')}"
+
     @contextmanager
     def reader(self, *, timeout: float) -> Iterator[GcsReader]:
         from airflow.providers.google.cloud.hooks.gcs import GCSHook

@@ -69,6 +69,10 @@ class S3Destination(Destination):
     def file_path(self) -> str | None:
         return file_key(self.path)
 
+    @property
+    def asset_uri(self) -> str:
+        return f"s3://{self.bucket}/{self.path.strip('/')}"
+
     @contextmanager
     def reader(self, *, timeout: float) -> Iterator[S3Reader]:
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook

@@ -62,6 +62,10 @@ class SftpDestination(Destination):
             raise InvalidConnectionError(msg)
         return Address(body=body, uri=server_uri(body))
 
+    @property
+    def asset_uri(self) -> str:
+        return f"x-airflow-sftp://{self.conn_id}/{self.path}"
+
     @contextmanager
     def reader(self, *, timeout: float) -> Iterator[SftpReader]:
         from airflow.providers.sftp.hooks.sftp import SFTPHook

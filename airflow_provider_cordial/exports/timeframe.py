@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from airflow_provider_cordial.exceptions import InvalidExportError
 
 ONE_DAY = timedelta(days=1)
 
-_DATE_KEY = re.compile(r"\d{4}-\d{2}-\d{2}(?=$|[T ])")
+_DATE_KEY = re.compile(r"(\d{4}-\d{2}-\d{2})($|[T ].*)")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -46,6 +47,10 @@ class Timeframe:
     def __contains__(self, day: date) -> bool:
         return self.start <= day <= self.end
 
+    def to_json(self) -> dict[str, str]:
+        """Return what ``timeframe`` of an export operator takes, as plain JSON."""
+        return {"start": self.start.isoformat(), "end": self.end.isoformat()}
+
     def chunks(self, days: int) -> list[Timeframe]:
         """Split a long range into ranges of at most ``days`` days, in order; for mapped tasks for instance."""
         if days < 1:
@@ -57,12 +62,14 @@ class Timeframe:
         ]
 
 
-def resolve_timeframe(context: Mapping[str, Any], *, start: Any, end: Any, days: int, timezone: ZoneInfo) -> Timeframe:
+def resolve_timeframe(
+    context: Mapping[str, Any], *, timeframe: Any = None, start: Any, end: Any, days: int, timezone: ZoneInfo
+) -> Timeframe:
     """Return the days that a run asks for.
 
     The first of these that the run has decides:
 
-    1. ``start`` and ``end``, when given;
+    1. ``timeframe``, or ``start`` and ``end``, when given;
     2. the run's partition: that day;
     3. a data interval: the days in [start, end);
     4. an empty data interval, as Airflow 3's plain cron has, or one in which no day ends: the ``days`` days before its
@@ -80,6 +87,11 @@ def resolve_timeframe(context: Mapping[str, Any], *, start: Any, end: Any, days:
     if isinstance(days, bool) or not isinstance(days, int) or days < 1:
         msg = f"days {days!r} is not a whole number above 0. Give the number of days to export."
         raise InvalidExportError(msg)
+    if timeframe is not None:
+        if start is not None or end is not None:
+            msg = "timeframe and selected_timeframe_start or _end are both given. Give one or the other."
+            raise InvalidExportError(msg)
+        return _timeframe(timeframe, timezone)
     if (start is None) != (end is None):
         given, missing = ("start", "end") if end is None else ("end", "start")
         msg = f"selected_timeframe_{given} is given and selected_timeframe_{missing} is not. Give both, or neither."
@@ -114,15 +126,31 @@ def _days_before(moment: datetime, days: int, timezone: ZoneInfo) -> Timeframe:
     return Timeframe(min(a_run_ago, after_last - days * ONE_DAY), after_last - ONE_DAY)
 
 
+def _timeframe(value: Any, timezone: ZoneInfo) -> Timeframe:
+    if isinstance(value, Timeframe):
+        return value
+    if not isinstance(value, Mapping) or set(value) != {"start", "end"}:
+        msg = f"timeframe {value!r} is none. Give a Timeframe, or its to_json: a mapping with 'start' and 'end'."
+        raise InvalidExportError(msg)
+    return Timeframe(*(_day(f"{key} of timeframe", value[key], timezone) for key in ("start", "end")))
+
+
 def _partition_day(context: Mapping[str, Any], timezone: ZoneInfo) -> date | None:
     """Return the day that the run's partition is named after."""
+    # The key is the label that people see, in the timetable's own time zone, which the context does not tell; and a key
+    # that was found at run time has no date beside it.
+    if dated := dated_key(context.get("partition_key")):
+        return dated[0]
     partition_date = context.get("partition_date")
-    if partition_date is None:
-        return None
-    # The key is the label that people see, in the timetable's own time zone, which the context does not tell.
-    if match := _DATE_KEY.match(context.get("partition_key") or ""):
-        return date.fromisoformat(match.group())
-    return _local_day(partition_date, timezone)
+    return None if partition_date is None else _local_day(partition_date, timezone)
+
+
+def dated_key(partition_key: str | None) -> tuple[date, str] | None:
+    """Return the day that a partition's key begins with, and what follows it; None where it begins with none."""
+    if match := _DATE_KEY.fullmatch(partition_key or ""):
+        with suppress(ValueError):
+            return date.fromisoformat(match[1]), match[2]
+    return None
 
 
 def _day(name: str, value: Any, timezone: ZoneInfo) -> date:

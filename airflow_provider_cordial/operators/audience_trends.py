@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, get_args
@@ -12,6 +12,8 @@ from airflow.sdk import BaseOperator
 from airflow_provider_cordial import waiting
 from airflow_provider_cordial._compat import conf, is_trigger_timeout
 from airflow_provider_cordial._config import default_poll_interval
+from airflow_provider_cordial.assets import is_template, tell
+from airflow_provider_cordial.destinations import Destination, destination_from_json
 from airflow_provider_cordial.exceptions import InvalidExportError, JobFailedError
 from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport, checked_audiences
 from airflow_provider_cordial.exports.export import checked_name, submission_of
@@ -23,12 +25,11 @@ from airflow_provider_cordial.exports.submission import (
     identity_of,
     submit,
 )
-from airflow_provider_cordial.exports.timeframe import resolve_timeframe
+from airflow_provider_cordial.exports.timeframe import Timeframe, resolve_timeframe
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Context, XComArg
 
-    from airflow_provider_cordial.destinations import Destination
     from airflow_provider_cordial.hooks.cordial import CordialHook
 
 #: The key of the XCom that a loader takes.
@@ -42,14 +43,19 @@ class AudienceTrendsExportOperator(BaseOperator):
     Cordial documents no cancel. A retry goes on with that job, and exports again only if it Failed; a clear always
     exports again (see ``exports.submission``).
 
+    Events on its outlets, ``assets.delivery_asset(destination)`` for instance, tell ``job_id``, ``days``, ``audiences``
+    and the ``export`` that a loader takes: with ``wait_for_completion`` another DAG can load what was delivered.
+
     :param audiences: names of saved audiences, each with Audience Trend analytics enabled (templated).
-    :param destination: where Cordial delivers the file; its texts are templated.
+    :param destination: where Cordial delivers the file; its texts are templated. Or what its ``to_json`` gives, which
+        the output of another task can be (templated).
     :param name: the export's name, which also names the file: letters, digits and dashes (templated). By default it is
         derived from the run and from what is asked for. Give one that differs from run to run, ``{{ run_id }}`` for
         instance made of such characters: by one that does not, a submission that got no answer cannot be found again.
     :param selected_timeframe_start: the first day: date, datetime or ISO 8601 text (templated).
-    :param selected_timeframe_end: the last day, included (templated). Without the two, the run decides (see
-        ``exports.timeframe.resolve_timeframe``).
+    :param selected_timeframe_end: the last day, included (templated).
+    :param timeframe: both days as one value, what ``Timeframe.to_json`` gives, for mapped tasks (templated). Without
+        any of the three, the run decides (see ``exports.timeframe.resolve_timeframe``).
     :param days: how many days to ask for where the run has no data interval.
     :param cordial_conn_id: the Airflow connection (templated).
     :param wait_for_completion: wait until the job is Done; otherwise a ``JobSensor`` can.
@@ -73,8 +79,10 @@ class AudienceTrendsExportOperator(BaseOperator):
     template_fields: Sequence[str] = (
         "name",
         "audiences",
+        "destination",
         "selected_timeframe_start",
         "selected_timeframe_end",
+        "timeframe",
         "cordial_conn_id",
     )
     ui_color = "#d5e8f0"
@@ -82,11 +90,12 @@ class AudienceTrendsExportOperator(BaseOperator):
     def __init__(
         self,
         *,
-        audiences: Sequence[str],
-        destination: Destination,
+        audiences: Sequence[str] | XComArg,
+        destination: Destination | Mapping[str, Any] | str | XComArg,
         name: str | None = None,
         selected_timeframe_start: date | datetime | str | None = None,
         selected_timeframe_end: date | datetime | str | None = None,
+        timeframe: Timeframe | Mapping[str, str] | str | XComArg | None = None,
         days: int = 1,
         cordial_conn_id: str = "cordial_default",
         wait_for_completion: bool = False,
@@ -103,6 +112,7 @@ class AudienceTrendsExportOperator(BaseOperator):
         self.name = name
         self.selected_timeframe_start = selected_timeframe_start
         self.selected_timeframe_end = selected_timeframe_end
+        self.timeframe = timeframe
         self.days = days
         self.cordial_conn_id = cordial_conn_id
         self.wait_for_completion = wait_for_completion
@@ -112,7 +122,7 @@ class AudienceTrendsExportOperator(BaseOperator):
         self.settling_time = settling_time
         self.on_uncertain_submission = on_uncertain_submission
         # A text without a template is the same in all runs.
-        self._name_is_constant = isinstance(name, str) and "{{" not in name and "{%" not in name
+        self._name_is_constant = isinstance(name, str) and not is_template(name)
 
     def execute(self, context: Context) -> str:
         """Submit the export, or find the job of an earlier try, and wait for it where that is asked for."""
@@ -136,6 +146,7 @@ class AudienceTrendsExportOperator(BaseOperator):
         if self.wait_for_completion:
             with self._naming_the_destination(context):
                 self._wait(hook, submitted.job_id, deadline)
+        self._tell(context, submitted.to_json())
         return submitted.job_id
 
     def execute_complete(self, context: Context, event: Any) -> str:
@@ -143,6 +154,8 @@ class AudienceTrendsExportOperator(BaseOperator):
         with self._naming_the_destination(context):
             job = waiting.job_of_event(event)
         self.log.info("Job %s is %s", job.id, job.status)
+        if self.outlets:
+            self._tell(context, self._pushed(context))
         return job.id
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -151,11 +164,12 @@ class AudienceTrendsExportOperator(BaseOperator):
             return super().resume_execution(next_method, next_kwargs, context)
         from airflow_provider_cordial.hooks.cordial import CordialHook
 
-        ti = context["ti"]
-        record = ti.xcom_pull(task_ids=self.task_id, key=EXPORT_KEY, map_indexes=ti.map_index)
+        record = self._pushed(context)
         with self._naming_the_destination(context):
             job_id, _ = submission_of(record)
-            return waiting.last_look(CordialHook(self.cordial_conn_id), job_id, log=self.log).id
+            waiting.last_look(CordialHook(self.cordial_conn_id), job_id, log=self.log)
+        self._tell(context, record)
+        return job_id
 
     def on_kill(self) -> None:
         """Say that the job goes on."""
@@ -167,6 +181,7 @@ class AudienceTrendsExportOperator(BaseOperator):
         audiences = checked_audiences(self.audiences)
         timeframe = resolve_timeframe(
             context,
+            timeframe=self.timeframe,
             start=self.selected_timeframe_start,
             end=self.selected_timeframe_end,
             days=self.days,
@@ -185,7 +200,32 @@ class AudienceTrendsExportOperator(BaseOperator):
         return export, identity
 
     def _rendered_destination(self, context: Context) -> Destination:
-        return self.destination.rendered(lambda text: str(self.render_template(text, context)))
+        if isinstance(self.destination, Destination):
+            return self.destination.rendered(lambda text: str(self.render_template(text, context)))
+        if not isinstance(self.destination, Mapping):
+            msg = f"destination {self.destination!r} is none. Give one, or the mapping that its to_json gives."
+            raise InvalidExportError(msg)
+        # Airflow has rendered it already, and what came of that is no template.
+        return destination_from_json(self.destination)
+
+    def _pushed(self, context: Context) -> Any:
+        """Return the export that this try pushed before it waited."""
+        ti = context["ti"]
+        return ti.xcom_pull(task_ids=self.task_id, key=EXPORT_KEY, map_indexes=ti.map_index)
+
+    def _tell(self, context: Context, record: Any) -> None:
+        """Say on the events of the outlets what was exported."""
+        if not self.outlets:
+            return
+        export = AudienceTrendsExport.from_json(record)
+        tell(
+            context,
+            self.outlets,
+            asset_uri=export.destination.asset_uri,
+            audiences=export.audiences,
+            timeframe=export.timeframe,
+            extra={"job_id": record["job_id"], "export": record},
+        )
 
     @contextmanager
     def _naming_the_destination(self, context: Context) -> Iterator[None]:

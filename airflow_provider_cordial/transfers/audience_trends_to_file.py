@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_provider_cordial.assets import tell
 from airflow_provider_cordial.exceptions import InvalidExportError
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ class AudienceTrendsToFileOperator(BaseOperator):
 
     The whole export is checked before the first file is written. Written again, the files have the same names and hold
     the same rows: a retry or a clear replaces them. So give each task a path of its own.
+
+    Events on its outlets tell ``days``, ``audiences``, ``rows``, ``missing``, ``job_id``, ``path`` and ``files``; for
+    the keys of partitions see ``assets.tell``.
 
     :param export: ``export.output["export"]`` of the export operator (templated).
     :param path: the folder: a local path, or a URL such as ``s3://bucket/trends`` (templated).
@@ -80,7 +84,7 @@ class AudienceTrendsToFileOperator(BaseOperator):
         self.csv_format = csv_format
         self.patience = patience
 
-    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
+    def execute(self, context: Context) -> dict[str, Any]:
         """Find the file, wait until it is whole, and write it anew."""
         from airflow.sdk import ObjectStoragePath
 
@@ -112,7 +116,16 @@ class AudienceTrendsToFileOperator(BaseOperator):
                 place = target / f"snapshot_date={day}" if day else target
                 _publish(ready, place / f"{name}{ready.suffix}")
         self.log.info("Wrote %d rows of %s in %d files to %s", rows, timeframe, len(files), self.path)
-        return {**trends.counts(rows), "files": len(files), "path": self.path}
+        counts = {**trends.counts(rows), "files": len(files), "path": self.path}
+        tell(
+            context,
+            self.outlets,
+            asset_uri=None,
+            audiences=trends.export.audiences,
+            timeframe=timeframe,
+            extra={key: counts[key] for key in ("rows", "missing", "path", "files")} | {"job_id": trends.job_id},
+        )
+        return counts
 
     def _check(self) -> None:
         if self.file_format not in FORMATS:

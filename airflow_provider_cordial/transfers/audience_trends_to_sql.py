@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_cordial._compat import BaseHook
+from airflow_provider_cordial.assets import known_at_parse_time, table_asset, table_uri, tell
 from airflow_provider_cordial.exceptions import InvalidConnectionError
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ class AudienceTrendsToSqlOperator(BaseOperator):
 
     Exactly the export's audiences and days are replaced, in one transaction: loading again leaves the same rows, and a
     load that is killed leaves the table as it was.
+
+    Its outlet is ``assets.table_asset(conn_id, table)``, unless outlets are given, or the two hold templates; for
+    mapped loads give it as an outlet in ``partial``. Events on its outlets tell ``days``, ``audiences``, ``rows``,
+    ``missing`` and ``job_id``; for the keys of partitions see ``assets.tell``.
 
     :param export: ``export.output["export"]`` of the export operator (templated).
     :param conn_id: an Airflow connection to a database whose hook is a ``DbApiHook`` (templated).
@@ -60,6 +65,8 @@ class AudienceTrendsToSqlOperator(BaseOperator):
         patience: Patience | None = None,
         **kwargs: Any,
     ) -> None:
+        if "outlets" not in kwargs and known_at_parse_time(conn_id, table):
+            kwargs["outlets"] = [table_asset(conn_id, table)]
         super().__init__(**kwargs)
         self.export = export
         self.conn_id = conn_id
@@ -103,7 +110,16 @@ class AudienceTrendsToSqlOperator(BaseOperator):
                 loaded_at=datetime.now(UTC),
             )
         self.log.info("Loaded %d rows of %s into %s", rows, trends.export.timeframe, self.table)
-        return trends.counts(rows)
+        counts = trends.counts(rows)
+        tell(
+            context,
+            self.outlets,
+            asset_uri=table_uri(self.conn_id, self.table),
+            audiences=trends.export.audiences,
+            timeframe=trends.export.timeframe,
+            extra={"rows": rows, "missing": counts["missing"], "job_id": trends.job_id},
+        )
+        return counts
 
     def _hook(self) -> DbApiHook:
         from airflow.providers.common.sql.hooks.sql import DbApiHook

@@ -104,9 +104,21 @@ def test_an_authors_name_is_kept(cordial: SandboxProcess) -> None:
     assert cordial.control.jobs()[0]["name"] == "Trends-2026-11-11"
 
 
+def test_the_days_and_the_destination_may_be_what_another_task_made(cordial: SandboxProcess) -> None:
+    # A text that came of rendering is no template any more.
+    place = {**SFTP.to_json(), "path": "exports/{{ not rendered }}"}
+    _, pushed = export(timeframe={"start": "2026-10-01", "end": "2026-10-31"}, destination=place)
+    (job,) = cordial.control.jobs()
+    assert (job["selected_timeframe_start"], job["selected_timeframe_end"]) == ("2026-10-01", "2026-10-31")
+    assert pushed["destination"] == place
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        ({"destination": "sftp"}, "destination 'sftp' is none. Give one, or the mapping"),
+        ({"destination": {"type": "pigeon"}}, "{'type': 'pigeon'} is not understood"),
+        ({"timeframe": "last week"}, "timeframe 'last week' is none"),
         ({"name": "daily trends"}, "name 'daily trends' may hold letters, digits and dashes only"),
         ({"name": "trends.csv"}, "Use 'trends-csv'"),
         ({"name": "a/b"}, "Use 'a-b'"),

@@ -145,6 +145,27 @@ def test_a_partition_is_the_day_it_is_named_after_also_where_that_is_another_mom
 
 
 @pytest.mark.parametrize(
+    ("key", "day"),
+    [
+        ("2026-11-10", 10),
+        ("2026-11-10T00:00:00", 10),
+        ("2026-11-10 23:00", 10),
+        # No day: the day before run_after.
+        ("2026-11-10x", 23),
+        ("2026-13-10", 23),
+        ("eu", 23),
+    ],
+)
+def test_a_partition_that_was_found_at_run_time_has_a_key_and_no_date(key: str, day: int) -> None:
+    context = {
+        "partition_key": key,
+        "partition_date": None,
+        "dag_run": SimpleNamespace(run_after=datetime(2026, 11, 24, 20, tzinfo=UTC)),
+    }
+    assert resolve(context) == Timeframe(date(2026, 11, day), date(2026, 11, day))
+
+
+@pytest.mark.parametrize(
     "value",
     [
         date(2026, 11, 10),
@@ -160,9 +181,24 @@ def test_explicit_days_win_and_are_read_in_the_accounts_time_zone(value: Any) ->
     assert resolve(context, start=value, end=value) == Timeframe(date(2026, 11, 10), date(2026, 11, 10))
 
 
+def test_a_timeframe_may_be_given_as_one_value() -> None:
+    whole = Timeframe(date(2026, 11, 10), date(2026, 11, 12))
+    context = {"partition_key": "2026-01-01"}
+    assert resolve(context, timeframe=whole) == whole
+    assert whole.to_json() == {"start": "2026-11-10", "end": "2026-11-12"}
+    assert resolve(context, timeframe=whole.to_json()) == whole
+    moments = {"start": "2026-11-11T07:59:00+00:00", "end": date(2026, 11, 12)}
+    assert resolve(context, timeframe=moments) == whole
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        ({"timeframe": "2026-11-10"}, "timeframe '2026-11-10' is none. Give a Timeframe, or its to_json"),
+        ({"timeframe": {"start": "2026-11-10"}}, "is none"),
+        ({"timeframe": {"start": "2026-11-10", "end": None}}, "end of timeframe None is no date"),
+        ({"timeframe": {"start": "2026-11-10", "end": "2026-11-09"}}, "lies before"),
+        ({"timeframe": {"start": "2026-11-10", "end": "2026-11-10"}, "start": "2026-11-10"}, "both given"),
         ({"start": "2026-11-11", "end": "2026-11-10"}, "selected_timeframe_end 2026-11-10 lies before"),
         ({"start": "2026-11-10"}, "selected_timeframe_end is not. Give both"),
         ({"end": "2026-11-10"}, "selected_timeframe_start is not. Give both"),

@@ -1,0 +1,48 @@
+"""Export and wait in one task, load in another: every day, and for the past by ``airflow backfill create``.
+
+At most eight exports run in Cordial at a time, however many runs a backfill starts: the task that waits counts against
+the pool while it is deferred. Make the pool, and fill the past::
+
+    airflow pools set cordial 8 'Exports that run in Cordial' --include-deferred
+    airflow backfill create --dag-id example_daily_backfill --from-date 2026-01-01 --to-date 2026-02-01
+
+It needs the connections ``cordial_default``, ``sftp_default`` and ``warehouse``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from airflow.sdk import DAG
+
+from airflow_provider_cordial.destinations import SftpDestination
+from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
+from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
+
+with DAG(
+    dag_id="example_daily_backfill",
+    schedule="0 3 * * *",
+    start_date=datetime(2025, 11, 24, tzinfo=ZoneInfo("America/Los_Angeles")),
+    catchup=False,
+    default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
+    tags=["cordial"],
+) as dag:
+    # [START daily_backfill]
+    export = AudienceTrendsExportOperator(
+        task_id="export",
+        audiences=["opened_last_30_days", "purchased_last_30_days"],
+        destination=SftpDestination(conn_id="sftp_default", path="exports"),
+        wait_for_completion=True,
+        deferrable=True,
+        pool="cordial",
+        max_active_tis_per_dag=4,
+    )
+    load = AudienceTrendsToSqlOperator(
+        task_id="load",
+        export=export.output["export"],
+        conn_id="warehouse",
+        table="daily_trends",
+        create_table=True,
+    )
+    # [END daily_backfill]

@@ -1,0 +1,53 @@
+"""Export in one DAG, load in another one, which may belong to another team: the delivered file is an asset.
+
+It needs the connections ``cordial_default``, ``sftp_default`` and ``warehouse``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from airflow.sdk import DAG, task
+
+from airflow_provider_cordial.assets import delivery_asset, table_asset
+from airflow_provider_cordial.destinations import SftpDestination
+from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
+from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
+
+# [START export_only]
+destination = SftpDestination(conn_id="sftp_default", path="exports/shared")
+delivered = delivery_asset(destination)
+
+with DAG(
+    dag_id="example_export_only",
+    schedule="0 3 * * *",
+    start_date=datetime(2025, 11, 24, tzinfo=ZoneInfo("America/Los_Angeles")),
+    catchup=False,
+    tags=["cordial"],
+):
+    AudienceTrendsExportOperator(
+        task_id="export",
+        audiences=["opened_last_30_days", "purchased_last_30_days"],
+        destination=destination,
+        wait_for_completion=True,
+        deferrable=True,
+        outlets=[delivered],
+    )
+
+with DAG(dag_id="example_load_only", schedule=[delivered], catchup=False, tags=["cordial"]):
+
+    @task
+    def exports(triggering_asset_events: Any = None) -> list[dict[str, Any]]:
+        """Return what was exported; a run may be told of several events."""
+        return [event.extra["export"] for event in triggering_asset_events[delivered]]
+
+    AudienceTrendsToSqlOperator.partial(
+        task_id="load",
+        conn_id="warehouse",
+        table="trends_of_another_dag",
+        create_table=True,
+        outlets=[table_asset("warehouse", "trends_of_another_dag")],
+    ).expand(export=exports())
+# [END export_only]
