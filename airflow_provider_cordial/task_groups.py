@@ -53,6 +53,8 @@ def audience_trends_to_sql(
             "timeframe": timeframe,
             "wait_for_completion": True,
             "deferrable": True,
+            # What the UI calls each part of a mapped group.
+            "map_index_template": "{{ task.timeframe.start if task.timeframe else ti.map_index }}",
             **(export_options or {}),
         }
     )
@@ -62,6 +64,7 @@ def audience_trends_to_sql(
             "export": export.output[EXPORT_KEY],  # type: ignore[index] # Airflow types it without its keys
             "conn_id": conn_id,
             "table": table,
+            "map_index_template": "{{ task.export.selected_timeframe_start }}",
             **(load_options or {}),
         }
     )

@@ -49,7 +49,8 @@ def test_a_connection_makes_its_hook(cordial: SandboxProcess) -> None:
 
 def test_importing_operator_sensor_and_load_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from airflow.sdk import DAG, Asset, BaseOperator, BaseSensorOperator, task_group; before = set(sys.modules); "
+        "import sys; from airflow.sdk import DAG, Asset, BaseOperator, BaseSensorOperator, task_group; "
+        "before = set(sys.modules); "
         "import airflow_provider_cordial.operators.audience_trends, airflow_provider_cordial.sensors.job, "
         "airflow_provider_cordial.transfers.audience_trends_to_sql, airflow_provider_cordial.destinations, "
         "airflow_provider_cordial.task_groups; "
