@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -70,15 +70,15 @@ def resolve_timeframe(
     The first of these that the run has decides:
 
     1. ``timeframe``, or ``start`` and ``end``, when given;
-    2. the run's partition: that day;
+    2. the run's partition: the day that its key begins with, else that of its date, over or not, and no other;
     3. a data interval: the days in [start, end);
     4. an empty data interval, as Airflow 3's plain cron has, or one in which no day ends: the ``days`` days before its
        end;
     5. without a logical date (asset-triggered, or by hand): the ``days`` days before ``run_after``.
 
-    A moment counts as the day that it has in the account's time zone, and a day is asked for once it is over there. So
-    runs that follow each other leave no day out, whether the schedule gives them an interval or not, and none asks for
-    a snapshot that cannot exist yet.
+    A moment counts as the day that it has in the account's time zone, and by 3 to 5 a day is asked for once it is over
+    there. Runs that are ``days`` days apart in the schedule's own time zone leave no day out, whether the schedule
+    gives them an interval or not, also where a clock changes.
 
     :param context: the task's context.
     :param timezone: the account's time zone.
@@ -102,27 +102,53 @@ def resolve_timeframe(
         )
     if (partition := _partition_day(context, timezone)) is not None:
         return Timeframe(partition, partition)
+    schedule_zone = _schedule_zone(context)
     interval_start, interval_end = context.get("data_interval_start"), context.get("data_interval_end")
     if interval_end is not None:
-        first, after_last = _local_day(interval_start or interval_end, timezone), _local_day(interval_end, timezone)
+        start = _interval_start(interval_start or interval_end, interval_end, schedule_zone)
+        first, after_last = _local_day(start, timezone), _local_day(interval_end, timezone)
         if first < after_last:
             return Timeframe(first, after_last - ONE_DAY)
-        return _days_before(interval_end, days, timezone)
+        return _days_before(interval_end, days, timezone, schedule_zone)
     run_after = getattr(context.get("dag_run"), "run_after", None)
     if run_after is None:
         msg = "The run has neither a data interval nor a run_after date. Give selected_timeframe_start and _end."
         raise InvalidExportError(msg)
-    return _days_before(run_after, days, timezone)
+    return _days_before(run_after, days, timezone, schedule_zone)
 
 
-def _days_before(moment: datetime, days: int, timezone: ZoneInfo) -> Timeframe:
-    """Return the ``days`` days before that of a moment, or one more over the change to summer time.
+def _schedule_zone(context: Mapping[str, Any]) -> tzinfo | None:
+    """Return the time zone in which the DAG's cron is read; other schedules have none."""
+    timetable = getattr(context.get("dag"), "timetable", None)
+    # The times of several crons are of one zone.
+    (timetable, *_) = getattr(timetable, "timetables", None) or (timetable,)
+    zone = getattr(timetable, "timezone", None)
+    return ZoneInfo(zone) if isinstance(zone, str) else zone
 
-    A schedule in UTC that fires in the hour before midnight there fires after it from that change on; a day would be
+
+def _before(moment: datetime, days: int, schedule_zone: tzinfo | None) -> datetime:
+    """Return the moment some days before, by the clock of the schedule: those days may have an hour more or less."""
+    if schedule_zone is None or moment.tzinfo is None:
+        return moment - days * ONE_DAY
+    there = moment.astimezone(schedule_zone)
+    return datetime.combine(there.date() - days * ONE_DAY, there.time(), schedule_zone)
+
+
+def _interval_start(start: datetime, end: datetime, schedule_zone: tzinfo | None) -> datetime:
+    """Return where an interval starts: one of so many times 24 hours is meant to be of so many days."""
+    # Airflow's moments are not of the standard library, and their difference divides by itself only.
+    whole, rest = divmod(timedelta(seconds=(end - start).total_seconds()), ONE_DAY)
+    return start if rest else _before(end, whole, schedule_zone)
+
+
+def _days_before(moment: datetime, days: int, timezone: ZoneInfo, schedule_zone: tzinfo | None) -> Timeframe:
+    """Return the ``days`` days before that of a moment, or one more where the run before was not on the first of them.
+
+    A schedule that fires around the account's midnight fires after it from the change of a clock on; a day would be
     left out between two of its runs.
     """
     after_last = _local_day(moment, timezone)
-    a_run_ago = _local_day(moment - days * ONE_DAY, timezone)
+    a_run_ago = _local_day(_before(moment, days, schedule_zone), timezone)
     return Timeframe(min(a_run_ago, after_last - days * ONE_DAY), after_last - ONE_DAY)
 
 
@@ -137,12 +163,11 @@ def _timeframe(value: Any, timezone: ZoneInfo) -> Timeframe:
 
 def _partition_day(context: Mapping[str, Any], timezone: ZoneInfo) -> date | None:
     """Return the day that the run's partition is named after."""
-    # The key is the label that people see, in the timetable's own time zone, which the context does not tell; and a key
-    # that was found at run time has no date beside it.
+    # The key is the label that people see, and one that was found at run time has no date beside it.
     if dated := dated_key(context.get("partition_key")):
         return dated[0]
     partition_date = context.get("partition_date")
-    return None if partition_date is None else _local_day(partition_date, timezone)
+    return None if partition_date is None else _local_day(partition_date, _schedule_zone(context) or timezone)
 
 
 def dated_key(partition_key: str | None) -> tuple[date, str] | None:
@@ -172,6 +197,6 @@ def _day(name: str, value: Any, timezone: ZoneInfo) -> date:
     raise InvalidExportError(msg)
 
 
-def _local_day(moment: datetime, timezone: ZoneInfo) -> date:
+def _local_day(moment: datetime, timezone: tzinfo) -> date:
     """Return the account's day of a moment; one without a time zone is taken to be in the account's."""
     return moment.date() if moment.tzinfo is None else moment.astimezone(timezone).date()
