@@ -1,5 +1,5 @@
 # The two commands to know: make demo, make test.
-.PHONY: help demo test test-integration lint types format lock benchmark bench-wait bench-limit chaos clean
+.PHONY: help demo test test-integration test-cluster lint types format lock benchmark bench-wait bench-limit chaos clean
 
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(if $(shell $(name) -c \
 	'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))))
@@ -10,6 +10,8 @@ help:
 	@echo 'make test       the whole test suite'
 	@echo 'make test-integration'
 	@echo '                the destinations again, on servers as they are run for real (root on Debian)'
+	@echo 'make test-cluster'
+	@echo '                a month of runs and a year of ranges on Celery, Redis and PostgreSQL, with faults'
 	@echo 'make lint types what CI checks besides'
 	@echo 'make benchmark  the figures of the README'
 	@echo 'make bench-wait WAITS="100 1000 5000"'
@@ -23,12 +25,16 @@ help:
 demo: .venv/.ready
 	@$(BIN)/python scripts/demo.py
 
+# In two processes; a whole Airflow is run in one of them only (the xdist_group of its tests).
 test: .venv/.ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup
 
 test-integration: .venv/.ready .servers/.ready
 	$(BIN)/python -m pytest --servers strict tests/integration/test_destinations.py tests/integration/test_reading.py \
 		tests/integration/test_files.py
+
+test-cluster: .venv/.ready
+	$(BIN)/python -m pytest --cluster full tests/integration/test_cluster.py
 
 lint: .venv/.ready
 	$(BIN)/ruff format --check

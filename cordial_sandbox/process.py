@@ -157,6 +157,11 @@ class SandboxControl:
         """Add a fault (see ``faults.Fault``)."""
         self._call("POST", "/faults", {"request": request, "effect": effect, **options})
 
+    def faults(self) -> list[dict[str, Any]]:
+        """Return the faults that have not happened yet."""
+        result: list[dict[str, Any]] = self._call("GET", "/faults")
+        return result
+
     def clear_faults(self) -> None:
         self._call("DELETE", "/faults")
 

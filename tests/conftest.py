@@ -32,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--servers", choices=["embedded", "strict"], default="embedded", help="which storage servers to test against"
     )
+    parser.addoption("--cluster", choices=["small", "full"], default="small", help="how much the cluster has to do")
 
 
 def sftp_connection(sandbox: SandboxProcess) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from airflow_provider_cordial.exceptions import (
     RateLimitError,
     RefusedError,
     SubmissionUncertainError,
+    TransientError,
 )
 from airflow_provider_cordial.exports.export import Export, SubmittedExport
 from airflow_provider_cordial.jobs import Job
@@ -298,7 +299,7 @@ def submit(
             known = replace(known, job=look_at(hook, step.job_id))
         elif isinstance(step, ListJobs):
             is_settled = (datetime.now(UTC) - over_at).total_seconds() >= settling_time
-            known = replace(known, jobs=_list(hook), is_settled=is_settled)
+            known = replace(known, jobs=_list(hook, last=is_settled), is_settled=is_settled)
         elif isinstance(step, Wait):
             log.info("Export %s is not in the list of jobs yet", export.name)
             left = settling_time - (datetime.now(UTC) - over_at).total_seconds()
@@ -346,11 +347,20 @@ def surely_not_accepted(error: CordialError) -> bool:
     return isinstance(error, RefusedError | RateLimitError)
 
 
-def _list(hook: CordialHook) -> Sequence[Job] | CordialError:
+def _list(hook: CordialHook, *, last: bool) -> Sequence[Job] | CordialError:
+    """Return the jobs in the list, or why it may not be read; a list that fails for now tells nothing yet.
+
+    :param last: whether there is no other look after this one, so that its failure is one of the task.
+    """
     try:
         return list(hook.list_jobs())
     except (AuthenticationError, PermissionDeniedError) as error:
         return error
+    except TransientError as error:
+        if last:
+            raise
+        log.warning("%s Looking again.", error)
+        return ()
 
 
 def _uncertain(step: Uncertain, name: str, since: datetime, on_uncertain: OnUncertainSubmission) -> Send:

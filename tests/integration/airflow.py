@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,8 +26,98 @@ from psycopg.errors import UndefinedTable
 from tests.integration.servers.postgres import Postgres
 
 START_TIMEOUT = 120.0
+END_TIMEOUT = 15.0
 
 _COMPLAINTS = ("[error", "[critical", "Error", "Exception", "exited", "terminat")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    pid: int
+    state: str
+    session: int
+    #: Of its own, and of the children that it has waited for.
+    cpu_seconds: float
+
+    @property
+    def is_running(self) -> bool:
+        return self.state not in "ZX"
+
+    def command_line(self) -> str:
+        return Path(f"/proc/{self.pid}/cmdline").read_bytes().decode(errors="replace")
+
+
+def processes() -> Iterator[Process]:
+    """Yield the processes of this machine."""
+    ticks_a_second = os.sysconf("SC_CLK_TCK")
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            # The name comes before, in brackets, and may hold anything.
+            fields = path.read_text(errors="replace").rpartition(") ")[2].split()
+            ticks = sum(map(int, fields[11:15]))
+            yield Process(int(path.parent.name), fields[0], int(fields[3]), ticks / ticks_a_second)
+
+
+class Component:
+    """A process in a session of its own, with everything that it starts.
+
+    The session is what holds them together: Airflow gives each task a process group of its own.
+    """
+
+    def __init__(self, name: str, command: list[str], environment: dict[str, str], log: Path) -> None:
+        self.name = name
+        self.has_ended = False
+        self._cpu_seconds = 0.0
+        with log.open("ab") as output:
+            self._leader = subprocess.Popen(
+                command, env=environment, stdout=output, stderr=output, start_new_session=True
+            )
+
+    def processes(self) -> list[Process]:
+        # The leader is waited for last of all, so until then its id is nobody else's.
+        return [] if self.has_ended else [one for one in processes() if one.session == self._leader.pid]
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of all its processes.
+
+        Never less than before: what a process has used that nobody waited for can be read only while it is there.
+        """
+        self._cpu_seconds = max(self._cpu_seconds, sum(one.cpu_seconds for one in self.processes()))
+        return self._cpu_seconds
+
+    def signal(self, how: signal.Signals) -> None:
+        for one in self.processes():
+            if one.is_running:
+                with suppress(ProcessLookupError):
+                    os.kill(one.pid, how)
+
+    def terminate(self, patience: float) -> None:
+        """Ask it to end in an orderly way, as a service manager does: it is for the leader to end the others."""
+        os.kill(self._leader.pid, signal.SIGTERM)
+        assert self.wait(patience), f"{self.name} did not end: {self.processes()}"
+
+    def kill(self) -> None:
+        """Kill it as a machine that dies: all its processes at once, so that none can tell of another's death."""
+        self.signal(signal.SIGSTOP)
+        self.cpu_seconds()
+        for _ in range(20):
+            self.signal(signal.SIGKILL)
+            if self.wait(0.5):
+                return
+        raise AssertionError(f"{self.name} cannot be killed: {self.processes()}")
+
+    def wait(self, patience: float) -> bool:
+        """Wait for all its processes, and tell whether they have ended."""
+        deadline = time.monotonic() + patience
+        while any(one.is_running for one in self.processes()):
+            self.cpu_seconds()
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        self.cpu_seconds()
+        self._leader.wait()
+        self.has_ended = True
+        return True
 
 
 class Airflow:
@@ -56,46 +147,70 @@ class Airflow:
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_log),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_log),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONDONTWRITEBYTECODE": "",
-            "PYTHONPYCACHEPREFIX": str(home / "pycache"),
+            # What is compiled is the environment; the folders of the DAGs stay as they are.
+            "PYTHONDONTWRITEBYTECODE": "1",
             **environment,
         }
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._components: list[Component] = []
 
     def __enter__(self) -> Self:
         self.home.mkdir(parents=True, exist_ok=True)
-        self._start("standalone")
+        try:
+            self._start_components()
+        except BaseException:
+            self._end()
+            raise
         return self
 
-    def _start(self, component: str) -> None:
-        with (self.home / "standalone.log").open("ab") as log:
-            process = subprocess.Popen(
-                ["airflow", component], env=self._environment, stdout=log, stderr=log, start_new_session=True
-            )
-        self._processes.append(process)
+    def __exit__(self, *_error: object) -> None:
+        self._end()
+
+    def _start_components(self) -> None:
+        self._start("standalone")
+
+    def _command(self, component: str) -> list[str]:
+        """Return the command that a component is started by."""
+        return ["airflow", component]
+
+    def _start(self, name: str) -> None:
+        log = self.home / f"{name}.log"
+        self._components.append(Component(name, self._command(name), self._environment, log))
+
+    def _running(self) -> dict[str, Component]:
+        """Return the components that were started and have not been ended."""
+        return {one.name: one for one in self._components if not one.has_ended}
+
+    def _dead(self) -> list[str]:
+        """Return the components that have ended of themselves."""
+        return [name for name, one in self._running().items() if not any(each.is_running for each in one.processes())]
 
     def replace(self, component: str) -> None:
         """Kill a component as a crash would, and start another in its place."""
-        groups = [process.pid for process in self._processes]
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            pid = int(path.parent.name)
-            with suppress(ProcessLookupError, FileNotFoundError):
-                if os.getpgid(pid) in groups and component.encode() in path.read_bytes():
-                    os.kill(pid, signal.SIGKILL)
+        running = self._running()
+        if component in running:
+            running[component].kill()
+        else:
+            for process in running["standalone"].processes():
+                with suppress(ProcessLookupError, FileNotFoundError):
+                    if component in process.command_line():
+                        os.kill(process.pid, signal.SIGKILL)
         self._start(component)
 
-    def __exit__(self, *_error: object) -> None:
-        for process in self._processes:
-            # The group is our own: it was started with a session of its own.
-            for how, patience in ((signal.SIGTERM, 15.0), (signal.SIGKILL, 5.0)):
-                if not _end(process, how, patience):
-                    break
+    def _end(self) -> None:
+        running = self._running().values()
+        for component in running:
+            component.signal(signal.SIGTERM)
+        deadline = time.monotonic() + END_TIMEOUT
+        for component in running:
+            if not component.wait(deadline - time.monotonic()):
+                component.kill()
 
     def wait_until_ready(self, dag_id: str) -> None:
         """Wait until a DAG is known and the API answers."""
         deadline = time.monotonic() + START_TIMEOUT
         while not (self._knows(dag_id) and self._api_answers()):
             assert time.monotonic() < deadline, self.trouble()
+            assert not self._dead(), self.trouble()
             time.sleep(0.5)
 
     def _knows(self, dag_id: str) -> bool:
@@ -170,9 +285,12 @@ class Airflow:
     def trouble(self) -> str:
         """Say where each task is, and what the components complained of."""
         tasks = self.rows("SELECT dag_id, run_id, task_id, state, try_number, trigger_id FROM task_instance")
-        log = (self.home / "standalone.log").read_text(errors="replace").splitlines()
-        complaints = [line for line in log if any(mark in line for mark in _COMPLAINTS)]
-        return "\n".join([*map(str, tasks), *complaints[-60:]])
+        complaints = [f"{name} has ended" for name in self._dead()]
+        for path in sorted(self.home.glob("*.log")):
+            lines = path.read_text(errors="replace").splitlines()
+            some = [line for line in lines if any(mark in line for mark in _COMPLAINTS)]
+            complaints += [f"{path.stem}: {line}" for line in some[-60:]]
+        return "\n".join([*map(str, tasks), *complaints])
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """Yield everything that it has written, and where: its logs, and its database as text."""
@@ -183,20 +301,6 @@ class Airflow:
             with self._metadata.connect() as connection:
                 for row in connection.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(table))):
                     yield table, "\n".join(map(_text, row))
-
-
-def _end(process: subprocess.Popen[bytes], how: signal.Signals, patience: float) -> bool:
-    """Signal a process's group, and tell whether some of it is left."""
-    deadline = time.monotonic() + patience
-    try:
-        os.killpg(process.pid, how)
-        while time.monotonic() < deadline:
-            process.poll()
-            os.killpg(process.pid, 0)
-            time.sleep(0.1)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def _text(value: Any) -> str:

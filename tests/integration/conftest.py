@@ -17,6 +17,8 @@ from cordial_sandbox.process import SandboxProcess
 from tests.conftest import NO_HOST_KEYS, SetConnection
 from tests.integration.servers import AzureAccount, Bucket, GoogleStorage, Login, embedded, strict
 from tests.integration.servers.postgres import Postgres, binaries, postgres_server
+from tests.integration.servers.redis import Redis, redis_server
+from tests.integration.servers.redis import is_installed as is_redis_installed
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -137,6 +139,16 @@ def postgres() -> Iterator[Postgres]:
             pytest.fail("CI must have PostgreSQL: install the package postgresql")
         pytest.skip("no PostgreSQL is installed on this machine (the package postgresql)")
     with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def redis() -> Iterator[Redis]:
+    if not is_redis_installed():
+        if os.environ.get("CI"):
+            pytest.fail("CI must have Redis: install the package redis-server")
+        pytest.skip("no Redis is installed on this machine (the package redis-server)")
+    with redis_server() as server:
         yield server
 
 

@@ -22,6 +22,7 @@ WRONG_KEY = "a-wrong-key-of-the-test"
 WRONG_PASSWORD = "a-wrong-password-of-the-test"
 
 
+@pytest.mark.xdist_group("airflow")
 @pytest.mark.timeout(400)
 def test_every_schedule_exports_its_days_and_leaves_no_secret(tmp_path: Path, postgres: Postgres) -> None:
     sandbox_data = tmp_path / "sandbox"

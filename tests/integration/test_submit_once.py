@@ -38,6 +38,7 @@ def names(sandbox: SandboxProcess, dag_id: str) -> list[str]:
     return [job["name"] for job in sandbox.control.jobs() if job["name"].startswith(f"{dag_id}-")]
 
 
+@pytest.mark.xdist_group("airflow")
 @pytest.mark.timeout(400)
 def test_a_retry_finds_its_job_and_a_clear_makes_another(airflow: Airflow, sandbox: SandboxProcess) -> None:
     def task(dag_id: str = "by_hand") -> list[tuple[str, int, int | None]]:

@@ -42,6 +42,7 @@ def airflow(tmp_path: Path, postgres: Postgres, sandbox: SandboxProcess) -> Iter
         yield airflow
 
 
+@pytest.mark.xdist_group("airflow")
 @pytest.mark.timeout(400)
 def test_requests_do_not_grow_with_the_waits_and_an_export_starts_a_dag(
     airflow: Airflow, sandbox: SandboxProcess

@@ -245,6 +245,14 @@ def test_a_job_that_is_listed_late_is_waited_for(cordial: SandboxProcess, run: R
     assert [one["id"] for one in cordial.control.jobs()] == [result["job_id"]]
 
 
+def test_a_list_that_fails_while_a_job_may_still_come_is_read_again(cordial: SandboxProcess, run: Run) -> None:
+    cordial.control.fault("create_export", "reset", processed=True, times=1)
+    # As often as the hook tries, and once more.
+    cordial.control.fault("list_jobs", "answer", status=503, times=4)
+    run.attempt(settling_time=5)
+    assert len(cordial.control.jobs()) == 1
+
+
 def test_the_time_to_be_listed_begins_when_the_post_is_over(
     cordial: SandboxProcess, run: Run, set_connection: SetConnection
 ) -> None:
@@ -261,9 +269,10 @@ def test_an_answer_that_is_lost_together_with_the_task(cordial: SandboxProcess, 
     if not has_store:
         run.store = None
     cordial.control.fault("create_export", "reset", processed=True, times=1)
-    cordial.control.fault("list_jobs", "answer", status=503, times=3)
+    cordial.control.fault("list_jobs", "answer", status=503)
     with pytest.raises(TransientError):
-        run.attempt()
+        run.attempt(settling_time=0.1)
+    cordial.control.clear_faults()
     result = run.attempt()
     assert [one["id"] for one in cordial.control.jobs()] == [result["job_id"]]
 

@@ -1,0 +1,373 @@
+"""Backfills on a whole cluster that is in trouble: every day in the warehouse once, and as many jobs as were due.
+
+Airflow with PostgreSQL, Redis, two Celery workers and a triggerer runs the example DAGs against the sandbox. Meanwhile
+answers are lost, refused and late, a worker dies, and the triggerer is replaced. ``make test-cluster`` runs it over a
+month of runs and a year of ranges, and prints the figures.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_cordial.exports.timeframe import Timeframe
+from cordial_sandbox.process import SandboxProcess
+from tests.conftest import sftp_connection
+from tests.integration.cluster import Cluster
+from tests.integration.servers.postgres import Postgres
+from tests.integration.servers.redis import Redis
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
+AUDIENCES = ("opened_last_30_days", "purchased_last_30_days")
+FIRST_DAY = date(2026, 1, 20)
+
+#: As the example has it: so many of its exports run in Cordial at a time.
+EXPORTS_AT_A_TIME = 4
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much there is to do, and how much trouble.
+
+    :param runs: of the backfill by runs.
+    :param ranges: days of the backfill by ranges.
+    :param partitions: of the backfill of partitions.
+    :param faults_every: seconds between two faults.
+    :param workers_killed: during the backfill by runs.
+    """
+
+    runs: int
+    ranges: int
+    days_per_export: int
+    partitions: int
+    faults_every: float
+    workers_killed: int
+
+
+SCALES = {
+    "small": Scale(runs=8, ranges=70, days_per_export=20, partitions=2, faults_every=1.5, workers_killed=1),
+    "full": Scale(runs=30, ranges=365, days_per_export=31, partitions=7, faults_every=1.0, workers_killed=2),
+}
+
+#: None of them is a reason to export again: the job is there, or the request surely did not arrive.
+FAULTS: tuple[dict[str, Any], ...] = (
+    {"request": "create_export", "effect": "reset", "processed": True},
+    {"request": "create_export", "effect": "truncate"},
+    {"request": "create_export", "effect": "answer", "status": 503, "processed": True},
+    {"request": "create_export", "effect": "answer", "status": 429, "headers": {"Retry-After": "2"}},
+    {"request": "create_export", "effect": "delay", "seconds": 3},
+    {"request": "get_job", "effect": "answer", "status": 429, "headers": {"Retry-After": "2"}},
+    {"request": "get_job", "effect": "reset"},
+    {"request": "list_jobs", "effect": "answer", "status": 503},
+    {"request": "list_jobs", "effect": "truncate"},
+    {"request": "list_jobs", "effect": "answer", "status": 429, "headers": {"Retry-After": "2"}},
+    {"request": "any", "effect": "delay", "seconds": 2},
+)
+
+
+@dataclass
+class Stage:
+    """The cluster, the sandbox and the warehouse, and what is asked of them."""
+
+    cluster: Cluster
+    sandbox: SandboxProcess
+    warehouse: Postgres
+    scale: Scale
+    figures: dict[str, Figures] = field(default_factory=dict)
+
+    @contextmanager
+    def figures_of(self, what: str) -> Iterator[Figures]:
+        """Measure what happens, by the clock, in Cordial and in Airflow's components."""
+        self.sandbox.control.clear_requests()
+        jobs, started, cpu = len(self.sandbox.control.jobs()), time.monotonic(), self.cluster.cpu_seconds()
+        found: Figures = {}
+        self.figures[what] = found
+        yield found
+        found["seconds"] = time.monotonic() - started
+        found["cpu"] = {name: seconds - cpu[name] for name, seconds in self.cluster.cpu_seconds().items()}
+        requests = self.sandbox.control.requests()
+        found["jobs"] = len(self.sandbox.control.jobs()) - jobs
+        found["requests"] = Counter(request["request"] for request in requests)
+        found["faults"] = sum(request["fault"] is not None for request in requests)
+        found["429"] = sum(request["status"] == 429 for request in requests)
+
+    @contextmanager
+    def trouble(self, seed: int) -> Iterator[None]:
+        """Let answers be lost, refused and late at random."""
+        stop, chance = threading.Event(), random.Random(seed)
+
+        def make() -> None:
+            while not stop.wait(self.scale.faults_every):
+                fault = chance.choice(FAULTS)
+                # Of each kind one is to come at most, or they would pile up for the next request of a rare kind.
+                if fault["request"] not in {waiting["request"] for waiting in self.sandbox.control.faults()}:
+                    self.sandbox.control.fault(**fault, times=1)
+
+        thread = threading.Thread(target=make)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            self.sandbox.control.clear_faults()
+
+    def jobs(self, dag_id: str) -> list[dict[str, Any]]:
+        """Return Cordial's jobs of a DAG, the oldest first."""
+        prefix = f"{dag_id.replace('_', '-')}-"
+        return [job for job in reversed(self.sandbox.control.jobs()) if job["name"].startswith(prefix)]
+
+    def job_ids(self, table: str) -> set[str]:
+        with self.warehouse.connect() as connection:
+            return {job_id for (job_id,) in connection.execute(f"SELECT DISTINCT job_id FROM {table}")}
+
+    def compare(self, table: str, days: Timeframe) -> dict[str, int]:
+        """Hold a table against the sandbox's snapshots, day by day."""
+        with self.warehouse.connect() as connection:
+            rows = connection.execute(f"SELECT audience, snapshot_date::text, contacts FROM {table}").fetchall()
+        expected = {
+            (audience, one["date"]): one["contacts"]
+            for audience in AUDIENCES
+            for one in self.sandbox.control.snapshots(audience=audience, start=str(days.start), end=str(days.end))
+        }
+        assert len(expected) == len(AUDIENCES) * len(days)
+        times = Counter((audience, day) for audience, day, _ in rows)
+        return {
+            "rows": len(rows),
+            "missing": len(expected.keys() - times.keys()),
+            "doubled": len(rows) - len(times),
+            "wrong": sum(expected.get((audience, day), ...) != contacts for audience, day, contacts in rows),
+        }
+
+    def right(self, table: str, days: Timeframe) -> None:
+        """Check that a table has exactly these days, and note it in the figures."""
+        found = self.compare(table, days)
+        list(self.figures.values())[-1].update(found)
+        assert found == {"rows": len(AUDIENCES) * len(days), "missing": 0, "doubled": 0, "wrong": 0}, table
+
+    def backfill(self, dag_id: str, days: Timeframe, *options: str) -> None:
+        """Fill the days in, by the runs of the nights after them."""
+        first, last = days.start + timedelta(days=1), days.end + timedelta(days=2)
+        dates = ("--from-date", str(first), "--to-date", str(last))
+        self.cluster.command("backfill", "create", "--dag-id", dag_id, *dates, *options)
+
+    def wait(self, dag_id: str, states: Sequence[str], timeout: float) -> None:
+        """Wait until the runs of a DAG are in these states."""
+
+        def are_there() -> bool:
+            found = self.cluster.states().get(dag_id, [])
+            assert "failed" not in found, self.cluster.trouble()
+            return found == list(states)
+
+        self.cluster.wait_until(are_there, f"the runs of {dag_id}", timeout)
+
+    def trigger(self, dag_id: str, **conf: Any) -> None:
+        body = {"dag_run_id": f"{dag_id}-by-hand", "logical_date": None, "conf": conf}
+        self.cluster.call("POST", f"/dags/{dag_id}/dagRuns", body)
+
+
+def days(count: int) -> Timeframe:
+    return Timeframe(FIRST_DAY, FIRST_DAY + timedelta(days=count - 1))
+
+
+def copy_examples(folder: Path) -> None:
+    """Copy the examples, without the runs that their schedules would start by themselves, and with short pauses."""
+    folder.mkdir()
+    for name in ("daily_backfill", "look_back", "range_backfill", "partitions", "export_only"):
+        text = (EXAMPLES / f"example_{name}.py").read_text()
+        text = re.sub(r"(start_date=.*),\n", r"\1,\n    end_date=datetime(2026, 6, 1, tzinfo=ZoneInfo('UTC')),\n", text)
+        text = text.replace('"retry_delay": timedelta(minutes=1)', '"retry_delay": timedelta(seconds=3)')
+        (folder / f"example_{name}.py").write_text(text)
+
+
+@pytest.fixture
+def stage(
+    tmp_path: Path, postgres: Postgres, redis: Redis, sandbox: SandboxProcess, request: pytest.FixtureRequest
+) -> Iterator[Stage]:
+    warehouse = postgres.with_database("cluster_warehouse")
+    connections = {
+        "cordial_default": {"conn_type": "cordial", "host": sandbox.url, "password": sandbox.api_key},
+        "sftp_default": sftp_connection(sandbox),
+        "warehouse": warehouse.airflow_connection(),
+    }
+    environment = {
+        **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in connections.items()},
+        # Longer than the scheduler takes to hear of a deferral.
+        "AIRFLOW__CORDIAL__POLL_INTERVAL": "8",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+    }
+    copy_examples(tmp_path / "dags")
+    metadata = postgres.with_database("cluster")
+    with Cluster(tmp_path / "airflow", metadata, redis, tmp_path / "dags", environment) as cluster:
+        for dag_id in ("example_daily_backfill", "example_range_backfill", "example_load_only"):
+            cluster.wait_until_ready(dag_id)
+        cluster.command("pools", "set", "cordial", "8", "Exports that run in Cordial", "--include-deferred")
+        yield Stage(cluster, sandbox, warehouse, SCALES[request.config.getoption("--cluster")])
+
+
+@pytest.mark.xdist_group("airflow")
+@pytest.mark.timeout(900)
+def test_every_day_is_in_the_warehouse_once_and_as_many_jobs_as_were_due(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        backfill_by_runs(stage)
+        backfill_again(stage)
+        backfill_by_ranges(stage)
+        backfill_partitions(stage)
+        run_by_hand(stage)
+        assert [job["name"] for job in stage.sandbox.control.jobs() if job["status"] not in ("Done", "Failed")] == []
+    finally:
+        with capsys.disabled():
+            print(report(stage.figures))  # noqa: T201 - make test-cluster is there to print it
+    for where, text in stage.cluster.texts():
+        assert stage.sandbox.api_key not in text, where
+
+
+def backfill_by_runs(stage: Stage) -> None:
+    dag_id, runs = "example_daily_backfill", stage.scale.runs
+    with stage.figures_of("by runs, with trouble"), stage.trouble(seed=1):
+        stage.backfill(dag_id, days(runs), "--run-backwards", "--max-active-runs", "10")
+        for number in range(stage.scale.workers_killed):
+            due = (number + 1) * runs // (stage.scale.workers_killed + 2)
+            stage.cluster.wait_until(lambda due=due: len(stage.jobs(dag_id)) > due, "some jobs", 300)  # type: ignore[misc]
+            stage.cluster.kill_worker()
+        stage.cluster.wait_until(lambda: "success" in stage.cluster.states()[dag_id], "a run that ended", 300)
+        stage.cluster.restart_triggerer()
+        stage.wait(dag_id, ["success"] * runs, 500)
+    stage.right("daily_trends", days(runs))
+    jobs = stage.jobs(dag_id)
+    assert len(jobs) == runs
+    assert {job["status"] for job in jobs} == {"Done"}
+    assert stage.job_ids("daily_trends") == {job["id"] for job in jobs}
+    # Backwards: the first runs that start are those of the last days.
+    first = sorted(job["selected_timeframe_start"] for job in jobs[:EXPORTS_AT_A_TIME])
+    assert first >= [str(days(runs).end - timedelta(days=9))]
+
+
+def backfill_again(stage: Stage) -> None:
+    dag_id, runs = "example_daily_backfill", stage.scale.runs
+    # Airflow notices only now and then that a backfill has ended, and has one of a DAG at a time.
+    stage.cluster.wait_until(
+        lambda: not stage.cluster.rows("SELECT 1 FROM backfill WHERE completed_at IS NULL"), "the end of the backfill"
+    )
+    before = stage.job_ids("daily_trends")
+    with stage.figures_of("by runs, all again"):
+        stage.backfill(dag_id, days(runs), "--max-active-runs", "10", "--reprocess-behavior", "completed")
+        stage.cluster.wait_until(lambda: len(stage.jobs(dag_id)) == 2 * runs, "new jobs", 400)
+        stage.wait(dag_id, ["success"] * runs, 400)
+    stage.right("daily_trends", days(runs))
+    assert len(stage.jobs(dag_id)) == 2 * runs
+    assert not before & stage.job_ids("daily_trends")
+    assert at_a_time(stage.jobs(dag_id)[runs:]) <= EXPORTS_AT_A_TIME
+
+
+def backfill_by_ranges(stage: Stage) -> None:
+    dag_id, whole = "example_range_backfill", days(stage.scale.ranges)
+    parts = whole.chunks(stage.scale.days_per_export)
+    stage.sandbox.control.behaviour(job_fails_with="disk full")
+    with stage.figures_of("by ranges, with trouble"), stage.trouble(seed=2):
+        stage.trigger(
+            dag_id,
+            audiences=list(AUDIENCES),
+            first_day=str(whole.start),
+            last_day=str(whole.end),
+            days_per_export=stage.scale.days_per_export,
+        )
+        stage.cluster.wait_until(
+            lambda: any(job["status"] == "Failed" for job in stage.jobs(dag_id)), "a job that failed", 120
+        )
+        stage.sandbox.control.behaviour(job_fails_with=None)
+        stage.wait(dag_id, ["success"], 400)
+    stage.right("trends_of_ranges", whole)
+    jobs = stage.jobs(dag_id)
+    # A job that Failed is the one reason to export again, and only its part is.
+    done = [job for job in jobs if job["status"] == "Done"]
+    assert sorted(job["selected_timeframe_start"] for job in done) == [str(part.start) for part in parts]
+    assert 1 <= len(jobs) - len(done) <= EXPORTS_AT_A_TIME
+    query = "SELECT rendered_map_index FROM task_instance WHERE dag_id = %s AND map_index >= 0"
+    labels = Counter(label for (label,) in stage.cluster.rows(query, dag_id))
+    assert labels == Counter({str(part.start): 2 for part in parts})
+
+
+def backfill_partitions(stage: Stage) -> None:
+    count = stage.scale.partitions
+    with stage.figures_of("by partitions"):
+        last = days(count).end + timedelta(days=1)
+        stage.cluster.command(
+            *("backfill", "create", "--dag-id", "example_partitions_producer"),
+            *("--from-date", str(FIRST_DAY), "--to-date", str(last)),
+        )
+        stage.wait("example_partitions_producer", ["success"] * count, 200)
+        stage.wait("example_partitions_consumer", ["success"] * count, 200)
+    stage.right("trends_of_partitions", days(count))
+    assert len(stage.jobs("example_partitions_producer")) == count
+    keys = stage.cluster.rows(
+        "SELECT partition_key FROM dag_run WHERE dag_id = 'example_partitions_consumer' ORDER BY 1"
+    )
+    assert keys == [(str(day),) for day in days(count)]
+    told = stage.cluster.rows(
+        "SELECT extra, partition_key FROM asset_event JOIN asset ON asset.id = asset_id WHERE uri LIKE %s ORDER BY 2",
+        "%/trends_of_partitions",
+    )
+    assert [(extra["days"], extra["audiences"], extra["rows"]) for extra, _ in told] == [
+        ([str(day)], list(AUDIENCES), len(AUDIENCES)) for day in days(count)
+    ]
+    assert {extra["job_id"] for extra, _ in told} == stage.job_ids("trends_of_partitions")
+
+
+def run_by_hand(stage: Stage) -> None:
+    started = datetime.now().astimezone()
+    with stage.figures_of("by hand"):
+        stage.trigger("example_look_back")
+        stage.trigger("example_export_only")
+        for dag_id in ("example_look_back", "example_export_only", "example_load_only"):
+            stage.wait(dag_id, ["success"], 200)
+    (job,) = stage.jobs("example_look_back")
+    week = Timeframe(*(date.fromisoformat(job[f"selected_timeframe_{which}"]) for which in ("start", "end")))
+    assert len(week) == 7
+    assert timedelta() < started.date() - week.end <= timedelta(days=2)
+    stage.right("trends_of_a_week", week)
+    (job,) = stage.jobs("example_export_only")
+    day = date.fromisoformat(job["selected_timeframe_end"])
+    stage.right("trends_of_another_dag", Timeframe(day, day))
+    assert stage.job_ids("trends_of_another_dag") == {job["id"]}
+
+
+def at_a_time(jobs: Sequence[dict[str, Any]]) -> int:
+    """Return how many of the jobs ran in Cordial at once, at most."""
+    moments = [(job["created_at"], 1) for job in jobs] + [(job["ended_at"], -1) for job in jobs]
+    running = most = 0
+    for _, change in sorted(moments):
+        running += change
+        most = max(most, running)
+    return most
+
+
+def report(figures: dict[str, Figures]) -> str:
+    """Return what was measured, as text."""
+    lines = [""]
+    for what, found in figures.items():
+        jobs = found.get("jobs", 0)
+        counts = ", ".join(
+            f"{key} {found.get(key)}" for key in ("rows", "missing", "doubled", "wrong", "faults", "429")
+        )
+        lines.append(f"{what}: {jobs} jobs in {found.get('seconds', 0):.0f} s; {counts}")
+        for name in ("requests", "cpu"):
+            each = ", ".join(f"{key} {n / jobs:.2f}" for key, n in sorted(found.get(name, {}).items())) if jobs else ""
+            lines.append(f"    {name} a job: {each}")
+    return "\n".join(lines)
