@@ -17,7 +17,7 @@ from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExp
 from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
 
 # [START export_only]
-destination = SftpDestination(conn_id="sftp_default", path="exports/shared")
+destination = SftpDestination(conn_id="sftp_default", path="exports")
 delivered = delivery_asset(destination)
 
 with DAG(
