@@ -254,7 +254,7 @@ def backfill_by_runs(stage: Stage) -> None:
         for number in range(stage.scale.workers_killed):
             due = (number + 1) * runs // (stage.scale.workers_killed + 2)
             stage.cluster.wait_until(lambda due=due: len(stage.jobs(dag_id)) > due, "some jobs", 300)  # type: ignore[misc]
-            stage.cluster.kill_worker()
+            kill_a_worker_that_submits(stage, dag_id)
         stage.cluster.wait_until(lambda: "success" in stage.cluster.states()[dag_id], "a run that ended", 300)
         stage.cluster.restart_triggerer()
         stage.wait(dag_id, ["success"] * runs, 500)
@@ -263,9 +263,24 @@ def backfill_by_runs(stage: Stage) -> None:
     assert len(jobs) == runs
     assert {job["status"] for job in jobs} == {"Done"}
     assert stage.job_ids("daily_trends") == {job["id"] for job in jobs}
+    query = "SELECT count(*) FROM task_instance WHERE dag_id = %s AND task_id = 'export' AND try_number > 1"
+    ((tried_again,),) = stage.cluster.rows(query, dag_id)
+    assert tried_again >= stage.scale.workers_killed
     # Backwards: the first runs that start are those of the last days.
     first = sorted(job["selected_timeframe_start"] for job in jobs[:EXPORTS_AT_A_TIME])
     assert first >= [str(days(runs).end - timedelta(days=9))]
+
+
+def kill_a_worker_that_submits(stage: Stage, dag_id: str) -> None:
+    """Kill the worker of a task whose export Cordial has accepted, and not answered yet."""
+    stage.sandbox.control.fault("create_export", "delay", processed=True, seconds=30, times=1)
+    query = (
+        "SELECT pid FROM task_instance WHERE dag_id = %s AND task_id = 'export' AND state = 'running'"
+        " AND start_date < now() - interval '4 seconds'"
+    )
+    stage.cluster.wait_until(lambda: bool(stage.cluster.rows(query, dag_id)), "a task that submits", 300)
+    ((pid,), *_) = stage.cluster.rows(query, dag_id)
+    stage.cluster.kill_worker(stage.cluster.worker_of(pid))
 
 
 def backfill_again(stage: Stage) -> None:
