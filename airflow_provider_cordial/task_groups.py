@@ -35,7 +35,8 @@ def audience_trends_to_sql(
 
     Over many ranges, each of which goes on and is retried by itself:
     ``audience_trends_to_sql.partial(audiences=..., destination=..., conn_id=...).expand(timeframe=ranges)``, where the
-    ranges are ``Timeframe.to_json`` values or the output of a task. ``.override(group_id=...)`` names it.
+    ranges are those of ``Timeframe.chunks``, or the output of a task that returns ``to_json`` of each.
+    ``.override(group_id=...)`` names the group.
 
     :param audiences: see ``AudienceTrendsExportOperator`` (templated).
     :param destination: see there (templated).

@@ -42,10 +42,11 @@ def test_every_schedule_exports_its_days_and_leaves_no_secret(tmp_path: Path, po
             environment,
         ) as airflow:
             airflow.wait_until_ready("explicit")
-            for dag_id in ("by_hand", "wrong_key", "wrong_sftp"):
+            for dag_id in ("at_run_time", "by_hand", "ranges", "wrong_key", "wrong_sftp"):
                 airflow.trigger(dag_id)
             airflow.trigger("explicit", start="2026-03-01", end="2026-03-31")
             runs = {"cron": 2, "interval": 2, "weeks": 1, "partition": 2, "by_asset": 1, "by_hand": 1, "explicit": 1}
+            runs |= {"at_run_time": 1, "of_days": 3, "ranges": 1}
             expected = {dag_id: ["success"] * count for dag_id, count in runs.items()}
             airflow.wait_for({**expected, "wrong_key": ["failed"], "wrong_sftp": ["failed"]}, 300)
             tries = airflow.rows("SELECT try_number FROM task_instance WHERE dag_id = 'wrong_key'")
@@ -67,7 +68,7 @@ def test_every_schedule_exports_its_days_and_leaves_no_secret(tmp_path: Path, po
 
     assert {job["status"] for job in jobs if not job["name"].startswith("wrong-sftp")} == {"Done"}
     assert [job["reason"] for job in jobs if job["name"].startswith("wrong-sftp")] == ["Login failed."]
-    assert len(jobs) == 11
+    assert len(jobs) == 17
     assert asked("cron") == [("2026-11-10", "2026-11-10"), ("2026-11-11", "2026-11-11")]
     assert asked("interval") == [("2026-11-10", "2026-11-10"), ("2026-11-11", "2026-11-11")]
     assert asked("weeks") == [("2026-11-02", "2026-11-08")]
@@ -75,6 +76,10 @@ def test_every_schedule_exports_its_days_and_leaves_no_secret(tmp_path: Path, po
     today = started.date()
     assert asked("by_hand") == [(str(today - timedelta(days=2)), str(today - timedelta(days=1)))]
     assert asked("by_asset") == [(str(today - timedelta(days=3)), str(today - timedelta(days=1)))]
+    assert asked("at_run_time") == [("2026-02-01", "2026-02-03")]
+    # Each partition of an event that has none but those found at run time is a day, and has a run.
+    assert asked("of_days") == [(f"2026-02-0{day}", f"2026-02-0{day}") for day in (1, 2, 3)]
+    assert asked("ranges") == [("2026-02-01", "2026-02-02"), ("2026-02-03", "2026-02-03")]
     assert asked("explicit") == [("2026-03-01", "2026-03-31")]
     with closing(sqlite3.connect(warehouse)) as connection:
         rows = connection.execute(

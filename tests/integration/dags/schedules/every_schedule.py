@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,9 +12,12 @@ from airflow.sdk import (
     CronDataIntervalTimetable,
     CronPartitionTimetable,
     CronTriggerTimetable,
+    PartitionedAssetTimetable,
+    PartitionedAtRuntime,
 )
 
 from airflow_provider_cordial.destinations import SftpDestination, UiDestination
+from airflow_provider_cordial.exports.timeframe import Timeframe
 from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
 from airflow_provider_cordial.sensors.job import JobSensor
 from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
@@ -22,6 +25,8 @@ from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTr
 ZONE = "America/Los_Angeles"
 LOS_ANGELES = ZoneInfo(ZONE)
 EXPORTED = Asset("cordial_trends")
+DAYS = Asset("cordial_days")
+FEBRUARY = Timeframe(date(2026, 2, 1), date(2026, 2, 3))
 AUDIENCES = ["opened_last_30_days", 'Käufer, "Gold"']
 
 
@@ -71,6 +76,17 @@ with dag("partition", CronPartitionTimetable("0 0 * * *", timezone=ZONE, run_off
 
 with dag("by_asset", [EXPORTED]):
     export(days=3)
+
+with dag("at_run_time", PartitionedAtRuntime()):
+    export(timeframe=FEBRUARY, outlets=[DAYS])
+
+with dag("of_days", PartitionedAssetTimetable(assets=DAYS)):
+    export()
+
+with dag("ranges", None):
+    AudienceTrendsExportOperator.partial(
+        task_id="export", audiences=AUDIENCES, destination=UiDestination(), wait_for_completion=True, deferrable=True
+    ).expand(timeframe=FEBRUARY.chunks(2))
 
 with dag("by_hand", None):
     export(days=2)
