@@ -40,16 +40,6 @@ def delivery_asset(destination: Destination) -> Asset:
     return Asset(destination.asset_uri)
 
 
-def known_at_parse_time(*texts: Any) -> bool:
-    """Tell whether all of these are texts, and none is a template."""
-    return all(isinstance(text, str) and not is_template(text) for text in texts)
-
-
-def is_template(text: str) -> bool:
-    """Tell whether Jinja would change a text."""
-    return "{{" in text or "{%" in text
-
-
 def tell(
     context: Mapping[str, Any],
     outlets: Iterable[Any],
@@ -81,7 +71,8 @@ def tell(
         elif isinstance(outlet, Asset | AssetRef):
             event = events[outlet]
             event.extra = {**event.extra, **told}
-            if keys := partition_keys(context, timeframe):
+            # Before Airflow 3.3 an event has the run's own key only.
+            if hasattr(event, "add_partitions") and (keys := partition_keys(context, timeframe)):
                 event.add_partitions(keys)
 
 

@@ -72,8 +72,8 @@ def resolve_timeframe(
     1. ``timeframe``, or ``start`` and ``end``, when given;
     2. the run's partition: the day that its key begins with, else that of its date, over or not, and no other;
     3. a data interval: the days in [start, end);
-    4. an empty data interval, as Airflow 3's plain cron has, or one in which no day ends: the ``days`` days before its
-       end;
+    4. an empty data interval, as Airflow 3's plain cron has, or one in which no day ends: the ``days`` days before the
+       logical date, or its end;
     5. without a logical date (asset-triggered, or by hand): the ``days`` days before ``run_after``.
 
     A moment counts as the day that it has in the account's time zone, and by 3 to 5 a day is asked for once it is over
@@ -109,7 +109,10 @@ def resolve_timeframe(
         first, after_last = _local_day(start, timezone), _local_day(interval_end, timezone)
         if first < after_last:
             return Timeframe(first, after_last - ONE_DAY)
-        return _days_before(interval_end, days, timezone, schedule_zone)
+        # They are one, but for a logical date that was given by hand: from the command line Airflow leaves the interval
+        # at the moment of the command.
+        anchor = context.get("logical_date") if interval_start == interval_end else None
+        return _days_before(anchor or interval_end, days, timezone, schedule_zone)
     run_after = getattr(context.get("dag_run"), "run_after", None)
     if run_after is None:
         msg = "The run has neither a data interval nor a run_after date. Give selected_timeframe_start and _end."
@@ -120,7 +123,8 @@ def resolve_timeframe(
 def _schedule_zone(context: Mapping[str, Any]) -> tzinfo | None:
     """Return the time zone in which the DAG's cron is read; other schedules have none."""
     timetable = getattr(context.get("dag"), "timetable", None)
-    # The times of several crons are of one zone.
+    # One beside assets, or the first of several, which are all read in one time zone.
+    timetable = getattr(timetable, "timetable", timetable)
     (timetable, *_) = getattr(timetable, "timetables", None) or (timetable,)
     zone = getattr(timetable, "timezone", None)
     return ZoneInfo(zone) if isinstance(zone, str) else zone

@@ -12,7 +12,8 @@ from airflow.sdk import BaseOperator
 from airflow_provider_cordial import waiting
 from airflow_provider_cordial._compat import conf, is_trigger_timeout
 from airflow_provider_cordial._config import default_poll_interval
-from airflow_provider_cordial.assets import is_template, tell
+from airflow_provider_cordial._templates import is_template
+from airflow_provider_cordial.assets import tell
 from airflow_provider_cordial.destinations import Destination, destination_from_json
 from airflow_provider_cordial.exceptions import InvalidExportError, JobFailedError
 from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport, checked_audiences

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_cordial._compat import BaseHook
-from airflow_provider_cordial.assets import known_at_parse_time, table_asset, table_uri, tell
+from airflow_provider_cordial._templates import known_at_parse_time
+from airflow_provider_cordial.assets import table_asset, table_uri, tell
 from airflow_provider_cordial.exceptions import InvalidConnectionError
 
 if TYPE_CHECKING:

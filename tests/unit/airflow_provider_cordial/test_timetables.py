@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import pendulum
 import pytest
 from airflow.api_fastapi.core_api.datamodels.dag_run import TriggerDAGRunPostBody
 from airflow.sdk import (
     DAG,
     Asset,
+    AssetOrTimeSchedule,
     BaseOperator,
     CronDataIntervalTimetable,
     CronPartitionTimetable,
@@ -50,6 +52,9 @@ KINDS: dict[str, Callable[[str, str], Any]] = {
     "timedelta of hours": lambda hours, zone: timedelta(hours=int(hours)),
     "CronTrigger, 1 day": lambda cron, zone: CronTriggerTimetable(cron, timezone=zone, interval=ONE_DAY),
     "MultipleCronTrigger": lambda crons, zone: MultipleCronTriggerTimetable(*crons.split(", "), timezone=zone),
+    "AssetOrTime": lambda cron, zone: AssetOrTimeSchedule(
+        timetable=CronTriggerTimetable(cron, timezone=zone), assets=[TRENDS]
+    ),
     "CronDataInterval": lambda cron, zone: CronDataIntervalTimetable(cron, zone),
     "DeltaDataInterval of hours": lambda hours, zone: DeltaDataIntervalTimetable(timedelta(hours=int(hours))),
     "CronPartition": lambda cron, zone: CronPartitionTimetable(cron, timezone=zone, run_offset=-1),
@@ -287,6 +292,8 @@ WINTER = [
     Case("30 7 * * *", LA, TOKYO, "10-30", "10-29 10-30 10-31..11-01 11-02"),
     # 8:30 in Berlin, which changes a week earlier, is 23:30 of the day before in Los Angeles and then 0:30.
     Case("30 8 * * *", BERLIN, LA, "10-23", "10-21 10-22 10-23..10-24 10-25"),
+    Case("MultipleCronTrigger: 30 8 * * *", BERLIN, LA, "10-23", "10-21 10-22 10-23..10-24 10-25"),
+    Case("AssetOrTime: 30 8 * * *", BERLIN, LA, "10-23", "10-21 10-22 10-23..10-24 10-25"),
     Case("CronDataInterval: 30 8 * * *", BERLIN, LA, "10-22", "10-21 10-22 10-23..10-24 10-25"),
     # Airflow's intervals of 24 hours leave the hour out in which the 23rd ends; a day by the clock is meant.
     Case("CronTrigger, 1 day: 30 8 * * *", BERLIN, LA, "10-23", "10-21 10-22 10-23..10-24 10-25"),
@@ -423,6 +430,18 @@ def test_by_hand(schedule: str, zone: str, account: str) -> None:
         with_logical_date = LAST_INTERVAL[zone, account]
     assert days_of(dag, run_by_hand(dag, LOGICAL_DATE, RUN_AFTER), account) == with_logical_date
     assert days_of(dag, run_by_hand(dag, None, RUN_AFTER), account) == without
+
+
+@pytest.mark.parametrize("account", [LA, TOKYO])
+@pytest.mark.parametrize(
+    "schedule", ["0 3 * * *", "@daily", "timedelta of hours: 24", "MultipleCronTrigger: 0 3 * * *", "Asset: "]
+)
+def test_from_the_command_line_a_logical_date_has_the_interval_of_the_moment(schedule: str, account: str) -> None:
+    dag = dag_of(schedule, LA, "11-01")
+    # As airflow dags trigger --logical-date and the TriggerDagRunOperator make it.
+    interval = as_scheduled(dag).timetable.infer_manual_data_interval(run_after=pendulum.instance(RUN_AFTER))
+    run = {"logical_date": LOGICAL_DATE, "run_after": RUN_AFTER, "data_interval": (interval.start, interval.end)}
+    assert days_of(dag, run, account) == BY_HAND[account][0]
 
 
 @pytest.mark.parametrize("logical_date", [None, LOGICAL_DATE], ids=["without a logical date", "with one"])
