@@ -13,14 +13,14 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
-from tests.integration.airflow import Airflow, Component
+from tests.integration.airflow import Airflow
 from tests.integration.servers.postgres import Postgres
 from tests.integration.servers.redis import Redis
 
 WORKERS = 2
 WORKER_CONCURRENCY = 4
 COMMAND_TIMEOUT = 120.0
-TRIGGERER_END_TIMEOUT = 60.0
+ORDERLY_END_TIMEOUT = 60.0
 
 _SETTINGS = {
     "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
@@ -52,15 +52,24 @@ _SETTINGS = {
 
 
 class Cluster(Airflow):
-    """PostgreSQL, Redis, scheduler, DAG processor, API server, triggerer and two Celery workers; a context manager.
+    """PostgreSQL, Redis, scheduler, DAG processor, API server, triggerers and two Celery workers; a context manager.
 
-    Each component has a log of its own in ``home``, and all have one folder for the logs of tasks.
+    Each component has a log of its own in ``home``, and all have one folder for the logs of tasks. The names of workers
+    and triggerers end in a number.
 
     :param metadata: an empty database.
     :param environment: set besides, or instead of what is set here.
     """
 
-    def __init__(self, home: Path, metadata: Postgres, broker: Redis, dags: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        home: Path,
+        metadata: Postgres,
+        broker: Redis,
+        dags: Path,
+        environment: dict[str, str],
+        triggerers: int = 1,
+    ) -> None:
         shared = {
             "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(32),
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
@@ -69,20 +78,25 @@ class Cluster(Airflow):
             "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
         }
         super().__init__(home, metadata, dags, {**_SETTINGS, **shared, **environment})
-        self._worker_names = (f"worker{number}" for number in itertools.count(1))
+        self._triggerers = triggerers
+        self._numbers = itertools.count(1)
 
     def _start_components(self) -> None:
         self.command("db", "migrate")
-        for component in ("api-server", "scheduler", "dag-processor", "triggerer"):
+        for component in ("api-server", "scheduler", "dag-processor"):
             self._start(component)
-        for _ in range(WORKERS):
-            self._start(next(self._worker_names))
+        for kind in ("triggerer",) * self._triggerers + ("worker",) * WORKERS:
+            self._start_one(kind)
+
+    def _start_one(self, kind: str) -> None:
+        self._start(f"{kind}{next(self._numbers)}")
 
     def _command(self, component: str) -> list[str]:
+        kind = _kind(component)
         # The API server reads the logs of tasks and triggers from the folder that all share.
-        if component == "triggerer":
+        if kind == "triggerer":
             return ["airflow", "triggerer", "--skip-serve-logs"]
-        if not _is_worker(component):
+        if kind != "worker":
             return ["airflow", component]
         options = ["--celery-hostname", f"{component}@%h", "--concurrency", str(WORKER_CONCURRENCY)]
         # Workers do not need to know of each other.
@@ -101,45 +115,35 @@ class Cluster(Airflow):
         assert run.returncode == 0, f"airflow {' '.join(arguments)}: {run.stdout}{run.stderr}"
         return run.stdout
 
-    def workers(self) -> list[str]:
-        """Return the names of the workers that there are now."""
-        return [name for name in self._running() if _is_worker(name)]
+    def all_of(self, kind: str) -> list[str]:
+        """Return the components of a kind that there are now, the oldest first."""
+        return [name for name in self._running() if _kind(name) == kind]
 
     def worker_of(self, pid: int) -> str:
         """Return the worker that a process belongs to; a task's is in its ``pid``."""
-        for name in self.workers():
+        for name in self.all_of("worker"):
             if any(process.pid == pid for process in self._running()[name].processes()):
                 return name
         raise AssertionError(f"Process {pid} is of no worker")
 
-    def kill_worker(self, name: str | None = None) -> str:
-        """Kill a worker and all its tasks as a machine that dies, start another in its place, and return its name.
+    def kill(self, name: str) -> None:
+        """Kill a worker with its tasks, or a triggerer, as a machine that dies, and start another of its kind."""
+        self._running()[name].kill()
+        self._start_one(_kind(name))
 
-        :param name: the one that has been there for longest by default.
-        """
-        self._component(name or self.workers()[0]).kill()
-        other = next(self._worker_names)
-        self._start(other)
-        return other
-
-    def restart_triggerer(self) -> None:
-        """End the triggerer in an orderly way, and start it again."""
-        self._component("triggerer").terminate(TRIGGERER_END_TIMEOUT)
-        self._start("triggerer")
+    def restart(self, name: str) -> None:
+        """End a worker or a triggerer in an orderly way, and start another of its kind."""
+        self._running()[name].terminate(ORDERLY_END_TIMEOUT)
+        self._start_one(_kind(name))
 
     def cpu_seconds(self) -> dict[str, float]:
         """Return the CPU time that each kind of component has used, those that have ended included."""
         seconds: dict[str, float] = {}
         for component in self._components:
-            kind = "workers" if _is_worker(component.name) else component.name
+            kind = _kind(component.name)
             seconds[kind] = seconds.get(kind, 0.0) + component.cpu_seconds()
         return seconds
 
-    def _component(self, name: str) -> Component:
-        running = self._running()
-        assert name in running, f"{name} is not among {', '.join(running)}"
-        return running[name]
 
-
-def _is_worker(component: str) -> bool:
-    return component.startswith("worker")
+def _kind(component: str) -> str:
+    return component.rstrip("0123456789")
