@@ -18,14 +18,8 @@ from airflow_provider_cordial.destinations import Destination, destination_from_
 from airflow_provider_cordial.exceptions import InvalidExportError, JobFailedError
 from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport, checked_audiences
 from airflow_provider_cordial.exports.export import checked_name, submission_of
-from airflow_provider_cordial.exports.submission import (
-    SETTLING_TIME,
-    Identity,
-    OnUncertainSubmission,
-    derived_name,
-    identity_of,
-    submit,
-)
+from airflow_provider_cordial.exports.identity import Identity, derived_name, identity_of
+from airflow_provider_cordial.exports.submission import SETTLING_TIME, OnUncertainSubmission, submit
 from airflow_provider_cordial.exports.timeframe import Timeframe, resolve_timeframe
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import psutil  # type: ignore[import-untyped,unused-ignore]
 from psycopg import sql
 from psycopg.errors import UndefinedTable
 
@@ -33,29 +34,26 @@ _COMPLAINTS = ("[error", "[critical", "Error", "Exception", "exited", "terminat"
 
 @dataclass(frozen=True, slots=True)
 class Process:
+    """What was seen of a process.
+
+    :param cpu_seconds: of its own, and of the children that it has waited for.
+    """
+
     pid: int
-    state: str
-    session: int
-    #: Of its own, and of the children that it has waited for.
+    is_running: bool
+    command_line: str
     cpu_seconds: float
 
-    @property
-    def is_running(self) -> bool:
-        return self.state not in "ZX"
 
-    def command_line(self) -> str:
-        return Path(f"/proc/{self.pid}/cmdline").read_bytes().decode(errors="replace")
-
-
-def processes() -> Iterator[Process]:
-    """Yield the processes of this machine."""
-    ticks_a_second = os.sysconf("SC_CLK_TCK")
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            # The name comes before, in brackets, and may hold anything.
-            fields = path.read_text(errors="replace").rpartition(") ")[2].split()
-            ticks = sum(map(int, fields[11:15]))
-            yield Process(int(path.parent.name), fields[0], int(fields[3]), ticks / ticks_a_second)
+def processes(session: int) -> Iterator[Process]:
+    """Yield the processes of a session."""
+    for one in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getsid(one.pid) == session:
+                times = one.cpu_times()
+                seconds = times.user + times.system + times.children_user + times.children_system
+                is_running = one.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+                yield Process(one.pid, is_running, " ".join(one.cmdline()) if is_running else "", seconds)
 
 
 class Component:
@@ -75,7 +73,7 @@ class Component:
 
     def processes(self) -> list[Process]:
         # The leader is waited for last of all, so until then its id is nobody else's.
-        return [] if self.has_ended else [one for one in processes() if one.session == self._leader.pid]
+        return [] if self.has_ended else list(processes(self._leader.pid))
 
     def cpu_seconds(self) -> float:
         """Return the CPU time of all its processes.
@@ -191,8 +189,8 @@ class Airflow:
             running[component].kill()
         else:
             for process in running["standalone"].processes():
-                with suppress(ProcessLookupError, FileNotFoundError):
-                    if component in process.command_line():
+                if component in process.command_line:
+                    with suppress(ProcessLookupError):
                         os.kill(process.pid, signal.SIGKILL)
         self._start(component)
 
@@ -226,7 +224,7 @@ class Airflow:
             return False
         return True
 
-    def trigger(self, dag_id: str, **conf: str) -> None:
+    def trigger(self, dag_id: str, **conf: Any) -> None:
         """Start a run by hand: it has no logical date."""
         self.call(
             "POST", f"/dags/{dag_id}/dagRuns", {"dag_run_id": f"{dag_id}-by-hand", "logical_date": None, "conf": conf}

@@ -8,14 +8,9 @@ month of runs and a year of ranges, and prints the figures.
 from __future__ import annotations
 
 import json
-import random
 import re
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,171 +23,13 @@ from tests.conftest import sftp_connection
 from tests.integration.cluster import Cluster
 from tests.integration.servers.postgres import Postgres
 from tests.integration.servers.redis import Redis
+from tests.integration.stage import AUDIENCES, SCALES, Stage, report
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
-AUDIENCES = ("opened_last_30_days", "purchased_last_30_days")
 FIRST_DAY = date(2026, 1, 20)
 
 #: As the example has it: so many of its exports run in Cordial at a time.
 EXPORTS_AT_A_TIME = 4
-
-Figures = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How much there is to do, and how much trouble.
-
-    :param runs: of the backfill by runs.
-    :param ranges: days of the backfill by ranges.
-    :param partitions: of the backfill of partitions.
-    :param faults_every: seconds between two faults.
-    :param workers_killed: during the backfill by runs.
-    :param triggerers: during it one is restarted, and the others are killed.
-    """
-
-    runs: int
-    ranges: int
-    days_per_export: int
-    partitions: int
-    faults_every: float
-    workers_killed: int
-    triggerers: int
-
-
-SCALES = {
-    "small": Scale(
-        runs=8, ranges=70, days_per_export=20, partitions=2, faults_every=1.5, workers_killed=1, triggerers=1
-    ),
-    "full": Scale(
-        runs=30, ranges=365, days_per_export=31, partitions=7, faults_every=1.0, workers_killed=2, triggerers=2
-    ),
-}
-
-#: None of them is a reason to export again: the job is there, or the request surely did not arrive.
-FAULTS: tuple[dict[str, Any], ...] = (
-    {"request": "create_export", "effect": "reset", "processed": True},
-    {"request": "create_export", "effect": "truncate"},
-    {"request": "create_export", "effect": "answer", "status": 503, "processed": True},
-    {"request": "create_export", "effect": "answer", "status": 429, "headers": {"Retry-After": "2"}},
-    {"request": "create_export", "effect": "delay", "seconds": 3},
-    {"request": "get_job", "effect": "answer", "status": 429, "headers": {"Retry-After": "2"}},
-    {"request": "get_job", "effect": "reset"},
-    {"request": "list_jobs", "effect": "answer", "status": 503},
-    {"request": "list_jobs", "effect": "truncate"},
-    {"request": "list_jobs", "effect": "answer", "status": 429, "headers": {"Retry-After": "2"}},
-    {"request": "any", "effect": "delay", "seconds": 2},
-)
-
-
-@dataclass
-class Stage:
-    """The cluster, the sandbox and the warehouse, and what is asked of them."""
-
-    cluster: Cluster
-    sandbox: SandboxProcess
-    warehouse: Postgres
-    scale: Scale
-    figures: dict[str, Figures] = field(default_factory=dict)
-
-    @contextmanager
-    def figures_of(self, what: str) -> Iterator[Figures]:
-        """Measure what happens, by the clock, in Cordial and in Airflow's components."""
-        self.sandbox.control.clear_requests()
-        jobs, tries = len(self.sandbox.control.jobs()), self._tries()
-        started, cpu = time.monotonic(), self.cluster.cpu_seconds()
-        found: Figures = {}
-        self.figures[what] = found
-        yield found
-        found["seconds"] = time.monotonic() - started
-        found["cpu"] = {name: seconds - cpu[name] for name, seconds in self.cluster.cpu_seconds().items()}
-        requests = self.sandbox.control.requests()
-        found["jobs"] = len(self.sandbox.control.jobs()) - jobs
-        found["requests"] = Counter(request["request"] for request in requests)
-        found["faults"] = sum(request["fault"] is not None for request in requests)
-        found["429"] = sum(request["status"] == 429 for request in requests)
-        found["tries"] = self._tries() - tries
-
-    def _tries(self) -> int:
-        """Return how often a task was tried."""
-        ((tries,),) = self.cluster.rows("SELECT coalesce(sum(try_number), 0) FROM task_instance")
-        return int(tries)
-
-    @contextmanager
-    def trouble(self, seed: int) -> Iterator[None]:
-        """Let answers be lost, refused and late at random."""
-        stop, chance = threading.Event(), random.Random(seed)
-
-        def make() -> None:
-            while not stop.wait(self.scale.faults_every):
-                fault = chance.choice(FAULTS)
-                # Of each kind one is to come at most, or they would pile up for the next request of a rare kind.
-                if fault["request"] not in {waiting["request"] for waiting in self.sandbox.control.faults()}:
-                    self.sandbox.control.fault(**fault, times=1)
-
-        thread = threading.Thread(target=make)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-            self.sandbox.control.clear_faults()
-
-    def jobs(self, dag_id: str) -> list[dict[str, Any]]:
-        """Return Cordial's jobs of a DAG, the oldest first."""
-        prefix = f"{dag_id.replace('_', '-')}-"
-        return [job for job in reversed(self.sandbox.control.jobs()) if job["name"].startswith(prefix)]
-
-    def job_ids(self, table: str) -> set[str]:
-        with self.warehouse.connect() as connection:
-            return {job_id for (job_id,) in connection.execute(f"SELECT DISTINCT job_id FROM {table}")}
-
-    def compare(self, table: str, days: Timeframe) -> dict[str, int]:
-        """Hold a table against the sandbox's snapshots, day by day."""
-        with self.warehouse.connect() as connection:
-            rows = connection.execute(f"SELECT audience, snapshot_date::text, contacts FROM {table}").fetchall()
-        expected = {
-            (audience, one["date"]): one["contacts"]
-            for audience in AUDIENCES
-            for one in self.sandbox.control.snapshots(audience=audience, start=str(days.start), end=str(days.end))
-        }
-        assert len(expected) == len(AUDIENCES) * len(days)
-        times = Counter((audience, day) for audience, day, _ in rows)
-        return {
-            "rows": len(rows),
-            "missing": len(expected.keys() - times.keys()),
-            "doubled": len(rows) - len(times),
-            "wrong": sum(expected.get((audience, day), ...) != contacts for audience, day, contacts in rows),
-        }
-
-    def right(self, table: str, days: Timeframe, *, due: int) -> None:
-        """Check that a table has exactly these days, of as many jobs as were due since the last time."""
-        found = self.compare(table, days)
-        figures = list(self.figures.values())[-1]
-        figures.update(found, due=due)
-        assert figures["jobs"] == due
-        assert found == {"rows": len(AUDIENCES) * len(days), "missing": 0, "doubled": 0, "wrong": 0}, table
-
-    def backfill(self, dag_id: str, days: Timeframe, *options: str) -> None:
-        """Fill the days in, by the runs of the nights after them."""
-        first, last = days.start + timedelta(days=1), days.end + timedelta(days=2)
-        dates = ("--from-date", str(first), "--to-date", str(last))
-        self.cluster.command("backfill", "create", "--dag-id", dag_id, *dates, *options)
-
-    def wait(self, dag_id: str, states: Sequence[str], timeout: float) -> None:
-        """Wait until the runs of a DAG are in these states."""
-
-        def are_there() -> bool:
-            found = self.cluster.states().get(dag_id, [])
-            assert "failed" not in found, self.cluster.trouble()
-            return found == list(states)
-
-        self.cluster.wait_until(are_there, f"the runs of {dag_id}", timeout)
-
-    def trigger(self, dag_id: str, **conf: Any) -> None:
-        body = {"dag_run_id": f"{dag_id}-by-hand", "logical_date": None, "conf": conf}
-        self.cluster.call("POST", f"/dags/{dag_id}/dagRuns", body)
 
 
 def days(count: int) -> Timeframe:
@@ -258,8 +95,9 @@ def test_every_day_is_in_the_warehouse_once_and_as_many_jobs_as_were_due(
 
 def backfill_by_runs(stage: Stage) -> None:
     dag_id, runs = "example_daily_backfill", stage.scale.runs
+    active = min(10, runs // 2)
     with stage.figures_of("by runs, with trouble"), stage.trouble(seed=1):
-        stage.backfill(dag_id, days(runs), "--run-backwards", "--max-active-runs", "10")
+        stage.backfill(dag_id, days(runs), "--run-backwards", "--max-active-runs", str(active))
         for number in range(stage.scale.workers_killed):
             due = (number + 1) * runs // (stage.scale.workers_killed + 2)
             stage.cluster.wait_until(lambda due=due: len(stage.jobs(dag_id)) > due, "some jobs", 300)  # type: ignore[misc]
@@ -279,8 +117,9 @@ def backfill_by_runs(stage: Stage) -> None:
     ((tried_again,),) = stage.cluster.rows(query, dag_id)
     assert tried_again >= stage.scale.workers_killed
     # Backwards: the first runs that start are those of the last days.
-    first = sorted(job["selected_timeframe_start"] for job in jobs[:EXPORTS_AT_A_TIME])
-    assert first >= [str(days(runs).end - timedelta(days=9))]
+    query = "SELECT logical_date FROM dag_run WHERE dag_id = %s ORDER BY start_date LIMIT %s"
+    started = {logical_date.date() for (logical_date,) in stage.cluster.rows(query, dag_id, active)}
+    assert started == {days(runs).end + timedelta(days=1 - n) for n in range(active)}
 
 
 def kill_a_worker_that_submits(stage: Stage, dag_id: str) -> None:
@@ -317,7 +156,7 @@ def backfill_by_ranges(stage: Stage) -> None:
     parts = whole.chunks(stage.scale.days_per_export)
     stage.sandbox.control.behaviour(job_fails_with="disk full")
     with stage.figures_of("by ranges, with trouble"), stage.trouble(seed=2):
-        stage.trigger(
+        stage.cluster.trigger(
             dag_id,
             audiences=list(AUDIENCES),
             first_day=str(whole.start),
@@ -343,11 +182,7 @@ def backfill_by_ranges(stage: Stage) -> None:
 def backfill_partitions(stage: Stage) -> None:
     count = stage.scale.partitions
     with stage.figures_of("by partitions"):
-        last = days(count).end + timedelta(days=1)
-        stage.cluster.command(
-            *("backfill", "create", "--dag-id", "example_partitions_producer"),
-            *("--from-date", str(FIRST_DAY), "--to-date", str(last)),
-        )
+        stage.backfill("example_partitions_producer", days(count), nights_after=0)
         stage.wait("example_partitions_producer", ["success"] * count, 200)
         stage.wait("example_partitions_consumer", ["success"] * count, 200)
     stage.right("trends_of_partitions", days(count), due=count)
@@ -370,8 +205,8 @@ def backfill_partitions(stage: Stage) -> None:
 def run_by_hand(stage: Stage) -> None:
     started = datetime.now().astimezone()
     with stage.figures_of("by hand"):
-        stage.trigger("example_look_back")
-        stage.trigger("example_export_only")
+        stage.cluster.trigger("example_look_back")
+        stage.cluster.trigger("example_export_only")
         for dag_id in ("example_look_back", "example_export_only", "example_load_only"):
             stage.wait(dag_id, ["success"], 200)
     (job,) = stage.jobs("example_look_back")
@@ -393,18 +228,3 @@ def at_a_time(jobs: Sequence[dict[str, Any]]) -> int:
         running += change
         most = max(most, running)
     return most
-
-
-def report(figures: dict[str, Figures]) -> str:
-    """Return what was measured, as text."""
-    lines = [""]
-    for what, found in figures.items():
-        jobs = found.get("jobs", 0)
-        counts = ", ".join(
-            f"{key} {found.get(key)}" for key in ("rows", "missing", "doubled", "wrong", "faults", "429", "tries")
-        )
-        lines.append(f"{what}: {jobs} jobs of {found.get('due')} due in {found.get('seconds', 0):.0f} s; {counts}")
-        for name in ("requests", "cpu"):
-            each = ", ".join(f"{key} {n / jobs:.2f}" for key, n in sorted(found.get(name, {}).items())) if jobs else ""
-            lines.append(f"    {name} a job: {each}")
-    return "\n".join(lines)

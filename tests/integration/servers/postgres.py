@@ -18,6 +18,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from tests.integration.servers import LOOPBACK, free_port
+
 START_TIMEOUT = 30.0
 
 
@@ -74,10 +76,10 @@ def postgres_server() -> Iterator[Postgres]:
     folder = binaries()
     assert folder is not None
     as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    with tempfile.TemporaryDirectory(prefix="cordial-postgres-") as name, socket.socket() as free:
+    with tempfile.TemporaryDirectory(prefix="cordial-postgres-") as name:
         home = Path(name)
         password_file = home / "password"
-        server = Postgres("127.0.0.1", _free_port(free), "airflow", secrets.token_urlsafe(12), "postgres")
+        server = Postgres(LOOPBACK, free_port(), "airflow", secrets.token_urlsafe(12), "postgres")
         password_file.write_text(server.password)
         if as_user:
             for path in (home, password_file):
@@ -103,19 +105,12 @@ def postgres_server() -> Iterator[Postgres]:
                 process.wait(START_TIMEOUT)
 
 
-def _free_port(one: socket.socket) -> int:
-    one.bind(("127.0.0.1", 0))
-    port: int = one.getsockname()[1]
-    one.close()
-    return port
-
-
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_TIMEOUT
     while True:
         assert process.poll() is None, "PostgreSQL did not start"
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            socket.create_connection((LOOPBACK, port), timeout=1).close()
         except OSError:
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -25,7 +25,7 @@ from airflow_provider_cordial.exceptions import (
 )
 from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport
 from airflow_provider_cordial.exports.export import checked_name
-from airflow_provider_cordial.exports.submission import derived_name, identity_of
+from airflow_provider_cordial.exports.identity import derived_name, identity_of
 from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
 from airflow_provider_cordial.triggers.job import JobTrigger
 from cordial_sandbox.process import SandboxProcess
