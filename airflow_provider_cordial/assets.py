@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset, AssetAlias
 
 from airflow_provider_cordial.exceptions import InvalidExportError
-from airflow_provider_cordial.exports.timeframe import Timeframe, dated_key
+from airflow_provider_cordial.exports.timeframe import Timeframe, parse_dated_key
 
 if TYPE_CHECKING:
     from airflow_provider_cordial.destinations import Destination
@@ -82,8 +82,13 @@ def partition_keys(context: Mapping[str, Any], timeframe: Timeframe) -> list[str
     if run_key is None:
         at_run_time = getattr(context["dag"].timetable, "partitioned_at_runtime", False)
         return [day.isoformat() for day in timeframe] if at_run_time else []
-    if dated := dated_key(run_key):
+    if dated := parse_dated_key(run_key):
         # In the form that the run's own key has, so that days of all runs are found under alike keys.
         keys = [f"{day}{dated[1]}" for day in timeframe]
         return [] if keys == [run_key] else keys
     return []
+
+
+def is_static(*values: object) -> bool:
+    """Return whether all values are plain text without a template: known when the DAG is parsed."""
+    return all(isinstance(value, str) and "{{" not in value and "{%" not in value for value in values)

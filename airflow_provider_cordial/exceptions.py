@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_cordial._compat import AirflowException, AirflowFailException, AirflowSensorTimeout
 
 if TYPE_CHECKING:
-    from airflow_provider_cordial.jobs import Job
+    from airflow_provider_cordial.client.job import Job
 
 
 class CordialError(AirflowException):

@@ -36,12 +36,12 @@ OURS, AGAIN, READY = "ours", "ours, the same again", "COPY of a ready file"
 
 
 def ours(hook: Any, path: Path) -> None:
-    from airflow_provider_cordial.completeness import Completeness
     from airflow_provider_cordial.destinations import UiDestination
     from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport
     from airflow_provider_cordial.exports.timeframe import Timeframe
-    from airflow_provider_cordial.trends_csv import TrendsReader
-    from airflow_provider_cordial.warehouse import Columns, table_of
+    from airflow_provider_cordial.trends.completeness import Completeness
+    from airflow_provider_cordial.trends.csv import TrendsReader
+    from airflow_provider_cordial.trends.tables import Columns, build_table
 
     audiences, days = json.loads(path.with_suffix(".json").read_text())
     export = AudienceTrendsExport(
@@ -50,7 +50,7 @@ def ours(hook: Any, path: Path) -> None:
         timeframe=Timeframe(FIRST_DAY, FIRST_DAY + timedelta(days=days - 1)),
         destination=UiDestination(),
     )
-    table = table_of(hook, TABLE, Columns())
+    table = build_table(hook, TABLE, Columns())
     with path.open("rb", buffering=0) as stream, closing(hook.get_conn()) as connection:
         reader = TrendsReader(stream)
         rows = Completeness(export).checked(reader)
@@ -116,10 +116,10 @@ def one_way(name: str, path: Path, *, with_key: bool) -> None:
     """Load in this process, into an empty table but for ``AGAIN``; print seconds and kilobytes."""
     from airflow.sdk import BaseHook
 
-    from airflow_provider_cordial.warehouse import Columns, table_of
+    from airflow_provider_cordial.trends.tables import Columns, build_table
 
     hook: Any = BaseHook.get_hook("warehouse")
-    table = table_of(hook, TABLE, Columns())
+    table = build_table(hook, TABLE, Columns())
     with closing(hook.get_conn()) as connection, table.transaction(connection) as cursor:
         if name != AGAIN:
             cursor.execute(f"DROP TABLE IF EXISTS {TABLE}")

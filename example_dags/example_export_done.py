@@ -25,7 +25,7 @@ with DAG(dag_id="example_export_done", schedule=[weekly_exports], catchup=False,
     @task
     def pick_up(triggering_asset_events: Any = None) -> dict[str, int]:
         """Return the size of each export's file."""
-        from airflow_provider_cordial.destinations.delivery import Patience, delivered_file
+        from airflow_provider_cordial.destinations.finder import FileWait, delivered_file
 
         destination = SftpDestination(conn_id="sftp_default", path="exports")
         sizes = {}
@@ -33,7 +33,7 @@ with DAG(dag_id="example_export_done", schedule=[weekly_exports], catchup=False,
         for event in triggering_asset_events[weekly_exports]:
             since = datetime.fromisoformat(str(event.timestamp)) - timedelta(days=1)
             for job in event.extra["payload"]["jobs"]:
-                with delivered_file(destination, job["name"], not_before=since, patience=Patience()) as (file, stream):
+                with delivered_file(destination, job["name"], not_before=since, file_wait=FileWait()) as (file, stream):
                     stream.read()
                 sizes[job["name"]] = file.size
         return sizes

@@ -15,7 +15,7 @@ from airflow_provider_cordial.destinations import S3Destination
 from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
 from airflow_provider_cordial.sensors.job import JobSensor
 from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
-from airflow_provider_cordial.warehouse import Columns
+from airflow_provider_cordial.trends.tables import Columns
 
 with DAG(
     dag_id="example_s3_to_postgres",

@@ -50,5 +50,5 @@ def destination_from_json(record: Mapping[str, Any]) -> Destination:
             return destination_class(**fields)
     except TypeError:
         pass
-    msg = f"destination {record!r} is not understood. Known types: {', '.join(_BY_TYPE)}."
+    msg = f"destination {record!r} is not understood. SubmissionState types: {', '.join(_BY_TYPE)}."
     raise InvalidExportError(msg)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow_provider_cordial.destinations.base import Address, DeliveredFile, Destination
-from airflow_provider_cordial.destinations.objects import file_key, key, name_alone
+from airflow_provider_cordial.destinations.object_paths import file_key, key, name_alone
 from airflow_provider_cordial.exceptions import (
     DestinationUnreachableError,
     InvalidConnectionError,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from airflow_provider_cordial.destinations.base import Address, DeliveredFile, Destination
-from airflow_provider_cordial.destinations.objects import file_key, key, name_alone
+from airflow_provider_cordial.destinations.object_paths import file_key, key, name_alone
 from airflow_provider_cordial.exceptions import DestinationUnreachableError
 
 #: Bytes of one request while a file is read.

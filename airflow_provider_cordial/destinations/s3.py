@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_provider_cordial._compat import mask_secret
 from airflow_provider_cordial.destinations.base import Address, DeliveredFile, Destination, airflow_connection
-from airflow_provider_cordial.destinations.objects import file_key, key, name_alone
+from airflow_provider_cordial.destinations.object_paths import file_key, key, name_alone
 from airflow_provider_cordial.exceptions import (
     DestinationUnreachableError,
     InvalidConnectionError,

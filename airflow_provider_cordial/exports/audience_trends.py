@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from airflow_provider_cordial.api import AUDIENCE_TRENDS_EXPORT
+from airflow_provider_cordial.client.api import AUDIENCE_TRENDS_EXPORT
 from airflow_provider_cordial.destinations import Destination, destination_from_json
 from airflow_provider_cordial.exceptions import InvalidExportError
-from airflow_provider_cordial.exports.export import checked_name
+from airflow_provider_cordial.exports.base import validate_name
 from airflow_provider_cordial.exports.timeframe import Timeframe
 
 
@@ -34,7 +34,7 @@ class AudienceTrendsExport:
     kind = AUDIENCE_TRENDS_EXPORT
 
     def __post_init__(self) -> None:
-        checked_name(self.name)
+        validate_name(self.name)
 
     def body(self) -> dict[str, Any]:
         """Return the body to send, but for the destination."""
@@ -63,7 +63,7 @@ class AudienceTrendsExport:
         try:
             return cls(
                 name=record["name"],
-                audiences=checked_audiences(record["audiences"]),
+                audiences=validate_audiences(record["audiences"]),
                 timeframe=Timeframe(
                     date.fromisoformat(record["selected_timeframe_start"]),
                     date.fromisoformat(record["selected_timeframe_end"]),
@@ -75,7 +75,7 @@ class AudienceTrendsExport:
             raise InvalidExportError(msg) from None
 
 
-def checked_audiences(audiences: Any) -> tuple[str, ...]:
+def validate_audiences(audiences: Any) -> tuple[str, ...]:
     """Return the audiences, if they can be asked for: at least one, all of them names, none given twice."""
     if isinstance(audiences, str) or not isinstance(audiences, Iterable):
         msg = f"audiences {audiences!r} is not a list of audience names. Give a list, also for one audience."

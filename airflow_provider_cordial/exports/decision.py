@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from airflow_provider_cordial.client.job import Job
 from airflow_provider_cordial.exceptions import CordialError
-from airflow_provider_cordial.exports.identity import generation_of
-from airflow_provider_cordial.jobs import Job
+from airflow_provider_cordial.exports.identity import parse_generation
 
 #: Cordial's clock may be behind ours.
 CLOCK_SKEW = timedelta(minutes=5)
@@ -48,7 +48,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class SubmissionState:
     """All that is known of a submission.
 
     :param name: the export's name in the first generation.
@@ -79,7 +79,7 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
-class LookAtJob:
+class PollJob:
     """Look at the recorded job: it may have Failed."""
 
     job_id: str
@@ -108,7 +108,7 @@ class Adopt:
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class Reuse:
     """Go on with the recorded job."""
 
     record: Record
@@ -122,20 +122,20 @@ class Uncertain:
     generation: int
 
 
-Step = Send | LookAtJob | ListJobs | Wait | Adopt | Use | Uncertain
+Step = Send | PollJob | ListJobs | Wait | Adopt | Reuse | Uncertain
 
 
-def decide(known: Known) -> Step:
+def decide(known: SubmissionState) -> Step:
     """Return what to do next, from what is known."""
     record = known.record
     if record is None and (known.has_store or known.try_number <= 1):
         return Send(1)
     if record is not None and record.job_id is not None:
         if known.job is None:
-            return LookAtJob(record.job_id)
+            return PollJob(record.job_id)
         if isinstance(known.job, Job) and known.job.is_failed:
             return Send(record.generation + 1)
-        return Use(record)
+        return Reuse(record)
     # There is an intent without an answer, or nowhere to have kept one.
     if known.jobs is None:
         return ListJobs()
@@ -144,12 +144,12 @@ def decide(known: Known) -> Step:
     return _decide_by_the_list(known, known.jobs)
 
 
-def _decide_by_the_list(known: Known, jobs: Sequence[Job]) -> Step:
+def _decide_by_the_list(known: SubmissionState, jobs: Sequence[Job]) -> Step:
     since = known.record.intended_at - CLOCK_SKEW if known.record else None
     # A job that started before the intent is another run's, if its name does not say so already.
     recent = [job for job in jobs if not _started_before(job, since)]
     candidates = jobs if known.names_the_run else recent
-    named = [(number, job) for job in candidates if (number := generation_of(job.name, known.name))]
+    named = [(number, job) for job in candidates if (number := parse_generation(job.name, known.name))]
     newest = known.record.generation if known.record else max((number for number, _ in named), default=1)
     ours = {job.id: job for number, job in named if number == newest}
     if len(ours) > 1:

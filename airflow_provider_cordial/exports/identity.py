@@ -30,7 +30,7 @@ class Identity:
     names_the_run: bool = True
 
 
-def identity_of(context: Mapping[str, Any], what: object, *, names_the_run: bool = True) -> Identity:
+def compute_identity(context: Mapping[str, Any], what: object, *, names_the_run: bool = True) -> Identity:
     """Return the identity of the submission of a task's run.
 
     :param context: the task's context.
@@ -47,12 +47,12 @@ def derived_name(context: Mapping[str, Any], identity: Identity) -> str:
     return f"{_slug(ti.dag_id)}-{_slug(ti.task_id)}-{identity.digest[:_DIGEST_LENGTH]}"
 
 
-def name_of(name: str, generation: int) -> str:
+def generation_name(name: str, generation: int) -> str:
     """Return the name of a generation: the name itself, and then ``-2``, ``-3``."""
     return name if generation == 1 else f"{name}-{generation}"
 
 
-def generation_of(job_name: str | None, name: str) -> int | None:
+def parse_generation(job_name: str | None, name: str) -> int | None:
     """Return which generation of a name a job's name is, or None if it is of none."""
     match = re.fullmatch(rf"{re.escape(name)}(?:-([2-9]|[1-9][0-9]+))?", job_name or "")
     return int(match[1] or 1) if match else None

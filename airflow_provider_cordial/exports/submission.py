@@ -19,6 +19,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from airflow_provider_cordial.client.job import Job
 from airflow_provider_cordial.exceptions import (
     AuthenticationError,
     ConnectionFailedError,
@@ -29,21 +30,20 @@ from airflow_provider_cordial.exceptions import (
     SubmissionUncertainError,
     TransientError,
 )
+from airflow_provider_cordial.exports.base import Export, SubmittedExport
 from airflow_provider_cordial.exports.decision import (
     Adopt,
-    Known,
     ListJobs,
-    LookAtJob,
+    PollJob,
     Record,
     Send,
+    SubmissionState,
     Uncertain,
     Wait,
     decide,
 )
-from airflow_provider_cordial.exports.export import Export, SubmittedExport
-from airflow_provider_cordial.exports.identity import Identity, name_of
-from airflow_provider_cordial.jobs import Job
-from airflow_provider_cordial.waiting import look_at
+from airflow_provider_cordial.exports.identity import Identity, generation_name
+from airflow_provider_cordial.jobs.waiting import poll_once
 
 if TYPE_CHECKING:
     from airflow_provider_cordial.hooks.cordial import CordialHook
@@ -100,7 +100,7 @@ def submit(
     if record and record.digest != identity.digest:
         log.info("The task was cleared, or asks for something else than before: it exports again")
         record = None
-    known = Known(export.name, identity.names_the_run, store is not None, try_number, record)
+    known = SubmissionState(export.name, identity.names_the_run, store is not None, try_number, record)
     # Without a record it is not known when an earlier try sent; it was before now.
     since = record.intended_at if record else datetime.now(UTC)
     # From then on nothing of a POST is on its way any more, and its job has the settling time to be listed.
@@ -127,9 +127,9 @@ def submit(
                 named = _named(export, record)
                 log.info("Submitted export %s as job %s, to %s", named.name, job_id, address.uri)
                 return SubmittedExport(named, job_id, address.uri, since)
-        elif isinstance(step, LookAtJob):
+        elif isinstance(step, PollJob):
             # Whoever waits for it says what is wrong; here it only matters that it has not Failed as far as we know.
-            known = replace(known, job=look_at(hook, step.job_id))
+            known = replace(known, job=poll_once(hook, step.job_id))
         elif isinstance(step, ListJobs):
             is_settled = (datetime.now(UTC) - over_at).total_seconds() >= settling_time
             known = replace(known, jobs=_list(hook, last=is_settled), is_settled=is_settled)
@@ -139,7 +139,9 @@ def submit(
             time.sleep(max(0.0, min(left, settling_time / LOOKS_WHILE_SETTLING)))
             known = replace(known, jobs=None)
         elif isinstance(step, Adopt):
-            log.info("Export %s is job %s; it is not sent again", name_of(export.name, step.generation), step.job_id)
+            log.info(
+                "Export %s is job %s; it is not sent again", generation_name(export.name, step.generation), step.job_id
+            )
             # Without a record, what the job tells is all that says how old its file may be.
             intended_at = min(since, step.started_at or since)
             record = Record(identity.digest, step.generation, intended_at, step.job_id)
@@ -197,7 +199,7 @@ def _list(hook: CordialHook, *, last: bool) -> Sequence[Job] | CordialError:
 
 
 def _uncertain(step: Uncertain, name: str, since: datetime, on_uncertain: OnUncertainSubmission) -> Send:
-    name = name_of(name, step.generation)
+    name = generation_name(name, step.generation)
     if on_uncertain == "resubmit":
         log.warning("Whether export %s was accepted cannot be told (%s); sending again, as told", name, step.why)
         return Send(step.generation + 1)
@@ -209,12 +211,12 @@ def _uncertain(step: Uncertain, name: str, since: datetime, on_uncertain: OnUnce
     raise SubmissionUncertainError(msg)
 
 
-def _tell_why(known: Known, name: str, generation: int) -> None:
+def _tell_why(known: SubmissionState, name: str, generation: int) -> None:
     if isinstance(known.job, Job) and known.job.is_failed:
         text = "Job %s Failed; exporting again, as %s. All that Cordial says of it: %s"
-        log.warning(text, known.job.id, name_of(name, generation), known.job.to_json())
+        log.warning(text, known.job.id, generation_name(name, generation), known.job.to_json())
     elif known.jobs is not None and not isinstance(known.jobs, CordialError):
-        log.info("None of %d jobs is export %s: it did not arrive", len(known.jobs), name_of(name, generation))
+        log.info("None of %d jobs is export %s: it did not arrive", len(known.jobs), generation_name(name, generation))
 
 
 def _keep(store: StateStore | None, record: Record | None) -> None:
@@ -227,4 +229,4 @@ def _keep(store: StateStore | None, record: Record | None) -> None:
 
 
 def _named(export: Export, record: Record) -> Export:
-    return export.named(name_of(export.name, record.generation))
+    return export.named(generation_name(export.name, record.generation))

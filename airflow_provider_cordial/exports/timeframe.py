@@ -168,13 +168,13 @@ def _timeframe(value: Any, timezone: ZoneInfo) -> Timeframe:
 def _partition_day(context: Mapping[str, Any], timezone: ZoneInfo) -> date | None:
     """Return the day that the run's partition is named after."""
     # The key is the label that people see, and one that was found at run time has no date beside it.
-    if dated := dated_key(context.get("partition_key")):
+    if dated := parse_dated_key(context.get("partition_key")):
         return dated[0]
     partition_date = context.get("partition_date")
     return None if partition_date is None else _local_day(partition_date, _schedule_zone(context) or timezone)
 
 
-def dated_key(partition_key: str | None) -> tuple[date, str] | None:
+def parse_dated_key(partition_key: str | None) -> tuple[date, str] | None:
     """Return the day that a partition's key begins with, and what follows it; None where it begins with none."""
     if match := _DATE_KEY.fullmatch(partition_key or ""):
         with suppress(ValueError):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_cordial import api
 from airflow_provider_cordial._compat import BaseHook, mask_secret
-from airflow_provider_cordial.connection import CordialConnection
+from airflow_provider_cordial.client import api
+from airflow_provider_cordial.client.connection import CordialConnection
+from airflow_provider_cordial.client.retries import HEADERS, connection_failed, retry_options
 from airflow_provider_cordial.exceptions import (
     AuthenticationError,
     ConnectionFailedError,
@@ -17,12 +19,11 @@ from airflow_provider_cordial.exceptions import (
     PermissionDeniedError,
 )
 from airflow_provider_cordial.get_provider_info import EXTRA_FIELDS, HIDDEN_FIELDS, PLACEHOLDERS, RELABELING
-from airflow_provider_cordial.hooks.sending import HEADERS, connection_failed, retry_options
 
 if TYPE_CHECKING:
     import requests
 
-    from airflow_provider_cordial.jobs import Job
+    from airflow_provider_cordial.client.job import Job
 
 
 class CordialHook(BaseHook):
@@ -75,7 +76,7 @@ class CordialHook(BaseHook):
             have been accepted is never followed by another submission here.
         """
         request = api.create_export(kind, body)
-        return api.job_id_of(request, self._run(request))
+        return api.parse_job_id(request, self._run(request))
 
     def create_audience_trends_export(self, body: Mapping[str, Any]) -> str:
         """Submit an Audience Trends export and return the job id (see ``create_export``).
@@ -90,7 +91,7 @@ class CordialHook(BaseHook):
         :raises NotFoundError: Cordial does not know the job (yet).
         """
         request = api.get_job(job_id)
-        return api.job_of(request, self._run(request), job_id)
+        return api.parse_job(request, self._run(request), job_id)
 
     def list_jobs(self, *, per_page: int = api.PER_PAGE, filters: Mapping[str, str] | None = None) -> Iterator[Job]:
         """Yield all jobs that the filters let through, page after page, in Cordial's order (not documented).
@@ -102,7 +103,7 @@ class CordialHook(BaseHook):
         for page in range(1, api.MAX_PAGES + 1):
             request = api.list_jobs(page=page, per_page=per_page, filters=filters)
             try:
-                jobs = api.jobs_of(request, self._run(request))
+                jobs = api.parse_jobs(request, self._run(request))
             except NotFoundError:  # declared on the list too: no match
                 return
             # The same page again means that the page number is not heeded.
@@ -115,7 +116,7 @@ class CordialHook(BaseHook):
         """Send one authenticated ``GET /v2/jobs?per_page=1`` and say what came of it."""
         request = api.list_jobs(per_page=1)
         try:
-            api.jobs_of(request, self._send(request))
+            api.parse_jobs(request, self._send(request))
         except NotFoundError:  # authenticated, and no job yet
             pass
         except (AuthenticationError, PermissionDeniedError, ConnectionFailedError) as error:
@@ -170,6 +171,12 @@ class CordialHook(BaseHook):
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Describe the form's standard fields to Airflow before 3.2; later ones read the provider's metadata."""
         return {"hidden_fields": HIDDEN_FIELDS, "relabeling": RELABELING, "placeholders": PLACEHOLDERS}
+
+
+async def read_connection(cordial_conn_id: str) -> CordialConnection:
+    """Read and check an Airflow connection without holding up the event loop."""
+    # aget_connection is there from Airflow 3.1 on, but only a thread works in every version and in dag.test.
+    return await asyncio.to_thread(lambda: CordialHook(cordial_conn_id).connection)
 
 
 def _may_have_been_sent(error: Exception) -> bool:

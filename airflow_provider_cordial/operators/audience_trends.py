@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_cordial import waiting
 from airflow_provider_cordial._compat import conf, is_trigger_timeout
-from airflow_provider_cordial._config import default_poll_interval
-from airflow_provider_cordial._templates import is_template
-from airflow_provider_cordial.assets import tell
+from airflow_provider_cordial.assets import is_static, tell
 from airflow_provider_cordial.destinations import Destination, destination_from_json
 from airflow_provider_cordial.exceptions import InvalidExportError, JobFailedError
-from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport, checked_audiences
-from airflow_provider_cordial.exports.export import checked_name, submission_of
-from airflow_provider_cordial.exports.identity import Identity, derived_name, identity_of
+from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport, validate_audiences
+from airflow_provider_cordial.exports.base import parse_submission, validate_name
+from airflow_provider_cordial.exports.identity import Identity, compute_identity, derived_name
 from airflow_provider_cordial.exports.submission import SETTLING_TIME, OnUncertainSubmission, submit
 from airflow_provider_cordial.exports.timeframe import Timeframe, resolve_timeframe
+from airflow_provider_cordial.jobs import waiting
+from airflow_provider_cordial.jobs.options import default_poll_interval
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -117,13 +116,13 @@ class AudienceTrendsExportOperator(BaseOperator):
         self.settling_time = settling_time
         self.on_uncertain_submission = on_uncertain_submission
         # A text without a template is the same in all runs.
-        self._name_is_constant = isinstance(name, str) and not is_template(name)
+        self._name_is_constant = is_static(name)
 
     def execute(self, context: Context) -> str:
         """Submit the export, or find the job of an earlier try, and wait for it where that is asked for."""
         from airflow_provider_cordial.hooks.cordial import CordialHook
 
-        deadline = waiting.deadline_of(self.timeout, self.execution_timeout)
+        deadline = waiting.compute_deadline(self.timeout, self.execution_timeout)
         hook = CordialHook(self.cordial_conn_id)
         export, identity = self._export(context, hook)
         self._kill_says = f"whether export {export.name} was accepted was not known yet; if it was, its job"
@@ -147,7 +146,7 @@ class AudienceTrendsExportOperator(BaseOperator):
     def execute_complete(self, context: Context, event: Any) -> str:
         """Go on after the wait in the triggerer."""
         with self._naming_the_destination(context):
-            job = waiting.job_of_event(event)
+            job = waiting.parse_event(event)
         self.log.info("Job %s is %s", job.id, job.status)
         if self.outlets:
             self._tell(context, self._pushed(context))
@@ -161,7 +160,7 @@ class AudienceTrendsExportOperator(BaseOperator):
 
         record = self._pushed(context)
         with self._naming_the_destination(context):
-            job_id, _ = submission_of(record)
+            job_id, _ = parse_submission(record)
             waiting.last_look(CordialHook(self.cordial_conn_id), job_id, log=self.log)
         self._tell(context, record)
         return job_id
@@ -173,7 +172,7 @@ class AudienceTrendsExportOperator(BaseOperator):
 
     def _export(self, context: Context, hook: CordialHook) -> tuple[AudienceTrendsExport, Identity]:
         """Resolve what is asked for into a value; everything is checked here, before anything is sent."""
-        audiences = checked_audiences(self.audiences)
+        audiences = validate_audiences(self.audiences)
         timeframe = resolve_timeframe(
             context,
             timeframe=self.timeframe,
@@ -187,9 +186,9 @@ class AudienceTrendsExportOperator(BaseOperator):
             msg = f"on_uncertain_submission {self.on_uncertain_submission!r} is neither 'fail' nor 'resubmit'. Use one."
             raise InvalidExportError(msg)
         destination = self._rendered_destination(context)
-        given = checked_name(self.name) if self.name is not None else None
+        given = validate_name(self.name) if self.name is not None else None
         what = [self.cordial_conn_id, given, audiences, str(timeframe), destination.to_json()]
-        identity = identity_of(context, what, names_the_run=not self._name_is_constant)
+        identity = compute_identity(context, what, names_the_run=not self._name_is_constant)
         name = given or derived_name(context, identity)
         export = AudienceTrendsExport(name=name, audiences=audiences, timeframe=timeframe, destination=destination)
         return export, identity

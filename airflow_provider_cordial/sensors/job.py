@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from airflow_provider_cordial import waiting
 from airflow_provider_cordial._compat import AirflowSensorTimeout, AirflowSkipException, conf, is_trigger_timeout
-from airflow_provider_cordial._config import default_poll_interval
 from airflow_provider_cordial.exceptions import CordialError
+from airflow_provider_cordial.jobs import waiting
+from airflow_provider_cordial.jobs.options import default_poll_interval
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
 
+    from airflow_provider_cordial.client.job import Job
     from airflow_provider_cordial.hooks.cordial import CordialHook
-    from airflow_provider_cordial.jobs import Job
 
 
 class JobSensor(BaseSensorOperator):
@@ -61,7 +61,7 @@ class JobSensor(BaseSensorOperator):
         self.job_id = cast("str", job_id)
         self.cordial_conn_id = cordial_conn_id
         self.deferrable = deferrable
-        self._seen: waiting.JobWatch | None = None
+        self._seen: waiting.JobWatcher | None = None
 
     def execute(self, context: Context) -> Any:
         """Wait in the mode that was chosen."""
@@ -70,7 +70,7 @@ class JobSensor(BaseSensorOperator):
                 return super().execute(context)
             except AirflowSensorTimeout as timeout:
                 raise waiting.for_sensor(self._watch(context).timed_out()) from timeout
-        deadline = waiting.deadline_of(self.timeout, self.execution_timeout)
+        deadline = waiting.compute_deadline(self.timeout, self.execution_timeout)
         # A job that has ended already need not go through the triggerer.
         if found := self.poke(context):
             return found.xcom_value
@@ -82,7 +82,7 @@ class JobSensor(BaseSensorOperator):
         """Look at the job once."""
         watch = self._watch(context)
         try:
-            job = watch.saw(waiting.look_at(self._hook, self.job_id), time.time())
+            job = watch.saw(waiting.poll_once(self._hook, self.job_id), time.time())
         except CordialError as error:
             raise self._skipped_or(waiting.for_sensor(error)) from error
         return PokeReturnValue(is_done=True, xcom_value=job.to_json()) if job else None
@@ -90,7 +90,7 @@ class JobSensor(BaseSensorOperator):
     def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:  # noqa: ARG002
         """Go on after the wait in the triggerer."""
         try:
-            job: Job = waiting.job_of_event(event, self.job_id)
+            job: Job = waiting.parse_event(event, self.job_id)
         except CordialError as error:
             raise waiting.for_sensor(error) from error
         self.log.info("Job %s is %s", job.id, job.status)
@@ -108,7 +108,7 @@ class JobSensor(BaseSensorOperator):
     def _get_next_poke_interval(
         self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int
     ) -> float:
-        seen = cast("waiting.JobWatch", self._seen)  # a poke went before
+        seen = cast("waiting.JobWatcher", self._seen)  # a poke went before
         if self.exponential_backoff:
             return seen.at_least(super()._get_next_poke_interval(started_at, run_duration, poke_count))
         return seen.pause(self.poke_interval, time.time())
@@ -119,11 +119,11 @@ class JobSensor(BaseSensorOperator):
 
         return CordialHook(self.cordial_conn_id)
 
-    def _watch(self, context: Context) -> waiting.JobWatch:
+    def _watch(self, context: Context) -> waiting.JobWatcher:
         if self._seen is None:
             # In reschedule mode each look is a process of its own, and the grace period spans them.
             first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
-            self._seen = waiting.JobWatch(
+            self._seen = waiting.JobWatcher(
                 self.job_id,
                 grace=self._hook.connection.not_found_grace,
                 since=first.timestamp() if first else time.time(),

@@ -16,10 +16,10 @@ from airflow_provider_cordial.exceptions import InvalidExportError
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
 
-    from airflow_provider_cordial.completeness import OnMissing
-    from airflow_provider_cordial.destinations.delivery import Patience
-    from airflow_provider_cordial.long_files import FileFormat
-    from airflow_provider_cordial.trends_csv import CsvFormat
+    from airflow_provider_cordial.destinations.finder import FileWait
+    from airflow_provider_cordial.trends.completeness import OnMissing
+    from airflow_provider_cordial.trends.csv import CsvFormat
+    from airflow_provider_cordial.trends.files import FileFormat
 
 FORMATS = ("csv", "parquet")
 
@@ -44,7 +44,7 @@ class AudienceTrendsToFileOperator(BaseOperator):
     :param source_path: the delivered file's exact path, where it is not named after the export (templated).
     :param on_missing: what an audience or a day that was asked for and did not come is: ``fail``, ``warn``, ``ignore``.
     :param csv_format: how the delivered file is written.
-    :param patience: how long to wait for it.
+    :param file_wait: how long to wait for it.
     :returns: the counts ``rows``, ``audiences``, ``days``, ``missing``, the delivered ``file``, and how many ``files``
         were written to which ``path``.
     :raises DeliveredFileNotFoundError: no such file came in time; a retry looks again.
@@ -68,7 +68,7 @@ class AudienceTrendsToFileOperator(BaseOperator):
         source_path: str | None = None,
         on_missing: OnMissing = "fail",
         csv_format: CsvFormat | None = None,
-        patience: Patience | None = None,
+        file_wait: FileWait | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -82,15 +82,16 @@ class AudienceTrendsToFileOperator(BaseOperator):
         self.source_path = source_path
         self.on_missing = on_missing
         self.csv_format = csv_format
-        self.patience = patience
+        self.file_wait = file_wait
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Find the file, wait until it is whole, and write it anew."""
         from airflow.sdk import ObjectStoragePath
 
+        from airflow_provider_cordial.trends.delivery import delivered_trends
+
         # Only here: a DAG file that loads is parsed faster so.
-        from airflow_provider_cordial.long_files import to_parquet, write_long_csv
-        from airflow_provider_cordial.transfers.delivered_trends import delivered_trends
+        from airflow_provider_cordial.trends.files import to_parquet, write_long_csv
 
         self._check()
         with tempfile.TemporaryDirectory(prefix="cordial-") as folder:
@@ -99,7 +100,7 @@ class AudienceTrendsToFileOperator(BaseOperator):
                 path=self.source_path,
                 on_missing=self.on_missing,
                 csv_format=self.csv_format,
-                patience=self.patience,
+                file_wait=self.file_wait,
             ) as trends:
                 rows, files = write_long_csv(
                     Path(folder),

@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_cordial._compat import BaseHook
-from airflow_provider_cordial._templates import known_at_parse_time
-from airflow_provider_cordial.assets import table_asset, table_uri, tell
+from airflow_provider_cordial.assets import is_static, table_asset, table_uri, tell
 from airflow_provider_cordial.exceptions import InvalidConnectionError
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import Context
 
-    from airflow_provider_cordial.completeness import OnMissing
-    from airflow_provider_cordial.destinations.delivery import Patience
-    from airflow_provider_cordial.trends_csv import CsvFormat
-    from airflow_provider_cordial.warehouse import Columns
+    from airflow_provider_cordial.destinations.finder import FileWait
+    from airflow_provider_cordial.trends.completeness import OnMissing
+    from airflow_provider_cordial.trends.csv import CsvFormat
+    from airflow_provider_cordial.trends.tables import Columns
 
 
 class AudienceTrendsToSqlOperator(BaseOperator):
@@ -42,7 +41,7 @@ class AudienceTrendsToSqlOperator(BaseOperator):
     :param path: the file's exact path at the destination, where it is not named after the export (templated).
     :param on_missing: what an audience or a day that was asked for and did not come is: ``fail``, ``warn``, ``ignore``.
     :param csv_format: how the file is written.
-    :param patience: how long to wait for the file.
+    :param file_wait: how long to wait for the file.
     :returns: the counts ``rows``, ``audiences``, ``days`` and ``missing`` (NULL rows), and the ``file``.
     :raises DeliveredFileNotFoundError: no such file came in time; a retry looks again.
     :raises TrendsCsvError: the file cannot be understood.
@@ -63,10 +62,10 @@ class AudienceTrendsToSqlOperator(BaseOperator):
         path: str | None = None,
         on_missing: OnMissing = "fail",
         csv_format: CsvFormat | None = None,
-        patience: Patience | None = None,
+        file_wait: FileWait | None = None,
         **kwargs: Any,
     ) -> None:
-        if "outlets" not in kwargs and known_at_parse_time(conn_id, table):
+        if "outlets" not in kwargs and is_static(conn_id, table):
             kwargs["outlets"] = [table_asset(conn_id, table)]
         super().__init__(**kwargs)
         self.export = export
@@ -77,24 +76,24 @@ class AudienceTrendsToSqlOperator(BaseOperator):
         self.path = path
         self.on_missing = on_missing
         self.csv_format = csv_format
-        self.patience = patience
+        self.file_wait = file_wait
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Find the file, wait until it is whole, and load it."""
         # Only here: a DAG file that loads is parsed faster so.
-        from airflow_provider_cordial.transfers.delivered_trends import delivered_trends
-        from airflow_provider_cordial.warehouse import Columns, table_of
+        from airflow_provider_cordial.trends.delivery import delivered_trends
+        from airflow_provider_cordial.trends.tables import Columns, build_table
 
         hook = self._hook()
         columns = (self.columns or Columns()).rendered(lambda text: str(self.render_template(text, context)))
-        table = table_of(hook, self.table, columns)
+        table = build_table(hook, self.table, columns)
         with (
             delivered_trends(
                 self.export,
                 path=self.path,
                 on_missing=self.on_missing,
                 csv_format=self.csv_format,
-                patience=self.patience,
+                file_wait=self.file_wait,
             ) as trends,
             closing(hook.get_conn()) as connection,
             table.transaction(connection) as cursor,

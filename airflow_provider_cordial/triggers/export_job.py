@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from airflow_provider_cordial import api
+from airflow_provider_cordial.client import api
 from airflow_provider_cordial.exceptions import CordialError
-from airflow_provider_cordial.watching import EndedJobs
+from airflow_provider_cordial.jobs.finished_exports import FinishedExports
 
 if TYPE_CHECKING:
-    from airflow_provider_cordial.hooks.async_client import AsyncCordialClient
-    from airflow_provider_cordial.jobs import Job
+    from airflow_provider_cordial.client.async_client import AsyncCordialClient
+    from airflow_provider_cordial.client.job import Job
 
 #: The key in the asset state store.
 STATE = "cordial_ended_jobs"
@@ -72,7 +72,7 @@ class ExportJobTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look at the account for ever, and yield an event where exports have become Done."""
-        ended: EndedJobs | None = None
+        ended: FinishedExports | None = None
         remembered: Any = None
         last_trouble = ""
         while True:
@@ -80,7 +80,7 @@ class ExportJobTrigger(BaseEventTrigger):
             try:
                 if ended is None:
                     remembered = await self._remembered()
-                    ended = EndedJobs(remembered)
+                    ended = FinishedExports(remembered)
                 if jobs := await self._look(ended):
                     for job in jobs:
                         self.log.info("Job %s, export %s, is Done", job.id, job.name)
@@ -103,9 +103,10 @@ class ExportJobTrigger(BaseEventTrigger):
                 last_trouble = trouble
             await asyncio.sleep(pause)
 
-    async def _look(self, ended: EndedJobs) -> list[Job]:
+    async def _look(self, ended: FinishedExports) -> list[Job]:
         """Read as many pages as may hold news, and return the exports that have become Done."""
-        from airflow_provider_cordial.hooks.async_client import AsyncCordialClient, read_connection
+        from airflow_provider_cordial.client.async_client import AsyncCordialClient
+        from airflow_provider_cordial.hooks.cordial import read_connection
 
         # Read at each look, which is seldom: a key may be replaced at any time.
         async with AsyncCordialClient(await read_connection(self.cordial_conn_id)) as client:
@@ -116,7 +117,7 @@ class ExportJobTrigger(BaseEventTrigger):
             if (job.name or "").startswith(self.name_prefix) and self.job_name in (None, job.record.get("jobName"))
         ]
 
-    async def _rows(self, client: AsyncCordialClient, ended: EndedJobs) -> tuple[list[Any], bool]:
+    async def _rows(self, client: AsyncCordialClient, ended: FinishedExports) -> tuple[list[Any], bool]:
         rows: list[Any] = []
         before: list[Any] = []
         for number in range(1, api.MAX_PAGES + 1):

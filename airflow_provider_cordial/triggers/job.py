@@ -9,9 +9,9 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_cordial.client.job import Job
 from airflow_provider_cordial.exceptions import CordialError
-from airflow_provider_cordial.jobs import Job
-from airflow_provider_cordial.waiting import JobWatch, event_of
+from airflow_provider_cordial.jobs.waiting import JobWatcher, build_event
 
 #: How much later than the trigger's own deadline the framework gives up, in seconds.
 BACKSTOP = 300.0
@@ -75,20 +75,20 @@ class JobTrigger(BaseTrigger):
         except Exception as error:  # noqa: BLE001 - whatever it is, the task must hear of it; its text may hold a secret
             self.log.error("Waiting for job %s failed: %s", self.job_id, type(error).__name__)
             outcome = CordialError(f"Waiting for job {self.job_id} failed in the triggerer: {type(error).__name__}.")
-        yield TriggerEvent(event_of(self.job_id, outcome))  # type: ignore[no-untyped-call,unused-ignore]
+        yield TriggerEvent(build_event(self.job_id, outcome))  # type: ignore[no-untyped-call,unused-ignore]
 
     async def on_kill(self) -> None:
         """Say that the job goes on; the framework calls this when a person ends the deferred task."""
         self.log.warning("The task was ended, but job %s goes on in Cordial, which has no cancel", self.job_id)
 
     async def _wait(self) -> Job:
-        from airflow_provider_cordial.polling import joined
+        from airflow_provider_cordial.jobs.poller import joined
 
         since = time.time()
         async with joined(
             self.cordial_conn_id, self.job_id, poll_interval=self.poll_interval, deadline=self.deadline
         ) as (wait, connection):
-            watch = JobWatch(self.job_id, grace=connection.not_found_grace, since=since, log=self.log)
+            watch = JobWatcher(self.job_id, grace=connection.not_found_grace, since=since, log=self.log)
             while (look := await wait.news()) is not None:
                 if job := watch.saw(look, time.time()):
                     return job

@@ -25,7 +25,7 @@ BENCHMARKS = Path(__file__).resolve().parent.parent
 FIRST_END, LAST_END = 0.25, 0.92
 
 #: For how many seconds more than planned events are waited for.
-PATIENCE = 20.0
+FINAL_POLL_GRACE = 20.0
 
 LOG_TAIL = 4_000
 
@@ -100,7 +100,7 @@ def run(contender: Contender, count: int, seconds: float, poll_interval: float) 
     :param seconds: of the run; the jobs end within it.
     """
     poll_interval = contender.poll_interval or poll_interval
-    orders = Orders(contender.way, poll_interval, seconds, longest=seconds + PATIENCE)
+    orders = Orders(contender.way, poll_interval, seconds, longest=seconds + FINAL_POLL_GRACE)
     with tempfile.TemporaryDirectory(prefix="cordial-wait-") as name:
         folder = Path(name)
         with contender.service(folder) as service, child(folder, service, orders) as process:

@@ -47,7 +47,7 @@ class CordialSubject:
     def __init__(self, sandbox: SandboxProcess) -> None:
         import_all(
             "aiohttp",
-            "airflow_provider_cordial.hooks.async_client",
+            "airflow_provider_cordial.client.async_client",
             "airflow_provider_cordial.hooks.cordial",
             "airflow_provider_cordial.operators.audience_trends",
             "airflow_provider_cordial.triggers.job",
@@ -102,7 +102,7 @@ class CordialSubject:
     def all_jobs(self) -> int:
         return len(self.sandbox.control.jobs())
 
-    def job_of(self, xcoms: Mapping[str, Any], value: Any) -> str | None:
+    def parse_job(self, xcoms: Mapping[str, Any], value: Any) -> str | None:
         export = xcoms.get("export", {})
         job = self.sandbox.control.job(value)
         same = all(export.get(key) == job[key] for key in ("name", "audiences", "selected_timeframe_start"))

@@ -113,7 +113,7 @@ class Subject(Protocol):
     def all_jobs(self) -> int:
         """Return how many jobs the run made."""
 
-    def job_of(self, xcoms: Mapping[str, Any], value: Any) -> str | None:
+    def parse_job(self, xcoms: Mapping[str, Any], value: Any) -> str | None:
         """Return the job that a run which succeeded handed on; None if it handed on nothing, or not all of it."""
 
 
@@ -161,7 +161,7 @@ def one_run(subject: Subject, run: int, troubles: list[Trouble], folder: Path, c
     counts.duplicates += max(0, len(jobs) - 1)
     if ended.how == "refused" and "SubmissionUncertainError" in ended.value:
         counts.uncertain += 1
-    elif ended.how != "success" or subject.job_of(_read(xcoms), ended.value) not in jobs:
+    elif ended.how != "success" or subject.parse_job(_read(xcoms), ended.value) not in jobs:
         counts.losses += 1
     if len(jobs) > 1 or (ended.how != "success" and "SubmissionUncertainError" not in str(ended.value)):
         counts.failures.append(f"run {run}: {troubles} ended with {ended}, jobs {jobs}")

@@ -6,16 +6,14 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from airflow_provider_cordial.destinations.delivery import Patience
 from cordial_sandbox.process import SandboxProcess
-from tests.conftest import NO_HOST_KEYS, SetConnection
-from tests.integration.servers import AzureAccount, Bucket, GoogleStorage, Login, embedded, strict
+from tests.helpers.places import Places
+from tests.helpers.sandbox import SetConnection
+from tests.integration.servers import AzureAccount, GoogleStorage, Login, embedded, strict
 from tests.integration.servers.postgres import Postgres, binaries, postgres_server
 from tests.integration.servers.redis import Redis, redis_server
 from tests.integration.servers.redis import is_installed as is_redis_installed
@@ -27,52 +25,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("strict"):
                 item.add_marker(skip)
-
-
-#: For a file that is there already.
-QUICK = Patience(timeout=10, poll_interval=0.1, stable_for=0.1, read_timeout=5)
-
-
-@dataclass(frozen=True)
-class Places:
-    """The servers that a test has.
-
-    :param azure: None where it is not installed.
-    :param s3_over_tls: the bucket's address over TLS and the authority of its certificate, where it has one.
-    :param authorized_keys: the file of the public keys that the SFTP server lets in, where it has one.
-    """
-
-    sandbox: SandboxProcess
-    sftp: Login
-    ftp: Login
-    bucket: Bucket
-    gcs: GoogleStorage
-    azure: AzureAccount | None
-    s3_over_tls: tuple[str, Path] | None = None
-    authorized_keys: Path | None = None
-
-    def connections(self) -> dict[str, dict[str, Any]]:
-        """Return the fields of an Airflow connection to each of them."""
-        return {
-            "cordial_default": {"conn_type": "cordial", "host": self.sandbox.url, "password": self.sandbox.api_key},
-            "sftp_default": self.sftp.connection("sftp", **NO_HOST_KEYS),
-            "ftp_default": self.ftp.connection("ftp"),
-            "aws_default": self.bucket.connection(),
-            "google_cloud_default": self.gcs.connection(),
-            "wasb_default": self.azure.connection() if self.azure else {"conn_type": "wasb"},
-        }
-
-    def azure_or_skip(self) -> AzureAccount:
-        if self.azure is None:
-            pytest.skip("Azurite is not installed; make test-integration installs it")
-        return self.azure
-
-    @property
-    def secrets(self) -> list[str]:
-        """Return what nobody may read in a message."""
-        keys = [self.azure.key] if self.azure else []
-        keys += [self.gcs.key["private_key"]] if self.gcs.key else []
-        return [self.sftp.password, self.ftp.password, self.bucket.secret_key, *keys]
 
 
 @pytest.fixture

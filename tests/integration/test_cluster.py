@@ -19,7 +19,7 @@ import pytest
 
 from airflow_provider_cordial.exports.timeframe import Timeframe
 from cordial_sandbox.process import SandboxProcess
-from tests.conftest import sftp_connection
+from tests.helpers.sandbox import sftp_connection
 from tests.integration.cluster import Cluster
 from tests.integration.servers.postgres import Postgres
 from tests.integration.servers.redis import Redis

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,42 +17,17 @@ from airflow_provider_cordial.destinations import (
     S3Destination,
     SftpDestination,
 )
-from airflow_provider_cordial.destinations.delivery import Patience
+from airflow_provider_cordial.destinations.finder import FileWait
 from airflow_provider_cordial.exceptions import DestinationUnreachableError, JobFailedError, RefusedError
-from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
 from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
-from tests.conftest import SetConnection
-from tests.integration.conftest import QUICK, Places
+from tests.helpers.places import QUICK, Places, Row, export, snapshots
+from tests.helpers.sandbox import SetConnection
 from tests.integration.servers import GoogleStorage
 from tests.integration.servers.gateway import service_account_key
 from tests.integration.servers.strict import READER, USER
 from tests.integration.servers.trouble import small_disk
-from tests.unit.airflow_provider_cordial.test_operator import TaskInstance
 
 pytestmark = pytest.mark.usefixtures("connections")
-
-Row = tuple[str, str, int | None]
-
-AUDIENCES = ["opened_last_30_days", 'Käufer, "Gold"', "new_subscribers"]
-
-
-def export(destination: Destination, **options: Any) -> dict[str, Any]:
-    """Export to a destination, wait until the job is Done, and return what the operator pushes."""
-    ti = TaskInstance(run_id=f"run-{time.monotonic()}")
-    operator = AudienceTrendsExportOperator(
-        task_id="export",
-        audiences=AUDIENCES,
-        destination=destination,
-        selected_timeframe_start="2026-10-01",
-        selected_timeframe_end="2026-10-31",
-        wait_for_completion=True,
-        poll_interval=0.05,
-        timeout=60,
-        **options,
-    )
-    operator.execute({"ti": ti})  # type: ignore[typeddict-item]
-    result: dict[str, Any] = ti.xcoms["export"]
-    return result
 
 
 def skip_without_a_server(places: Places, destination: Destination) -> None:
@@ -67,19 +41,9 @@ def rows_of(warehouse: Path) -> list[Row]:
     return sorted(rows, key=str)
 
 
-def snapshots(places: Places) -> list[Row]:
-    """Return what the account has, past any export."""
-    rows = [
-        (audience, one["date"], one["contacts"])
-        for audience in AUDIENCES
-        for one in places.sandbox.control.snapshots(audience=audience, start="2026-10-01", end="2026-10-31")
-    ]
-    return sorted(rows, key=str)
-
-
 def load(record: dict[str, Any], **options: Any) -> dict[str, Any]:
     operator = AudienceTrendsToSqlOperator(
-        task_id="load", export=record, conn_id="warehouse", create_table=True, **{"patience": QUICK, **options}
+        task_id="load", export=record, conn_id="warehouse", create_table=True, **{"file_wait": QUICK, **options}
     )
     return operator.execute({})
 
@@ -199,7 +163,7 @@ def test_a_bucket_that_may_not_be_written_to(places: Places, connections: SetCon
 def test_a_file_that_is_still_written_is_waited_for(places: Places, warehouse: Path, destination: Destination) -> None:
     places.sandbox.control.behaviour(delivery_delay=0.1, write_seconds=2)
     record = export(destination)
-    load(record, patience=Patience(timeout=20, poll_interval=0.1, stable_for=0.5, read_timeout=5))
+    load(record, file_wait=FileWait(timeout=20, poll_interval=0.1, stable_for=0.5, read_timeout=5))
     assert rows_of(warehouse) == snapshots(places)
 
 

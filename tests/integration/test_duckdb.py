@@ -13,11 +13,10 @@ import duckdb
 import pytest
 
 from airflow_provider_cordial.exceptions import IncompleteTrendsError
-from airflow_provider_cordial.warehouse import Columns
+from airflow_provider_cordial.trends.tables import Columns
 from cordial_sandbox.process import SandboxProcess
-from tests.conftest import SetConnection
-from tests.integration.test_postgres import ODD
-from tests.unit.airflow_provider_cordial.test_transfer import GOLD, PLAIN, deliver, export, load
+from tests.helpers.loads import GOLD, ODD, PLAIN, deliver, export, load
+from tests.helpers.sandbox import SetConnection
 
 TEN, ELEVEN = date(2026, 11, 10), date(2026, 11, 11)
 PLAIN_ROWS = [(GOLD, TEN, 3, "j1"), (GOLD, ELEVEN, None, "j1"), ("a", TEN, 1, "j1"), ("a", ELEVEN, 2, "j1")]

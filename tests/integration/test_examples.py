@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.integration.conftest import Places
+from tests.helpers.places import Places
 from tests.integration.servers.postgres import Postgres
 
 PROJECT = Path(__file__).resolve().parents[2]

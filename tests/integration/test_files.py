@@ -12,8 +12,7 @@ import pytest
 
 from airflow_provider_cordial.destinations import SftpDestination
 from airflow_provider_cordial.transfers.audience_trends_to_file import AudienceTrendsToFileOperator
-from tests.integration.conftest import QUICK, Places
-from tests.integration.test_destinations import export, snapshots
+from tests.helpers.places import QUICK, Places, export, snapshots
 
 pytestmark = pytest.mark.usefixtures("connections")
 
@@ -54,7 +53,7 @@ def test_a_file_a_day_and_written_again_the_same(
     folder = f"long-{time.monotonic_ns()}"
     record = export(SftpDestination(conn_id="sftp_default", path="exports"))
     operator = AudienceTrendsToFileOperator(
-        task_id="write", export=record, path=f"{place}/{folder}", file_format=file_format, patience=QUICK
+        task_id="write", export=record, path=f"{place}/{folder}", file_format=file_format, file_wait=QUICK
     )
     written = []
     for _ in range(2):

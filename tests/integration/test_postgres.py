@@ -16,17 +16,15 @@ from typing import Any
 import pytest
 
 from airflow_provider_cordial.exceptions import IncompleteTrendsError
-from airflow_provider_cordial.warehouse import Columns
+from airflow_provider_cordial.trends.tables import Columns
 from cordial_sandbox.process import SandboxProcess
-from tests.conftest import SetConnection
+from tests.helpers.loads import ODD, deliver, export, load
+from tests.helpers.sandbox import SetConnection
 from tests.integration.servers.postgres import Postgres
-from tests.unit.airflow_provider_cordial.test_transfer import deliver, export, load
 
 Query = Callable[..., list[tuple[Any, ...]]]
 
 PROJECT = Path(__file__).resolve().parents[2]
-
-ODD = ["tab\there", "back\\slash", r"\N", 'quote"', "two\nlines", "Käufer 山田", "it's; DROP TABLE x; --", r"\."]
 
 
 @pytest.fixture
@@ -219,8 +217,7 @@ def test_a_load_that_is_killed_half_way_leaves_the_table_as_it_was(cordial: Sand
     load(record(1, "j1"))
     second = record(2, "j2")
     code = (
-        "import json, sys; from tests.unit.airflow_provider_cordial.test_transfer import load; "
-        "print('ready', flush=True); load(json.load(sys.stdin))"
+        "import json, sys; from tests.helpers.loads import load; print('ready', flush=True); load(json.load(sys.stdin))"
     )
     killed = 0
     for delay in (0.0, 0.1, 0.3):

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from cordial_sandbox.process import SandboxProcess
-from tests.conftest import sftp_connection
+from tests.helpers.sandbox import sftp_connection
 from tests.integration.airflow import Airflow, forms_of
 from tests.integration.servers.postgres import Postgres
 

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_cordial.triggers.export_job import TOLD_AFTER
 from cordial_sandbox.process import SandboxProcess
-from tests.conftest import export_body, sftp_connection, sftp_destination
+from tests.helpers.sandbox import export_body, sftp_connection, sftp_destination
 from tests.integration.airflow import Airflow
 from tests.integration.servers.postgres import Postgres
 

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from cordial_sandbox.process import SandboxProcess
-from tests.conftest import export_body
+from tests.helpers.sandbox import export_body
 
 Call = Callable[..., requests.Response]
 

@@ -23,7 +23,7 @@ import requests
 from cordial_sandbox import trends
 from cordial_sandbox.process import SandboxProcess
 from cordial_sandbox.settings import Behaviour
-from tests.conftest import export_body, sftp_destination
+from tests.helpers.sandbox import export_body, sftp_destination
 
 AUDIENCES = ["opened_last_30_days", 'Käufer, "Gold"', "recently_tracked"]
 SECRET = "delivery-password-4711"

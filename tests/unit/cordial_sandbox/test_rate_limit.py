@@ -10,7 +10,7 @@ import requests
 
 from cordial_sandbox.process import SandboxProcess
 from cordial_sandbox.rate_limit import Windows
-from tests.conftest import export_body
+from tests.helpers.sandbox import export_body
 
 HEADERS = {"X-Rate-Limit-Limit", "X-Rate-Limit-Remaining", "X-Rate-Limit-Reset", "Retry-After"}
 

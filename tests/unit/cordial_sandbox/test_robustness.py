@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from cordial_sandbox.process import SandboxProcess
-from tests.conftest import export_body, sftp_destination
+from tests.helpers.sandbox import export_body, sftp_destination
 
 SECRET = "robust-secret-4711"
 

@@ -1,0 +1,1 @@
+"""The v2 API without Airflow's tasks."""

@@ -1,0 +1,118 @@
+"""An export job as Cordial's jobs resource tells of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+#: The members of a job record that may hold its id. The Swagger declares none of them.
+ID_MEMBERS = ("_id", "id", "jobId")
+
+#: How the names of jobs begin that are no exports. Source: the Swagger document's ``jobName``.
+OTHER_JOBS = ("Import", "Send", "Delete", "AudienceSplit", "DataAutomation")
+
+_SECRET_MEMBER = re.compile(r"password|secret|access_?key|authorization|api_?key|token", re.IGNORECASE)
+
+
+class JobStatus(StrEnum):
+    """The statuses that Cordial documents.
+
+    Source: Cordial, "Jobs API"; ``Throttled`` is only in the Swagger document's filter.
+    """
+
+    SCHEDULED = "Scheduled"
+    PENDING = "Pending"
+    PROCESSING = "Processing"
+    THROTTLED = "Throttled"
+    FAILED = "Failed"
+    DONE = "Done"
+
+
+def parse_ids(record: Mapping[str, Any]) -> list[str]:
+    """Return all that may be the id of a job record."""
+    return [str(record[key]) for key in ID_MEMBERS if record.get(key)]
+
+
+KNOWN_STATUSES = frozenset(status.value for status in JobStatus)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job at one moment.
+
+    :param id: the job id that the export answered with; opaque.
+    :param status: as Cordial spells it; may be one that this provider does not know.
+    :param record: the whole record, with anything that looks like a secret masked.
+    """
+
+    id: str
+    status: str
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], job_id: str | None = None) -> Job:
+        """Return the job of a record; ``job_id`` is the id that was asked for, which a record need not repeat."""
+        found = job_id or next(iter(parse_ids(record)), "")
+        return cls(id=found, status=str(record.get("status") or ""), record=_masked(record))
+
+    @property
+    def is_done(self) -> bool:
+        return self.status == JobStatus.DONE
+
+    @property
+    def is_failed(self) -> bool:
+        return self.status == JobStatus.FAILED
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the status is one that Cordial documents."""
+        return self.status in KNOWN_STATUSES
+
+    @property
+    def name(self) -> str | None:
+        """The export's name, where the record carries it."""
+        metadata = self.record.get("metadata")
+        name = metadata.get("name") if isinstance(metadata, Mapping) else None
+        return str(name) if name else None
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When it started, where the record tells; Cordial does not document when it does."""
+        return self._time("start")
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When it ended, where the record tells."""
+        return self._time("end")
+
+    def _time(self, edge: str) -> datetime | None:
+        times = self.record.get("times")
+        try:
+            moment = datetime.fromisoformat(times[edge]) if isinstance(times, Mapping) else None
+        except (KeyError, TypeError, ValueError):
+            return None
+        return moment.replace(tzinfo=moment.tzinfo or UTC) if moment else None
+
+    @property
+    def may_be_export(self) -> bool:
+        """Whether its ``jobName`` leaves it open that it is an export; what that of ours is, is not documented."""
+        return not str(self.record.get("jobName") or "").startswith(OTHER_JOBS)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as plain JSON, the job id always in it."""
+        return {**self.record, "jobId": self.id, "status": self.status}
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            str(key): "***" if isinstance(item, str) and _SECRET_MEMBER.search(str(key)) else _masked(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    return value

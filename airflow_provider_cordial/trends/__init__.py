@@ -1,0 +1,1 @@
+"""The delivered file as rows, and rows as tables and files."""

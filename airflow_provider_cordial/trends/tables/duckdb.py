@@ -1,0 +1,57 @@
+"""DuckDB: the checked rows go to a temporary file, which the database itself reads and unfolds."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_cordial.trends.csv import AudienceRow
+from airflow_provider_cordial.trends.tables.base import TrendsTable
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DuckDbTable(TrendsTable):
+    """The table in DuckDB."""
+
+    @contextmanager
+    def transaction(self, connection: Any) -> Iterator[Any]:
+        # A cursor is a connection of its own here, and each statement is committed unless told otherwise.
+        with closing(connection.cursor()) as cursor:
+            cursor.execute("BEGIN TRANSACTION")
+            try:
+                yield cursor
+                cursor.execute("COMMIT")
+            except BaseException:
+                cursor.execute("ROLLBACK")
+                raise
+
+    def insert(
+        self, cursor: Any, days: Sequence[date], rows: Iterable[AudienceRow], *, job_id: str, loaded_at: datetime
+    ) -> int:
+        constants = [job_id, loaded_at.replace(tzinfo=None), *self.columns.constants.values()]
+        names = [day.isoformat() for day in days]
+        with tempfile.TemporaryDirectory(prefix="cordial-") as folder:
+            path = Path(folder) / "trends.csv"
+            count = 0
+            with path.open("w", newline="") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(["audience", *names])
+                for row in rows:
+                    writer.writerow([row.audience, *row.contacts])
+                    count += len(row.contacts)
+            types = ", ".join(["'audience': 'VARCHAR'", *(f"'{name}': 'BIGINT'" for name in names)])
+            marks = ", ".join(["?"] * len(constants))
+            cursor.execute(
+                f"{self.insert_into} SELECT audience, day::DATE, contacts, {marks} "  # noqa: S608
+                f"FROM read_csv(?, header = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', "
+                f"nullstr = '', columns = {{{types}}}) "
+                "UNPIVOT INCLUDE NULLS (contacts FOR day IN (COLUMNS(* EXCLUDE audience)))",
+                [*constants, str(path)],
+            )
+        return count

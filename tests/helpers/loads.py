@@ -1,0 +1,49 @@
+"""Deliver a file and load it, without an export before."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow_provider_cordial.destinations.finder import FileWait
+from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
+from cordial_sandbox.process import SandboxProcess
+
+QUICK = FileWait(timeout=2, poll_interval=0.05, stable_for=0.05, read_timeout=5)
+
+
+GOLD = 'Käufer, "Gold"'
+
+
+PLAIN = 'audience,2026-11-10,2026-11-11\na,1,2\n"Käufer, ""Gold""",3,\n'
+
+
+ODD = ["tab\there", "back\\slash", r"\N", 'quote"', "two\nlines", "Käufer 山田", "it's; DROP TABLE x; --", r"\."]
+
+
+def export(**changes: Any) -> dict[str, Any]:
+    """An export as the operator pushes it."""
+    return {
+        "kind": "audiencetrendsexport",
+        "name": "trends",
+        "exportType": "csv",
+        "audiences": ["a", GOLD],
+        "selected_timeframe_start": "2026-11-10",
+        "selected_timeframe_end": "2026-11-11",
+        "destination": {"type": "sftp", "conn_id": "sftp_default", "path": "exports"},
+        "job_id": "j1",
+        "uri": "sftp://x/exports",
+        "submitted_at": datetime.now(UTC).isoformat(),
+        **changes,
+    }
+
+
+def deliver(sandbox: SandboxProcess, content: str | bytes, name: str = "trends.csv") -> None:
+    raw = content if isinstance(content, bytes) else content.encode()
+    (sandbox.sftp.root / "exports" / name).write_bytes(raw)
+
+
+def load(record: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+    defaults = {"task_id": "load", "conn_id": "warehouse", "create_table": True, "file_wait": QUICK}
+    operator = AudienceTrendsToSqlOperator(export=export() if record is None else record, **{**defaults, **options})
+    return operator.execute({})

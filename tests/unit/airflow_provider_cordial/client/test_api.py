@@ -1,0 +1,178 @@
+"""What an answer means, decided without I/O."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from requests.structures import CaseInsensitiveDict
+
+from airflow_provider_cordial import exceptions
+from airflow_provider_cordial.client import api
+from airflow_provider_cordial.exceptions import (
+    ConnectionFailedError,
+    CordialError,
+    RateLimitError,
+    UnreadableAnswerError,
+)
+
+BODY = {"name": "trends", "destination": {"type": "sftp", "password": "hunter2-secret", "path": "exports"}}
+EXPORT = api.create_export("audiencetrendsexport", BODY)
+GET = api.get_job("548817d0367df1ef518b4567")
+
+
+def answer(status: int, body: Any = b"", **headers: str) -> api.Answer:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return api.Answer(
+        status, CaseInsensitiveDict({name.replace("_", "-"): value for name, value in headers.items()}), raw
+    )
+
+
+def error_of(request: api.Request, given: api.Answer) -> CordialError:
+    with pytest.raises(CordialError) as raised:
+        api.interpret(request, given)
+    return raised.value
+
+
+def generic(message: str) -> dict[str, Any]:
+    return {"error": True, "errorKey": "GENERIC_ERROR_KEY", "message": message}
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "body", "error", "said"),
+    [
+        (EXPORT, 400, generic("The destination.path field is required."), "DestinationError", "destination.path field"),
+        (EXPORT, 406, generic("For Audience 'vip' analytics disabled."), "ExportConfigurationError", "'vip' analytics"),
+        (GET, 401, {"error": "Access Denied: Authentication Failure"}, "AuthenticationError", "Authentication Failure"),
+        (GET, 403, b"", "PermissionDeniedError", "IP allow-list"),
+        (GET, 404, {"error": True, "message": "record not found"}, "NotFoundError", "record not found"),
+        (GET, 400, generic("When include=statistic"), "RequestError", "include=statistic"),
+        (EXPORT, 415, generic("Unsupported Media Type"), "RequestError", "Unsupported Media Type"),
+        (GET, 422, generic("Time value is incorrect"), "RequestError", "Time value is incorrect"),
+        (GET, 429, b"", "RateLimitError", "does not say for how long"),
+        (GET, 500, b"<html>oops</html>", "ServerError", "<html>oops</html>"),
+        (GET, 524, b"", "ServerError", "answered 524"),
+        (GET, 302, b"", "RequestError", "Redirects are not followed"),
+        (GET, 200, b"<html>login</html>", "UnreadableAnswerError", "not JSON"),
+        (
+            GET,
+            400,
+            {"error": True, "fieldErrors": {"path": ["is required"]}},
+            "RequestError",
+            '{"path": ["is required"]}',
+        ),
+        (GET, 422, {"error": True, "message": {"id": "no"}, "messages": ["a", "b"]}, "RequestError", '{"id": "no"}'),
+        (GET, 400, ["unexpected"], "RequestError", "unexpected"),
+    ],
+)
+def test_the_meaning_of_an_answer(request_: api.Request, status: int, body: Any, error: str, said: str) -> None:
+    raised = error_of(request_, answer(status, body))
+    assert type(raised) is getattr(exceptions, error)
+    assert said in str(raised)
+    assert raised.status == status
+    assert str(request_) in str(raised)
+
+
+def test_the_error_key_and_cordials_words_are_kept() -> None:
+    raised = error_of(GET, answer(404, {"error": True, "errorKey": "RECORD_NOT_FOUND", "message": "record not found"}))
+    assert (raised.error_key, raised.cordial_message) == ("RECORD_NOT_FOUND", "record not found")
+
+
+def test_what_an_answer_repeats_of_the_secrets_is_scrubbed() -> None:
+    said = generic("password hunter2-secret of key K3Y-1 is wrong")
+    with pytest.raises(CordialError) as raised:
+        api.interpret(EXPORT, answer(400, said), secrets=("K3Y-1",))
+    assert "hunter2" not in str(raised.value)
+    assert "hunter2" not in str(raised.value.to_json())
+    assert "K3Y-1" not in str(raised.value)
+    with pytest.raises(UnreadableAnswerError) as unreadable:
+        api.interpret(EXPORT, answer(200, b"hunter2-secret"))
+    assert "hunter2" not in str(unreadable.value)
+    assert "hunter2" not in repr(EXPORT)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7.0),
+        ({"X-Rate-Limit-Reset": "30"}, 30.0),
+        ({"Retry-After": "7", "X-Rate-Limit-Reset": "30"}, 7.0),
+        ({"Retry-After": "soon", "X-Rate-Limit-Reset": "30"}, 30.0),
+        ({"Retry-After": "Tue, 24 Nov 2026 10:00:30 GMT"}, 30.0),
+        ({"Retry-After": "Tue, 24 Nov 2026 09:00:00 GMT"}, 0.0),
+        ({"Retry-After": "-5"}, 0.0),
+        ({}, None),
+    ],
+)
+def test_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> None:
+    assert api.retry_after(headers, now=datetime(2026, 11, 24, 10, tzinfo=UTC)) == seconds
+    assert seconds is None or seconds >= 0
+
+
+def test_a_rate_limit_carries_how_long_to_wait_whatever_the_case_of_the_header() -> None:
+    raised = error_of(GET, answer(429, b"", **{"retry-after": "12"}))
+    assert isinstance(raised, RateLimitError)
+    assert raised.retry_after == 12.0
+
+
+@pytest.mark.parametrize(
+    ("error", "get", "export"),
+    [
+        (RateLimitError("x"), True, True),
+        (ConnectionFailedError("x", sent=False), True, True),
+        (ConnectionFailedError("x", sent=True), True, False),
+        (exceptions.ServerError("x"), True, False),
+        (UnreadableAnswerError("x"), True, False),
+        (exceptions.AuthenticationError("x"), False, False),
+        (exceptions.NotFoundError("x"), False, False),
+        (ValueError("x"), False, False),
+    ],
+)
+def test_what_may_be_sent_again(error: Exception, get: bool, export: bool) -> None:
+    assert api.may_send_again(GET, error) is get
+    assert api.may_send_again(EXPORT, error) is export
+
+
+@pytest.mark.parametrize(
+    "payload", [{}, {"jobId": None}, {"jobId": " "}, [], "548817d0", {"id": "x"}, {"jobId": {"a": 1}}]
+)
+def test_an_answer_without_a_job_id_is_unreadable(payload: Any) -> None:
+    with pytest.raises(UnreadableAnswerError, match="no jobId.*Jobs page"):
+        api.parse_job_id(EXPORT, payload)
+
+
+def test_job_ids_are_opaque() -> None:
+    assert api.parse_job_id(EXPORT, {"jobId": "548817d0"}) == "548817d0"
+    assert api.parse_job_id(EXPORT, {"jobId": 17}) == "17"
+    assert api.get_job("a/b c").path == "/v2/jobs/a%2Fb%20c"
+    with pytest.raises(exceptions.RequestError, match="job_id is empty"):
+        api.get_job("")
+
+
+def test_a_job_has_the_id_that_was_asked_for_and_no_secret() -> None:
+    record = {"status": "Processing", "metadata": {"name": "t", "destination": {"password": "hunter2", "path": "x"}}}
+    job = api.parse_job(GET, record, "548817d0")
+    assert (job.id, job.status, job.name) == ("548817d0", "Processing", "t")
+    assert job.to_json() == {
+        "jobId": "548817d0",
+        "status": "Processing",
+        "metadata": {"name": "t", "destination": {"password": "***", "path": "x"}},
+    }
+
+
+@pytest.mark.parametrize("payload", [None, [], {}, {"status": None}, {"status": 3}, "Done", [{}, {}]])
+def test_a_job_without_a_status_is_unreadable(payload: Any) -> None:
+    with pytest.raises(UnreadableAnswerError, match="no status"):
+        api.parse_job(GET, payload, "1")
+
+
+@pytest.mark.parametrize("member", ["_id", "id", "jobId"])
+def test_a_listed_job_may_carry_its_id_under_three_names(member: str) -> None:
+    assert [job.id for job in api.parse_jobs(GET, [{"status": "Done", member: "7"}, {"status": "Done"}])] == ["7", ""]
+
+
+def test_what_is_no_list_is_unreadable() -> None:
+    with pytest.raises(UnreadableAnswerError, match="not a list"):
+        api.parse_jobs(GET, {"jobs": []})

@@ -1,0 +1,123 @@
+"""Reading the Airflow connection, and the form that describes it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import airflow
+import jsonschema
+import pytest
+from airflow.sdk import Connection
+
+from airflow_provider_cordial.client.connection import CordialConnection
+from airflow_provider_cordial.exceptions import InvalidConnectionError
+from airflow_provider_cordial.get_provider_info import EXTRA_FIELDS, get_provider_info
+from airflow_provider_cordial.hooks.cordial import CordialHook
+
+
+def read(**fields: Any) -> CordialConnection:
+    fields = {"conn_id": "c", "conn_type": "cordial", "password": "KEY-123456", **fields}
+    return CordialConnection.from_airflow(Connection(**fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        ({}, "https://api.cordial.io"),
+        ({"host": "api.usw2.cordial.io"}, "https://api.usw2.cordial.io"),
+        ({"host": "https://api.usw2.cordial.io/v2/"}, "https://api.usw2.cordial.io"),
+        ({"host": " https://api.cordial.io/ "}, "https://api.cordial.io"),
+        ({"host": "http://127.0.0.1:8080"}, "http://127.0.0.1:8080"),
+        ({"host": "127.0.0.1", "port": 8080, "schema": "http"}, "http://127.0.0.1:8080"),
+        ({"host": "http://localhost", "port": 9}, "http://localhost:9"),
+        ({"host": "http://[::1]:80"}, "http://[::1]:80"),
+    ],
+)
+def test_the_address(fields: dict[str, Any], url: str) -> None:
+    assert read(**fields).base_url == url
+
+
+def test_the_defaults_are_those_of_the_form() -> None:
+    connection = read()
+    for name, (_, _, default, _) in EXTRA_FIELDS.items():
+        assert str(getattr(connection, name)) in (str(default), str(float(default)) if name != "timezone" else default)
+
+
+def test_extra_values_may_be_texts_as_a_form_sends_them() -> None:
+    extra = json.dumps({"timezone": "Europe/Berlin", "read_timeout": "2.5", "attempts": "3", "max_wait": None})
+    connection = read(extra=extra)
+    assert (str(connection.timezone), connection.read_timeout, connection.attempts) == ("Europe/Berlin", 2.5, 3)
+    assert connection.max_wait == 120
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"password": None}, "the password field is empty. Paste the raw Cordial API key into it."),
+        ({"password": None, "login": "KEY-123456"}, "It is in the login field: move it."),
+        ({"host": "http://api.cordial.io"}, "'http://api.cordial.io' is not https"),
+        ({"host": "http://10.0.0.1"}, "is not https"),
+        ({"host": "http://localhost.example.com"}, "is not https"),
+        ({"host": "ftp://api.cordial.io"}, "is no address"),
+        ({"host": "https://"}, "is no address"),
+        ({"host": "https://api.cordial.io:port"}, "is no address"),
+        ({"host": "https://api.cordial.io/v1/jobs"}, "has a path"),
+        ({"host": "https://KEY-123456@api.cordial.io"}, "'api.cordial.io' is no address"),
+        ({"extra": '{"timezone": "Pacific"}'}, "the extra timezone 'Pacific' is no IANA time zone"),
+        ({"extra": '{"timezone": "../../etc/passwd"}'}, "is no IANA time zone"),
+        ({"extra": '{"read_timeout": "long"}'}, "the extra read_timeout 'long' is not a number above 0"),
+        ({"extra": '{"attempts": 0}'}, "the extra attempts 0 is not a number above 0"),
+        ({"extra": '{"max_wait": "inf"}'}, "the extra max_wait 'inf' is not"),
+        ({"extra": '["KEY-123456"]'}, "the extra field is not a JSON object"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_by_field_and_value_without_the_key(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidConnectionError) as refused:
+        read(**fields)
+    assert "Airflow connection 'c': " in str(refused.value)
+    assert said in str(refused.value)
+    assert "KEY-123456" not in str(refused.value)
+
+
+def test_the_key_is_not_shown() -> None:
+    assert "KEY-123456" not in repr(read())
+
+
+def test_the_metadata_fits_airflows_schema_and_every_module_in_it_is_there() -> None:
+    info = get_provider_info()
+    schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
+    jsonschema.validate(info, schema)
+    modules = [
+        module for part in ("hooks", "operators", "sensors", "triggers") for module in info[part][0]["python-modules"]
+    ]
+    for module in [*modules, *(transfer["python-module"] for transfer in info["transfers"])]:
+        __import__(module)
+    assert info["connection-types"][0]["hook-class-name"] == f"{CordialHook.__module__}.{CordialHook.__name__}"
+    assert info["connection-types"][0]["connection-type"] == CordialHook.conn_type
+
+
+def test_airflow_finds_the_provider_by_its_entry_point_and_finding_it_imports_no_other_package() -> None:
+    (found,) = [point for point in entry_points(group="apache_airflow_provider") if "cordial" in point.value]
+    assert found.load()() == get_provider_info()
+    code = (
+        "import sys; before = set(sys.modules); import airflow_provider_cordial.get_provider_info; "
+        "print(sorted(name for name in set(sys.modules) - before "
+        "if name.partition('.')[0] not in sys.stdlib_module_names))"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "['airflow_provider_cordial', 'airflow_provider_cordial.get_provider_info']"
+
+
+def test_the_form_is_the_same_for_older_airflows() -> None:
+    fields = get_provider_info()["connection-types"][0]["conn-fields"]
+    widgets = CordialHook.get_connection_form_widgets()
+    assert set(widgets) == set(fields) == set(EXTRA_FIELDS)
+    behaviour = get_provider_info()["connection-types"][0]["ui-field-behaviour"]
+    older = CordialHook.get_ui_field_behaviour()
+    assert {name.replace("_", "-"): value for name, value in older.items()} == behaviour
+    assert behaviour["relabeling"]["password"] == "API key"

@@ -1,0 +1,149 @@
+"""The budget: told the time, so that hours pass at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from airflow_provider_cordial.client.rate_limiter import RateLimiter
+
+MINUTE = 60.0
+
+
+class Limit:
+    """A limit as Cordial tells of it: so many requests in a minute, then 429 until the minute is over."""
+
+    def __init__(self, per_minute: int, *, always_tells: bool) -> None:
+        self.per_minute = per_minute
+        self.always_tells = always_tells
+        self.began = 0.0
+        self.count = 0
+
+    def answer(self, now: float) -> tuple[int, dict[str, str]]:
+        if now - self.began >= MINUTE:
+            self.began, self.count = now, 0
+        self.count += 1
+        reset = str(self.began + MINUTE - now)
+        headers = {
+            "X-Rate-Limit-Limit": str(self.per_minute),
+            "X-Rate-Limit-Remaining": str(max(0, self.per_minute - self.count)),
+            "X-Rate-Limit-Reset": reset,
+        }
+        if self.count > self.per_minute:
+            return 429, {**headers, "Retry-After": reset}
+        return 200, headers if self.always_tells else {}
+
+
+def send_for(seconds: float, budget: RateLimiter, limit: Limit) -> Counter[int]:
+    """Send as often as the budget lets one, and count the statuses."""
+    now, statuses = 1000.0, Counter[int]()
+    while now < 1000.0 + seconds:
+        now += budget.wait(now)
+        budget.sent(now)
+        status, headers = limit.answer(now)
+        budget.answered(status, headers, now)
+        statuses[status] += 1
+    return statuses
+
+
+def test_requests_are_sent_evenly() -> None:
+    budget = RateLimiter(60)
+    assert budget.wait(5.0) == 0
+    budget.sent(5.0)
+    assert budget.wait(5.0) == pytest.approx(1.0)
+    assert budget.wait(5.75) == pytest.approx(0.25)
+    assert budget.wait(9.0) == 0
+
+
+@pytest.mark.parametrize("always_tells", [True, False])
+def test_a_limit_is_used_and_hardly_ever_hit(always_tells: bool) -> None:
+    statuses = send_for(60 * MINUTE, RateLimiter(600), Limit(60, always_tells=always_tells))
+    assert statuses[200] > 60 * 60 * 0.7
+    assert statuses[429] <= (0 if always_tells else 0.01 * statuses.total())
+
+
+def test_a_limit_that_says_no_more_than_429_is_learned() -> None:
+    class Silent(Limit):
+        def answer(self, now: float) -> tuple[int, dict[str, str]]:
+            return super().answer(now)[0], {}
+
+    statuses = send_for(120 * MINUTE, RateLimiter(600), Silent(60, always_tells=False))
+    assert statuses[200] > 120 * 60 * 0.7
+    assert statuses[429] < 0.02 * statuses.total()
+
+
+def test_all_rest_for_retry_after_and_go_on_more_slowly() -> None:
+    budget = RateLimiter(600)
+    for moment in range(30):
+        budget.sent(100.0 + moment)
+    budget.answered(429, {"Retry-After": "90"}, 130.0)
+    assert 90 <= budget.wait(130.0) <= 91
+    assert budget.per_minute == pytest.approx(27)
+    # Those that were on their way already are the same lesson.
+    budget.answered(429, {"Retry-After": "80"}, 131.0)
+    assert budget.per_minute == pytest.approx(27)
+    assert 89 <= budget.wait(131.0) <= 91
+
+
+def test_who_sent_few_requests_does_not_take_the_limit_for_a_low_one() -> None:
+    budget = RateLimiter(600)
+    budget.sent(100.0)
+    budget.answered(429, {"Retry-After": "1"}, 100.0)
+    assert budget.per_minute == pytest.approx(27)
+    budget.answered(429, {"Retry-After": "1"}, 110.0)
+    assert budget.per_minute == pytest.approx(24.3)
+
+
+def test_the_pace_comes_back_little_by_little() -> None:
+    budget = RateLimiter(600)
+    for moment in range(60):
+        budget.sent(100.0 + moment)
+    budget.answered(429, {"Retry-After": "1"}, 160.0)
+    slow = budget.per_minute
+    for minute in range(1, 11):
+        budget.sent(160.0 + minute * MINUTE)
+    assert slow < budget.per_minute < 2 * slow
+    for minute in range(11, 200):
+        budget.sent(160.0 + minute * MINUTE)
+    assert budget.per_minute == 600
+
+
+def test_a_limit_that_was_raised_is_used_again() -> None:
+    budget = RateLimiter(600)
+    budget.answered(200, {"X-Rate-Limit-Limit": "60"}, 0.0)
+    assert budget.per_minute == pytest.approx(54)
+    for minute in range(1, 100):
+        budget.answered(200, {"X-Rate-Limit-Limit": "6000"}, minute * MINUTE)
+        budget.sent(minute * MINUTE)
+    assert budget.per_minute == 600
+
+
+def test_few_requests_that_are_left_last_until_the_reset() -> None:
+    budget = RateLimiter(600)
+    budget.answered(200, {"X-Rate-Limit-Remaining": "50", "X-Rate-Limit-Reset": "30"}, 10.0)
+    assert budget.wait(10.0) == 0
+    budget.answered(200, {"X-Rate-Limit-Remaining": "1", "X-Rate-Limit-Reset": "30"}, 10.0)
+    assert budget.wait(10.0) == pytest.approx(30)
+    budget.answered(200, {"X-Rate-Limit-Remaining": "0", "X-Rate-Limit-Reset": "45"}, 10.0)
+    assert budget.wait(10.0) == pytest.approx(45)
+
+
+@pytest.mark.parametrize("value", ["soon", "-1", "inf", "nan", ""])
+def test_headers_that_make_no_sense_change_nothing(value: str) -> None:
+    budget = RateLimiter(600)
+    names = ("X-Rate-Limit-Limit", "X-Rate-Limit-Remaining", "X-Rate-Limit-Reset")
+    budget.answered(200, dict.fromkeys(names, value), 10.0)
+    assert (budget.wait(10.0), budget.per_minute) == (0, 600)
+
+
+def test_one_error_is_forgiven_and_many_in_a_row_are_rested_from() -> None:
+    budget = RateLimiter(600)
+    rests = []
+    for _ in range(10):
+        budget.failed(0.0)
+        rests.append(budget.wait(0.0))
+    assert rests == [0, 1, 2, 4, 8, 16, 32, 60, 60, 60]
+    budget.answered(200, {}, 60.0)
+    budget.answered(503, {}, 60.0)
+    assert budget.wait(60.0) == 0

@@ -1,0 +1,159 @@
+"""What each destination sends, and what it refuses before anything is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_cordial.destinations import (
+    AzureBlobDestination,
+    Destination,
+    FtpDestination,
+    GcsDestination,
+    S3Destination,
+    SftpDestination,
+    UiDestination,
+)
+from airflow_provider_cordial.exceptions import RefusedError
+from cordial_sandbox.process import SandboxProcess
+from tests.helpers.operators import export
+from tests.helpers.sandbox import SetConnection
+
+
+@pytest.mark.parametrize(
+    ("destination", "expected"),
+    [
+        (SftpDestination(conn_id="c", path=" /a/b// "), {"path": "/a/b", "password": "secret-123", "port": 22}),
+        (SftpDestination(conn_id="c", path="/"), {"path": "/", "port": 22}),
+        (SftpDestination(conn_id="c", path="a", saved_key="k"), {"savedKey": "k", "path": "a"}),
+        (UiDestination(), {"type": "aws"}),
+    ],
+)
+def test_the_body_of_a_destination(
+    set_connection: SetConnection, destination: Destination, expected: dict[str, Any]
+) -> None:
+    set_connection("c", conn_type="sftp", host="h", login="u", password="secret-123")
+    address = destination.address()
+    assert {key: address.body[key] for key in expected} == expected
+    assert ("password" in address.body) == (address.body["type"] == "sftp" and "savedKey" not in address.body)
+    assert "secret-123" not in repr(address) + address.uri + str(destination.to_json())
+
+
+S3_KEYS = {"login": "AKIA-OF-THE-TEST", "password": "secret-key-123"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "destination", "expected"),
+    [
+        pytest.param(
+            {**S3_KEYS, "extra": {"region_name": "us-west-2"}},
+            S3Destination(bucket="b", path="/a/b/"),
+            {
+                "type": "s3",
+                "aws_bucket": "b",
+                "aws_region": "us-west-2",
+                "path": "a/b",
+                "aws_access_key_id": "AKIA-OF-THE-TEST",
+                "aws_secret_access_key": "secret-key-123",
+            },
+            id="static-keys",
+        ),
+        pytest.param(
+            {"extra": {"aws_access_key_id": "AKIA-OF-THE-TEST", "aws_secret_access_key": "secret-key-123"}},
+            S3Destination(bucket="s3://b/", path="a/t.csv", region="eu-west-1"),
+            {
+                "type": "s3",
+                "aws_bucket": "b",
+                "aws_region": "eu-west-1",
+                "path": "a/t.csv",
+                "aws_access_key_id": "AKIA-OF-THE-TEST",
+                "aws_secret_access_key": "secret-key-123",
+            },
+            id="keys-in-the-extra",
+        ),
+        pytest.param(
+            {**S3_KEYS, "extra": {"region_name": "us-west-2", "aws_session_token": "t"}},
+            S3Destination(bucket="b", path="a", use_iam_role=True),
+            {"type": "s3", "aws_bucket": "b", "aws_region": "us-west-2", "path": "a"},
+            id="role",
+        ),
+        pytest.param(
+            None,
+            S3Destination(bucket="b", path="a", region="us-west-2", use_iam_role=True),
+            {"type": "s3", "aws_bucket": "b", "aws_region": "us-west-2", "path": "a"},
+            id="role-without-a-connection",
+        ),
+        pytest.param(
+            None,
+            GcsDestination(bucket="gs://b", path="/a/"),
+            {"type": "gcs", "gcs_bucket": "b", "path": "a"},
+            id="gcs",
+        ),
+        pytest.param(
+            None,
+            AzureBlobDestination(account=" acme ", container="/trends/", path="/a/b/"),
+            {"type": "azureblob", "account": "acme", "container": "trends", "path": "a/b"},
+            id="azureblob",
+        ),
+        pytest.param(
+            {"host": "h", "login": "u", "password": "secret-key-123"},
+            FtpDestination(conn_id="aws_default", path="a/"),
+            {"type": "ftp", "server": "h", "port": 21, "username": "u", "password": "secret-key-123", "path": "a"},
+            id="ftp",
+        ),
+    ],
+)
+def test_the_body_of_the_other_destinations(
+    set_connection: SetConnection, fields: dict[str, Any] | None, destination: Destination, expected: dict[str, Any]
+) -> None:
+    if fields is not None:
+        set_connection("aws_default", conn_type="aws", **fields)
+    address = destination.address()
+    assert address.body == expected
+    assert "secret-key-123" not in repr(address) + address.uri + str(destination.to_json())
+    assert "AKIA" not in repr(address) + address.uri
+
+
+@pytest.mark.parametrize(
+    ("fields", "destination", "said"),
+    [
+        ({**S3_KEYS}, S3Destination(bucket="b", path="a"), "Give the bucket's region"),
+        ({}, S3Destination(bucket="b", path="a", region="r"), "has no static keys"),
+        ({"login": "AKIA"}, S3Destination(bucket="b", path="a", region="r"), "has no static keys"),
+        (
+            {**S3_KEYS, "extra": {"aws_session_token": "token-123"}},
+            S3Destination(bucket="b", path="a", region="r"),
+            "temporary keys with a session token, and Cordial's API has no field for the token",
+        ),
+        ({**S3_KEYS}, S3Destination(bucket="b/c", path="a", region="r"), "bucket 'b/c' is no bucket's name"),
+        ({**S3_KEYS}, S3Destination(bucket="", path="a", region="r"), "bucket '' is no bucket's name"),
+        ({**S3_KEYS}, S3Destination(bucket="b", path="/", region="r"), "path '/' of the destination is empty"),
+        ({}, GcsDestination(bucket="b/c", path="a"), "bucket 'b/c' is no bucket's name"),
+        (
+            {},
+            AzureBlobDestination(account="https://acme.blob.core.windows.net", container="c", path="a"),
+            "account 'https://acme.blob.core.windows.net' is no storage account's name",
+        ),
+        ({}, AzureBlobDestination(account="acme", container="c/d", path="a"), "container 'c/d' is no container's name"),
+        ({}, AzureBlobDestination(account="acme", container="c", path="/"), "path '/' of the destination is empty"),
+        ({}, GcsDestination(bucket="b", path=" / "), "path ' / ' of the destination is empty"),
+        ({"host": "h", "login": "u"}, FtpDestination(conn_id="aws_default", path="a"), "password is empty"),
+        ({"host": "h", "password": "p"}, FtpDestination(conn_id="aws_default", path="a"), "login is empty"),
+        ({"login": "u", "password": "p"}, FtpDestination(conn_id="aws_default", path="a"), "host is empty"),
+    ],
+)
+def test_what_the_other_destinations_lack_is_refused_before_anything_is_sent(
+    cordial: SandboxProcess,
+    set_connection: SetConnection,
+    fields: dict[str, Any],
+    destination: Destination,
+    said: str,
+) -> None:
+    set_connection("aws_default", conn_type="aws", **fields)
+    with pytest.raises(RefusedError) as refused:
+        export(destination=destination)
+    assert said in str(refused.value)
+    assert "secret-key-123" not in str(refused.value)
+    assert "token-123" not in str(refused.value)
+    assert cordial.control.requests() == []

@@ -1,0 +1,223 @@
+"""Finding the delivered file: the right one, whole, within bounds."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_cordial.destinations import (
+    AzureBlobDestination,
+    FtpDestination,
+    GcsDestination,
+    S3Destination,
+    SftpDestination,
+    UiDestination,
+    destination_from_json,
+)
+from airflow_provider_cordial.destinations.base import DeliveredFile
+from airflow_provider_cordial.destinations.finder import FileWait, delivered_file, newest
+from airflow_provider_cordial.exceptions import (
+    DeliveredFileNotFoundError,
+    DestinationUnreachableError,
+    InvalidExportError,
+    NoDownloadError,
+)
+from cordial_sandbox.process import SandboxProcess
+from tests.helpers.sandbox import SetConnection
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+SFTP = SftpDestination(conn_id="sftp_default", path="exports")
+QUICK = FileWait(timeout=3, poll_interval=0.05, stable_for=0.2, read_timeout=5)
+
+
+def file(name: str, minutes: int = 0) -> DeliveredFile:
+    return DeliveredFile(f"exports/{name}", 10, NOW + timedelta(minutes=minutes))
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["trends.csv"], "trends.csv"),
+        (["trends"], "trends"),
+        (["trends-20261124120000.csv"], "trends-20261124120000.csv"),
+        (["trends_548817d0.csv"], "trends_548817d0.csv"),
+        (["trends.csv.gz"], "trends.csv.gz"),
+        (["trends-us.csv", "trends.csv"], "trends.csv"),
+        ([".trends.csv.part", "mytrends.csv", "trendsetter.csv", "Trends.csv"], None),
+        ([], None),
+    ],
+)
+def test_a_file_that_bears_the_exports_name(names: list[str], found: str | None) -> None:
+    chosen = newest([file(name) for name in names], "trends", NOW)
+    assert (chosen.name if chosen else None) == found
+
+
+def test_the_newest_one_that_is_not_older_than_the_export() -> None:
+    files = [file("trends-1.csv", 1), file("trends-3.csv", 3), file("trends-2.csv", 2), file("trends.csv", -1)]
+    chosen = newest(files, "trends", NOW)
+    assert chosen is not None
+    assert chosen.name == "trends-3.csv"
+    assert newest(files, "trends", NOW + timedelta(minutes=4)) is None
+
+
+def test_a_file_is_read_whole_however_slowly_it_is_written(cordial: SandboxProcess) -> None:
+    path = cordial.sftp.root / "exports" / "trends.csv"
+    parts = [b"audience,2026-11-10\n", b"vip,1\n", b"new,2\n"]
+
+    def write() -> None:
+        time.sleep(0.2)
+        with path.open("wb", buffering=0) as out:
+            for part in parts:
+                out.write(part)
+                time.sleep(0.15)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    with delivered_file(SFTP, "trends", not_before=datetime.now(UTC), file_wait=QUICK) as (found, stream):
+        assert stream.read() == b"".join(parts)
+        assert found.size == len(b"".join(parts))
+    writer.join()
+
+
+def test_a_file_that_does_not_come_is_an_error_that_lists_what_was_seen(cordial: SandboxProcess) -> None:
+    folder = cordial.sftp.root / "exports"
+    (folder / "other.csv").write_text("x")
+    (folder / "subfolder").mkdir()
+    started = time.monotonic()
+    with (
+        pytest.raises(DeliveredFileNotFoundError) as missing,
+        delivered_file(
+            SFTP, "trends", not_before=datetime.now(UTC), file_wait=FileWait(timeout=0.3, poll_interval=0.1)
+        ),
+    ):
+        pass
+    assert time.monotonic() - started < 2
+    assert "file named 'trends'" in str(missing.value)
+    assert "Seen instead (1 files): other.csv (1 bytes, " in str(missing.value)
+
+
+def test_a_folder_that_is_not_there_holds_nothing(cordial: SandboxProcess) -> None:
+    nowhere = SftpDestination(conn_id="sftp_default", path="nowhere")
+    with (
+        pytest.raises(DeliveredFileNotFoundError, match="nothing"),
+        delivered_file(nowhere, "t", not_before=NOW, file_wait=FileWait(timeout=0.1, poll_interval=0.1)),
+    ):
+        pass
+
+
+def test_a_file_that_keeps_growing_is_never_read(cordial: SandboxProcess) -> None:
+    path = cordial.sftp.root / "exports" / "trends.csv"
+    stop = threading.Event()
+
+    def grow() -> None:
+        with path.open("ab", buffering=0) as out:
+            while not stop.is_set():
+                out.write(b"x")
+                time.sleep(0.02)
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    try:
+        with (
+            pytest.raises(DeliveredFileNotFoundError, match="was still growing"),
+            delivered_file(
+                SFTP,
+                "trends",
+                not_before=datetime.now(UTC),
+                file_wait=FileWait(timeout=1, poll_interval=0.1, stable_for=0.2),
+            ),
+        ):
+            pass
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_an_empty_file_is_one_that_is_still_to_come(cordial: SandboxProcess) -> None:
+    (cordial.sftp.root / "exports" / "trends.csv").touch()
+    file_wait = FileWait(timeout=0.5, poll_interval=0.1, stable_for=0.1)
+    with (
+        pytest.raises(DeliveredFileNotFoundError, match="trends.csv' was still empty after 0.5 s"),
+        delivered_file(SFTP, "trends", not_before=datetime.now(UTC), file_wait=file_wait),
+    ):
+        pass
+
+
+def test_an_exact_path_is_taken_whatever_its_name_but_not_an_old_file(cordial: SandboxProcess) -> None:
+    path = cordial.sftp.root / "exports" / "odd name.txt"
+    path.write_text("content")
+    with delivered_file(SFTP, "trends", not_before=datetime.now(UTC), path="exports/odd name.txt", file_wait=QUICK) as (
+        _,
+        stream,
+    ):
+        assert stream.read() == b"content"
+    with (
+        pytest.raises(DeliveredFileNotFoundError, match="file 'exports/odd name.txt'"),
+        delivered_file(
+            SFTP,
+            "trends",
+            not_before=datetime.now(UTC) + timedelta(hours=1),
+            path="exports/odd name.txt",
+            file_wait=FileWait(timeout=0.1, poll_interval=0.1),
+        ),
+    ):
+        pass
+
+
+def test_a_large_file_comes_through_whole(cordial: SandboxProcess) -> None:
+    content = bytes(range(256)) * 40_000
+    (cordial.sftp.root / "exports" / "trends.csv").write_bytes(content)
+    with delivered_file(SFTP, "trends", not_before=datetime.now(UTC), file_wait=QUICK) as (_, stream):
+        pieces = list(iter(lambda: stream.read(100_000), b""))
+    assert b"".join(pieces) == content
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"host": "127.0.0.1", "port": 9}, "'sftp_wrong' (127.0.0.1)"),
+        ({"host": "sftp.invalid"}, "'sftp_wrong' (sftp.invalid)"),
+    ],
+)
+def test_a_server_that_is_not_there(set_connection: SetConnection, fields: dict[str, object], said: str) -> None:
+    set_connection("sftp_wrong", conn_type="sftp", login="u", password="secret-123", **fields)
+    with (
+        pytest.raises(DestinationUnreachableError) as failed,
+        SftpDestination(conn_id="sftp_wrong", path="x").reader(timeout=5),
+    ):
+        pass
+    assert said in str(failed.value)
+    assert "secret-123" not in str(failed.value)
+
+
+def test_the_jobs_page_has_no_file_for_a_program() -> None:
+    with pytest.raises(NoDownloadError, match="Jobs page.*Export to another destination"):
+        UiDestination().reader(timeout=1)
+
+
+def test_destinations_go_to_json_and_back() -> None:
+    for destination in (
+        SFTP,
+        SftpDestination(conn_id="c", path="p", saved_key="k"),
+        FtpDestination(conn_id="c", path="p", tls=True),
+        S3Destination(bucket="b", path="p", region="r", use_iam_role=True),
+        AzureBlobDestination(account="a", container="c", path="p"),
+        GcsDestination(bucket="b", path="p"),
+        UiDestination(),
+    ):
+        assert destination_from_json(destination.to_json()) == destination
+    for record in ({}, {"type": "dropbox"}, {"type": "sftp"}, {"type": "aws", "path": "x"}):
+        with pytest.raises(
+            InvalidExportError, match="is not understood. SubmissionState types: azureblob, ftp, gcs, s3, sftp, aws"
+        ):
+            destination_from_json(record)
+
+
+def test_texts_of_a_destination_can_be_templates() -> None:
+    rendered = SftpDestination(conn_id="c", path="x/{{ ds }}").rendered(lambda text: text.replace("{{ ds }}", "2026"))
+    assert rendered == SftpDestination(conn_id="c", path="x/2026")
+    assert Path(rendered.path).name == "2026"

@@ -1,0 +1,127 @@
+"""What is done with what is known of a submission, as a table; and the names of its generations."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from airflow_provider_cordial.client.job import Job
+from airflow_provider_cordial.exceptions import NotFoundError, PermissionDeniedError, ServerError
+from airflow_provider_cordial.exports.decision import (
+    Adopt,
+    ListJobs,
+    PollJob,
+    Record,
+    Reuse,
+    Send,
+    SubmissionState,
+    Uncertain,
+    Wait,
+    decide,
+)
+from airflow_provider_cordial.exports.identity import generation_name, parse_generation
+
+NOW = datetime(2026, 11, 12, 11, tzinfo=UTC)
+INTENT = Record("digest", 1, NOW)
+SUBMITTED = Record("digest", 1, NOW, "j1")
+SECOND = Record("digest", 2, NOW)
+
+
+def job(
+    name: str | None, job_id: str = "j1", status: str = "Pending", started: datetime | None = None, **more: Any
+) -> Job:
+    record = {"status": status, "metadata": {"name": name} if name else {}, "times": {"start": None}, **more}
+    if started:
+        record["times"] = {"start": started.strftime("%Y-%m-%dT%H:%M:%S%z")}
+    return Job.from_record(record, job_id)
+
+
+LONG_AGO = NOW - timedelta(days=1)
+
+CASES: list[Any] = [
+    # Nothing is known of an earlier submission.
+    pytest.param({}, Send(1), id="first-try"),
+    pytest.param({"try_number": 2}, Send(1), id="died-before-the-intent"),
+    pytest.param({"has_store": False}, Send(1), id="no-store-first-try"),
+    pytest.param({"has_store": False, "try_number": 2}, ListJobs(), id="no-store-retry"),
+    # There is a job.
+    pytest.param({"record": SUBMITTED}, PollJob("j1"), id="recorded"),
+    pytest.param({"record": SUBMITTED, "job": job("n")}, Reuse(SUBMITTED), id="recorded-and-live"),
+    pytest.param({"record": SUBMITTED, "job": job("n", status="Done")}, Reuse(SUBMITTED), id="recorded-and-done"),
+    pytest.param({"record": SUBMITTED, "job": job("n", status="Odd")}, Reuse(SUBMITTED), id="recorded-and-odd"),
+    pytest.param({"record": SUBMITTED, "job": NotFoundError("")}, Reuse(SUBMITTED), id="recorded-and-not-known-yet"),
+    pytest.param({"record": SUBMITTED, "job": ServerError("")}, Reuse(SUBMITTED), id="recorded-and-not-to-be-seen"),
+    pytest.param({"record": SUBMITTED, "job": job("n", status="Failed")}, Send(2), id="recorded-and-failed"),
+    # There is an intent without an answer.
+    pytest.param({"record": INTENT}, ListJobs(), id="intent"),
+    pytest.param({"record": INTENT, "jobs": [job("n")]}, Adopt("j1", 1), id="listed"),
+    pytest.param({"record": INTENT, "jobs": [job("n"), job("n")]}, Adopt("j1", 1), id="listed-on-two-pages"),
+    pytest.param({"record": INTENT, "jobs": [job("n"), job(None, "j2")]}, Adopt("j1", 1), id="listed-beside-unnamed"),
+    pytest.param(
+        {"record": INTENT, "jobs": [job("n", started=LONG_AGO)]}, Adopt("j1", 1, LONG_AGO), id="clock-is-wrong"
+    ),
+    pytest.param({"record": INTENT, "jobs": []}, Wait(), id="not-listed-yet"),
+    pytest.param({"record": INTENT, "jobs": [job("other")]}, Wait(), id="another-is-listed"),
+    pytest.param({"record": INTENT, "jobs": [], "is_settled": True}, Send(1), id="not-listed"),
+    pytest.param({"record": INTENT, "jobs": [job("n-2")], "is_settled": True}, Send(1), id="another-generation"),
+    pytest.param({"record": SECOND, "jobs": [job("n"), job("n-2", "j2")]}, Adopt("j2", 2), id="its-generation"),
+    pytest.param(
+        {"record": SECOND, "jobs": [job("n")], "is_settled": True}, Send(2), id="its-generation-is-not-listed"
+    ),
+    # There may be a job.
+    pytest.param({"record": INTENT, "jobs": [job("n"), job("n", "j2")]}, Uncertain, id="two"),
+    pytest.param({"record": INTENT, "jobs": [job("n", "")]}, Uncertain, id="without-id"),
+    pytest.param({"record": INTENT, "jobs": [job(None)]}, Wait(), id="unnamed-yet"),
+    pytest.param({"record": INTENT, "jobs": [job(None)], "is_settled": True}, Uncertain, id="unnamed"),
+    pytest.param(
+        {"record": INTENT, "jobs": [job(None, started=LONG_AGO)], "is_settled": True}, Send(1), id="unnamed-and-older"
+    ),
+    pytest.param(
+        {"record": INTENT, "jobs": [job(None, jobName="ImportContacts")], "is_settled": True}, Send(1), id="no-export"
+    ),
+    pytest.param({"record": INTENT, "jobs": PermissionDeniedError("no")}, Uncertain, id="list-refused"),
+    # The name is that of other runs too.
+    pytest.param({"names_the_run": False, "record": INTENT, "jobs": [job("n")]}, Uncertain, id="same-name-live"),
+    pytest.param(
+        {"names_the_run": False, "record": INTENT, "jobs": [job("n", started=LONG_AGO)], "is_settled": True},
+        Send(1),
+        id="same-name-older",
+    ),
+    # There is no store: the name tells.
+    pytest.param({"has_store": False, "try_number": 2, "jobs": [job("n")]}, Adopt("j1", 1), id="no-store-listed"),
+    pytest.param(
+        {"has_store": False, "try_number": 3, "jobs": [job("n", status="Failed"), job("n-2", "j2")]},
+        Adopt("j2", 2),
+        id="no-store-newest-generation",
+    ),
+    pytest.param({"has_store": False, "try_number": 2, "jobs": []}, Wait(), id="no-store-not-listed-yet"),
+    pytest.param(
+        {"has_store": False, "try_number": 2, "jobs": [], "is_settled": True}, Send(1), id="no-store-not-listed"
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected"), CASES)
+def test_what_is_done_with_what_is_known(changes: dict[str, Any], expected: Any) -> None:
+    known = SubmissionState(**{"name": "n", "names_the_run": True, "has_store": True, "try_number": 1, **changes})
+    step = decide(known)
+    assert isinstance(step, expected) if isinstance(expected, type) else step == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "generation"),
+    [("n", 1), ("n-2", 2), ("n-10", 10), ("n-1", None), ("n-02", None), ("n-x", None), ("nn", None), (None, None)],
+)
+def test_the_generation_of_a_name(name: str | None, generation: int | None) -> None:
+    assert parse_generation(name, "n") == generation
+    if generation:
+        assert generation_name("n", generation) == name
+
+
+@pytest.mark.parametrize(
+    "value", [None, {}, [], "x", {"digest": "d", "generation": "x", "intended_at": "", "job_id": 1}]
+)
+def test_what_is_no_record(value: Any) -> None:
+    assert Record.from_json(value) is None

@@ -1,0 +1,302 @@
+"""Submit once, against the sandbox: killed, answered wrongly or not at all, cleared, and tried again."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from airflow_provider_cordial.destinations import SftpDestination
+from airflow_provider_cordial.exceptions import (
+    ConnectionFailedError,
+    RateLimitError,
+    RefusedError,
+    SubmissionUncertainError,
+    TransientError,
+)
+from airflow_provider_cordial.exports import submission
+from airflow_provider_cordial.exports.submission import STATE_KEY
+from cordial_sandbox.process import SandboxProcess
+from tests.helpers.operators import TaskInstance, run_context
+from tests.helpers.operators import export as execute
+from tests.helpers.sandbox import SetConnection
+
+
+class Store:
+    """As much of the task state store as is used; what is in it went through JSON."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return json.loads(self.values[key]) if key in self.values else default
+
+    def set(self, key: str, value: Any) -> None:
+        self.values[key] = json.dumps(value)
+
+    def delete(self, key: str) -> None:
+        self.values.pop(key, None)
+
+
+class Run:
+    """A task's run: its tries share a state store."""
+
+    def __init__(self, store: Store | None) -> None:
+        self.store = store
+        self.tries = 0
+        self.max_tries = 2
+
+    def attempt(self, **options: Any) -> dict[str, Any]:
+        self.tries += 1
+        context = run_context(try_number=self.tries, max_tries=self.max_tries)
+        if self.store:
+            context["task_state_store"] = self.store
+        return execute(context, **{"settling_time": 0.5, **options})[1]
+
+    def clear(self) -> None:
+        self.max_tries = self.tries + 2
+
+
+@pytest.fixture
+def run(cordial: SandboxProcess) -> Run:
+    cordial.control.behaviour(job_stays_in="Pending")
+    return Run(Store())
+
+
+def names(cordial: SandboxProcess) -> list[str]:
+    return sorted(one["name"] for one in cordial.control.jobs())
+
+
+def test_a_retry_goes_on_with_the_job_and_hands_on_the_same(cordial: SandboxProcess, run: Run) -> None:
+    assert run.attempt() == run.attempt() == run.attempt()
+    assert len(cordial.control.jobs()) == 1
+
+
+def test_a_clear_and_other_parameters_export_again(cordial: SandboxProcess, run: Run) -> None:
+    first = run.attempt()
+    run.clear()
+    second = run.attempt()
+    third = run.attempt(days=2)
+    assert run.attempt(days=2) == third
+    assert len({one["name"] for one in (first, second, third)}) == 3
+    assert names(cordial) == sorted(one["name"] for one in (first, second, third))
+
+
+#: The export was accepted, and its answer was lost.
+LOST = [
+    {"effect": "reset", "processed": True},
+    {"effect": "truncate", "processed": True},
+    {"effect": "delay", "seconds": 3, "processed": True},
+    *({"effect": "answer", "status": status, "processed": True} for status in (500, 502, 503, 504, 524)),
+    {"effect": "answer", "status": 200, "body": "{}", "processed": True},
+]
+
+#: The same, and it was not.
+NOT_ARRIVED = [
+    {"effect": "reset"},
+    *({"effect": "answer", "status": status} for status in (500, 502, 503, 504)),
+]
+
+
+def quick_timeouts(set_connection: SetConnection, cordial: SandboxProcess) -> None:
+    extra = {"attempts": 2, "read_timeout": 5, "export_timeout": 1}
+    set_connection("cordial_default", conn_type="cordial", host=cordial.url, password=cordial.api_key, extra=extra)
+
+
+@pytest.mark.parametrize("fault", [*LOST, *NOT_ARRIVED], ids=str)
+def test_an_answer_that_is_lost_is_found_again(
+    cordial: SandboxProcess, run: Run, set_connection: SetConnection, fault: dict[str, Any]
+) -> None:
+    quick_timeouts(set_connection, cordial)
+    cordial.control.fault("create_export", times=1, **fault)
+    result = run.attempt()
+    assert [(one["id"], one["name"]) for one in cordial.control.jobs()] == [(result["job_id"], result["name"])]
+    assert run.attempt() == result
+
+
+def test_a_job_that_is_listed_late_is_waited_for(cordial: SandboxProcess, run: Run) -> None:
+    cordial.control.behaviour(visible_after=1)
+    cordial.control.fault("create_export", "reset", processed=True, times=1)
+    result = run.attempt(settling_time=5)
+    assert [one["id"] for one in cordial.control.jobs()] == [result["job_id"]]
+
+
+def test_a_list_that_fails_while_a_job_may_still_come_is_read_again(cordial: SandboxProcess, run: Run) -> None:
+    cordial.control.fault("create_export", "reset", processed=True, times=1)
+    # As often as the hook tries, and once more.
+    cordial.control.fault("list_jobs", "answer", status=503, times=4)
+    run.attempt(settling_time=5)
+    assert len(cordial.control.jobs()) == 1
+
+
+def test_the_time_to_be_listed_begins_when_the_post_is_over(
+    cordial: SandboxProcess, run: Run, set_connection: SetConnection
+) -> None:
+    quick_timeouts(set_connection, cordial)
+    # The answer is given up after a second, which is longer than the settling time; the job is listed later still.
+    cordial.control.behaviour(visible_after=1.2)
+    cordial.control.fault("create_export", "delay", seconds=3, processed=True, times=1)
+    result = run.attempt(settling_time=0.8)
+    assert [one["id"] for one in cordial.control.jobs()] == [result["job_id"]]
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+def test_an_answer_that_is_lost_together_with_the_task(cordial: SandboxProcess, run: Run, has_store: bool) -> None:
+    if not has_store:
+        run.store = None
+    cordial.control.fault("create_export", "reset", processed=True, times=1)
+    cordial.control.fault("list_jobs", "answer", status=503)
+    with pytest.raises(TransientError):
+        run.attempt(settling_time=0.1)
+    cordial.control.clear_faults()
+    result = run.attempt()
+    assert [one["id"] for one in cordial.control.jobs()] == [result["job_id"]]
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+def test_a_job_that_failed_is_followed_by_another_of_a_new_name(
+    cordial: SandboxProcess, run: Run, has_store: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    if not has_store:
+        run.store = None
+    cordial.control.behaviour(job_stays_in=None, job_fails_with="Login failed.", job_seconds=0.1)
+    for _ in range(3):
+        with caplog.at_level(logging.WARNING), pytest.raises(Exception, match=r"Failed.*Login failed\."):
+            run.attempt(wait_for_completion=True, poll_interval=0.05, timeout=20)
+    name = min(names(cordial), key=len)
+    assert names(cordial) == [name, f"{name}-2", f"{name}-3"]
+    assert f"exporting again, as {name}-3" in caplog.text
+    cordial.control.behaviour(job_fails_with=None)
+    result = run.attempt(wait_for_completion=True, poll_interval=0.05, timeout=20)
+    assert result["name"] == f"{name}-4"
+    again = run.attempt(wait_for_completion=True, poll_interval=0.05, timeout=20)
+    if has_store:
+        assert again == result
+    # Without a store the job's start is all that is known, to the second.
+    assert again.pop("submitted_at")[:19] <= datetime.now(UTC).isoformat()
+    assert again == {key: value for key, value in result.items() if key != "submitted_at"}
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "fault", "said"),
+    [
+        ({"list_names": False}, None, "1 jobs in the list have no name"),
+        ({"list_ids": False}, None, "does not tell the job's id"),
+        ({}, {"status": 403}, "the list of jobs cannot be read"),
+        ({}, {"status": 401}, "the list of jobs cannot be read"),
+    ],
+)
+def test_what_cannot_be_told_is_for_a_person(
+    cordial: SandboxProcess, run: Run, behaviour: dict[str, Any], fault: dict[str, Any] | None, said: str
+) -> None:
+    cordial.control.behaviour(**behaviour)
+    cordial.control.fault("create_export", "reset", processed=True, times=1)
+    if fault:
+        cordial.control.fault("list_jobs", "answer", **fault)
+    for _ in range(2):
+        with pytest.raises(SubmissionUncertainError, match=said) as uncertain:
+            run.attempt()
+        (one,) = cordial.control.jobs()
+        assert one["name"] in str(uncertain.value)
+        assert "Jobs page" in str(uncertain.value)
+        assert f"{datetime.now(UTC):%Y-%m-%d %H:}" in str(uncertain.value)
+    result = run.attempt(on_uncertain_submission="resubmit")
+    assert names(cordial) == [one["name"], f"{one['name']}-2"]
+    assert result["name"] == f"{one['name']}-2"
+    assert run.attempt() == result
+
+
+def test_a_name_that_all_runs_share_does_not_tell_whose_a_job_is(cordial: SandboxProcess) -> None:
+    cordial.control.behaviour(job_stays_in="Pending")
+    another = Run(Store())
+    another.attempt(name="daily")
+    run = Run(Store())
+    cordial.control.fault("create_export", "reset", times=1)
+    with pytest.raises(SubmissionUncertainError, match="has its name, but so have the exports of other runs"):
+        run.attempt(name="daily")
+    assert len(cordial.control.jobs()) == 1
+
+
+def test_what_surely_did_not_arrive_is_sent_again_at_once(cordial: SandboxProcess, run: Run) -> None:
+    cordial.control.fault("create_export", "answer", status=429, headers={"Retry-After": "1"}, times=1)
+    run.attempt(settling_time=60)
+    assert len(cordial.control.jobs()) == 1
+    assert [one["path"] for one in cordial.control.requests() if one["method"] == "GET"] == []
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 406, 415, 429])
+def test_after_a_refusal_nothing_is_looked_for(cordial: SandboxProcess, run: Run, status: int) -> None:
+    cordial.control.fault("create_export", "answer", status=status)
+    with pytest.raises((RefusedError, RateLimitError)):
+        run.attempt()
+    assert run.store
+    assert run.store.get(STATE_KEY) is None
+    cordial.control.clear_faults()
+    run.attempt(settling_time=60)
+    assert len(cordial.control.jobs()) == 1
+
+
+def test_a_refusal_does_not_forget_the_job_that_failed(cordial: SandboxProcess, run: Run) -> None:
+    cordial.control.behaviour(job_stays_in=None, job_fails_with="no", job_seconds=0)
+    first = run.attempt()
+    while cordial.control.job(first["job_id"])["status"] != "Failed":
+        pass
+    cordial.control.fault("create_export", "answer", status=429, times=3)
+    with pytest.raises(RateLimitError):
+        run.attempt()
+    assert run.attempt()["name"] == f"{first['name']}-2"
+
+
+def test_a_host_that_is_not_there_is_not_looked_for(
+    cordial: SandboxProcess, run: Run, set_connection: SetConnection
+) -> None:
+    set_connection(
+        "cordial_default", conn_type="cordial", host="http://127.0.0.1:9", password="k", extra={"attempts": 1}
+    )
+    with pytest.raises(ConnectionFailedError):
+        run.attempt(settling_time=60)
+    assert run.store
+    assert run.store.get(STATE_KEY) is None
+    assert cordial.control.jobs() == []
+
+
+def test_it_gives_up_sending_after_some_times(cordial: SandboxProcess, run: Run) -> None:
+    cordial.control.fault("create_export", "reset")
+    with pytest.raises(ConnectionFailedError):
+        run.attempt(settling_time=0.1)
+    sent = [one for one in cordial.control.requests() if one["method"] == "POST"]
+    assert len(sent) == submission.MAX_SENDINGS
+    cordial.control.clear_faults()
+    run.attempt(settling_time=0.1)
+    assert len(cordial.control.jobs()) == 1
+
+
+def test_no_secret_is_in_the_state_store(cordial: SandboxProcess, run: Run) -> None:
+    run.attempt(destination=SftpDestination(conn_id="sftp_default", path="exports"))
+    assert run.store
+    assert set(run.store.get(STATE_KEY)) == {"digest", "generation", "intended_at", "job_id"}
+    for secret in (cordial.sftp.password, cordial.api_key):
+        assert secret not in str(run.store.values)
+
+
+def test_the_log_of_a_kill_while_the_answer_is_awaited(
+    cordial: SandboxProcess, set_connection: SetConnection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
+
+    quick_timeouts(set_connection, cordial)
+    cordial.control.fault("create_export", "answer", status=401)
+    operator = AudienceTrendsExportOperator(
+        task_id="export",
+        audiences=["opened_last_30_days"],
+        destination=SftpDestination(conn_id="sftp_default", path="exports"),
+    )
+    context = run_context()
+    assert isinstance(context["ti"], TaskInstance)
+    with pytest.raises(RefusedError):
+        operator.execute(context)  # type: ignore[arg-type]
+    operator.on_kill()
+    assert "whether export Der-tagliche-DAG-export-" in capsys.readouterr().out

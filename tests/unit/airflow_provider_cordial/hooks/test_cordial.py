@@ -1,0 +1,356 @@
+"""The hook and the asynchronous client against the sandbox: every documented answer, and some others."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from airflow_provider_cordial import exceptions
+from airflow_provider_cordial.client.async_client import AsyncCordialClient
+from airflow_provider_cordial.client.job import Job
+from airflow_provider_cordial.exceptions import (
+    AuthenticationError,
+    ConnectionFailedError,
+    CordialError,
+    DestinationError,
+    ExportConfigurationError,
+    NotFoundError,
+    RateLimitError,
+    ServerError,
+    UnreadableAnswerError,
+)
+from airflow_provider_cordial.hooks.cordial import CordialHook, read_connection
+from cordial_sandbox.process import SandboxProcess
+from tests.helpers.sandbox import SetConnection, export_body, sftp_destination
+
+GetJob = Callable[[str], Job]
+
+
+@pytest.fixture
+def hook(cordial: SandboxProcess) -> Iterator[CordialHook]:
+    hook = CordialHook()
+    yield hook
+    hook.close()
+
+
+@pytest.fixture(params=["hook", "client"])
+def get_job(request: pytest.FixtureRequest, hook: CordialHook) -> GetJob:
+    """Look at a job, by the hook and by the asynchronous client: both must mean the same."""
+    if request.param == "hook":
+        return hook.get_job
+
+    async def look(job_id: str) -> Job:
+        async with AsyncCordialClient(await read_connection("cordial_default")) as client:
+            return await client.get_job(job_id)
+
+    return lambda job_id: asyncio.run(look(job_id))
+
+
+def body(sandbox: SandboxProcess, **changes: Any) -> dict[str, Any]:
+    return export_body(**{"selected_timeframe_end": "2026-11-12", "destination": sftp_destination(sandbox), **changes})
+
+
+def test_a_job_is_submitted_and_seen_to_its_end(cordial: SandboxProcess, hook: CordialHook, get_job: GetJob) -> None:
+    job_id = hook.create_audience_trends_export(body(cordial))
+    deadline = time.monotonic() + 10
+    while not (job := get_job(job_id)).is_done and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert (job.id, job.status, job.name) == (job_id, "Done", "trends-1")
+    assert (cordial.sftp.root / "exports" / "trends-1.csv").read_text().startswith("audience,2026-11-10,2026-11-11,")
+
+
+S3 = {"type": "s3", "aws_bucket": "b", "aws_region": "us-west-2", "path": "f"}
+
+
+@pytest.mark.parametrize(
+    ("destination", "said"),
+    [
+        ({}, "The destination.type field is required."),
+        ({"type": "dropbox"}, "The selected destination.transport is invalid."),
+        ({"type": "sftp", "server": "h", "password": "p", "path": "f"}, "The destination.username field is required."),
+        ({"type": "ftp", "server": "h", "username": "u", "path": "f"}, "Parameter password is not set"),
+        ({"type": "sftp", "server": "h", "username": "u", "path": "f"}, "Parameter password is not set"),
+        ({"type": "sftp", "server": "h", "username": "u", "password": "p"}, "The destination.path field is required."),
+        ({**S3, "aws_bucket": ""}, "The destination.aws bucket field is required."),
+        ({**S3, "aws_region": ""}, "The destination.aws region field is required."),
+        ({**S3, "aws_access_key_id": "A"}, "The destination.aws secret access key field is required."),
+        ({**S3, "aws_secret_access_key": "S"}, "The destination.aws access key id field is required."),
+        (
+            {"type": "sftp", "server": "h", "username": "u", "savedKey": "wrong", "path": "f"},
+            "SSH key with such Name/ID: wrong does not exist.",
+        ),
+    ],
+)
+def test_every_documented_400(
+    cordial: SandboxProcess, hook: CordialHook, destination: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(DestinationError) as refused:
+        hook.create_audience_trends_export(body(cordial, destination=destination))
+    assert (refused.value.status, refused.value.cordial_message) == (400, said)
+    assert cordial.control.jobs() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"audiences": ["fakeAudience"]}, "Audience 'fakeAudience' does not exist."),
+        ({"audiences": ["opened_last_30_days", "fakeAudience"]}, "Audience 'fakeAudience' does not exist."),
+        ({"audiences": ["vip"]}, "For Audience 'vip' analytics disabled."),
+        ({"audiences": None}, "Field 'audiences' should be provided."),
+        ({"audiences": []}, "Field 'audiences' should be provided."),
+        ({"name": None}, "Field 'name' should be provided."),
+        (
+            {"selected_timeframe_end": None},
+            "Both fields 'selected_timeframe_start' and 'selected_timeframe_end' should be present.",
+        ),
+        (
+            {"selected_timeframe_start": "soon"},
+            "The 'selected_timeframe_start' is invalid. ISO-8601 is a recommended format.",
+        ),
+        (
+            {"selected_timeframe_end": "2026-11-31"},
+            "The 'selected_timeframe_end' is invalid. ISO-8601 is a recommended format.",
+        ),
+        (
+            {"selected_timeframe_end": "2026-11-09"},
+            "'selected_timeframe_end' cannot be in past in comparison with 'selected_timeframe_start'",
+        ),
+    ],
+)
+def test_every_documented_406(cordial: SandboxProcess, hook: CordialHook, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ExportConfigurationError) as refused:
+        hook.create_audience_trends_export(body(cordial, **changes))
+    assert (refused.value.status, refused.value.cordial_message) == (406, said)
+    assert cordial.control.jobs() == []
+
+
+def test_401_names_the_likely_causes(cordial: SandboxProcess, set_connection: SetConnection, get_job: GetJob) -> None:
+    set_connection("cordial_default", conn_type="cordial", host=cordial.url, password="wrong-key-123")
+    with pytest.raises(AuthenticationError, match="Authentication Failure.*raw key.*allow-list") as refused:
+        get_job("548817d0")
+    assert refused.value.status == 401
+    assert "wrong-key-123" not in str(refused.value)
+
+
+def test_404(get_job: GetJob) -> None:
+    with pytest.raises(NotFoundError) as refused:
+        get_job("548817d0")
+    assert (refused.value.error_key, refused.value.cordial_message) == ("RECORD_NOT_FOUND", "record not found")
+
+
+def test_422(hook: CordialHook) -> None:
+    with pytest.raises(exceptions.RequestError, match="422: Time value is incorrect"):
+        list(hook.list_jobs(filters={"times[start][gt]": "last week"}))
+
+
+def test_415_and_html_and_a_redirect(cordial: SandboxProcess, hook: CordialHook) -> None:
+    cordial.control.fault(
+        "create_export", "answer", status=415, times=1, body='{"error": true, "message": "Unsupported"}'
+    )
+    with pytest.raises(exceptions.RequestError, match="415: Unsupported"):
+        hook.create_audience_trends_export(body(cordial))
+    cordial.control.fault("create_export", "answer", status=200, times=1, body="<html>hello</html>")
+    with pytest.raises(UnreadableAnswerError, match="not JSON"):
+        hook.create_audience_trends_export(body(cordial))
+    cordial.control.fault(
+        "create_export", "answer", status=307, times=1, headers={"Location": "https://example.invalid/"}
+    )
+    with pytest.raises(exceptions.RequestError, match="Redirects are not followed"):
+        hook.create_audience_trends_export(body(cordial))
+    assert cordial.control.jobs() == []
+
+
+Trouble = tuple[dict[str, Any], type[CordialError]]
+
+
+TROUBLES = [
+    pytest.param({"effect": "answer", "status": 429, "headers": {"Retry-After": "0"}}, RateLimitError, id="429"),
+    pytest.param({"effect": "answer", "status": 429}, RateLimitError, id="429-without-headers"),
+    pytest.param({"effect": "answer", "status": 500, "body": "<html>oops</html>"}, ServerError, id="500"),
+    pytest.param({"effect": "answer", "status": 524}, ServerError, id="524"),
+    pytest.param({"effect": "answer", "status": 200, "body": "<html>"}, UnreadableAnswerError, id="html"),
+    pytest.param({"effect": "truncate"}, ConnectionFailedError, id="truncated"),
+    pytest.param({"effect": "reset"}, ConnectionFailedError, id="reset"),
+]
+
+
+@pytest.mark.parametrize(("fault", "error"), TROUBLES)
+def test_a_get_is_sent_again_until_the_attempts_are_used_up(
+    cordial: SandboxProcess, hook: CordialHook, fault: dict[str, Any], error: type[CordialError]
+) -> None:
+    job_id = hook.create_audience_trends_export(body(cordial))
+    cordial.control.fault("get_job", times=2, **fault)
+    assert hook.get_job(job_id).id == job_id
+    cordial.control.fault("get_job", **fault)
+    with pytest.raises(error):
+        hook.get_job(job_id)
+    cordial.control.clear_faults()
+    assert hook.get_job(job_id).id == job_id
+
+
+# aiohttp itself repeats a GET whose connection was reset, once.
+@pytest.mark.parametrize(("fault", "error"), [trouble for trouble in TROUBLES if trouble.id != "reset"])
+def test_the_client_leaves_another_look_to_who_waits(
+    cordial: SandboxProcess, hook: CordialHook, fault: dict[str, Any], error: type[CordialError]
+) -> None:
+    job_id = hook.create_audience_trends_export(body(cordial))
+    cordial.control.fault("get_job", times=1, **fault)
+
+    async def look_twice() -> Job:
+        async with AsyncCordialClient(await read_connection("cordial_default")) as client:
+            with pytest.raises(error):
+                await client.get_job(job_id)
+            return await client.get_job(job_id)
+
+    assert asyncio.run(look_twice()).id == job_id
+
+
+def test_a_slow_answer_ends_in_an_error(
+    cordial: SandboxProcess, set_connection: SetConnection, get_job: GetJob
+) -> None:
+    extra = {"read_timeout": 0.2, "attempts": 1}
+    set_connection("cordial_default", conn_type="cordial", host=cordial.url, password=cordial.api_key, extra=extra)
+    cordial.control.fault("get_job", "delay", seconds=2, times=1)
+    started = time.monotonic()
+    with pytest.raises(ConnectionFailedError, match="no answer"):
+        get_job("548817d0")
+    assert time.monotonic() - started < 1.5
+
+
+def test_retry_after_is_kept_and_a_wish_that_is_too_long_is_an_error(
+    cordial: SandboxProcess, hook: CordialHook
+) -> None:
+    job_id = hook.create_audience_trends_export(body(cordial))
+    cordial.control.fault("get_job", "answer", status=429, headers={"Retry-After": "1"}, times=1)
+    started = time.monotonic()
+    assert hook.get_job(job_id).id == job_id
+    assert time.monotonic() - started >= 1
+    cordial.control.fault("get_job", "answer", status=429, headers={"X-Rate-Limit-Reset": "3600"}, times=1)
+    started = time.monotonic()
+    with pytest.raises(RateLimitError, match="3600 s") as limited:
+        hook.get_job(job_id)
+    assert limited.value.retry_after == 3600
+    assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        pytest.param({"effect": "reset"}, ConnectionFailedError, id="reset"),
+        pytest.param({"effect": "truncate"}, ConnectionFailedError, id="truncated"),
+        pytest.param({"effect": "answer", "status": 500}, ServerError, id="500"),
+        pytest.param({"effect": "answer", "status": 503}, ServerError, id="503"),
+        pytest.param({"effect": "answer", "status": 200, "body": "{}"}, UnreadableAnswerError, id="no-job-id"),
+        pytest.param({"effect": "answer", "status": 200, "body": "<html>"}, UnreadableAnswerError, id="html"),
+    ],
+)
+def test_an_export_that_may_have_arrived_is_not_sent_again(
+    cordial: SandboxProcess, hook: CordialHook, fault: dict[str, Any], error: type[CordialError]
+) -> None:
+    cordial.control.fault("create_export", times=1, processed=True, **fault)
+    with pytest.raises(error) as raised:
+        hook.create_audience_trends_export(body(cordial))
+    assert len(cordial.control.jobs()) == 1
+    assert len(cordial.control.requests()) == 1
+    assert cordial.sftp.password not in str(raised.value)
+
+
+def test_an_export_that_was_turned_away_for_its_rate_is_sent_again(cordial: SandboxProcess, hook: CordialHook) -> None:
+    cordial.control.fault("create_export", "answer", status=429, headers={"Retry-After": "0"}, times=2)
+    job_id = hook.create_audience_trends_export(body(cordial))
+    assert [job["id"] for job in cordial.control.jobs()] == [job_id]
+    assert [request["status"] for request in cordial.control.requests()] == [429, 429, 200]
+
+
+def test_an_export_that_found_no_server_is_sent_again(
+    cordial: SandboxProcess, set_connection: SetConnection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        host = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        set_connection("cordial_default", conn_type="cordial", host=host, password="KEY-123456", extra={"attempts": 2})
+        hook = CordialHook()
+        with pytest.raises(ConnectionFailedError, match="It did not reach") as failed:
+            hook.create_audience_trends_export(body(cordial))
+    assert failed.value.sent is False
+    assert capsys.readouterr().out.count("Sending it again in") == 1
+
+
+def test_one_connection_and_a_user_agent_with_the_version(cordial: SandboxProcess, hook: CordialHook) -> None:
+    job_id = hook.create_audience_trends_export(body(cordial))
+    for _ in range(3):
+        hook.get_job(job_id)
+    requests = cordial.control.requests()
+    assert len({request["client_port"] for request in requests}) == 1
+    assert {request["user_agent"] for request in requests} == {"airflow-provider-cordial/0.1.0"}
+    assert requests[0]["content_type"] == "application/json"
+
+
+def test_all_pages_are_listed_however_long_a_page_is(cordial: SandboxProcess, hook: CordialHook) -> None:
+    made = [hook.create_audience_trends_export(body(cordial, name=f"trends-{n}")) for n in range(5)]
+    assert [job.id for job in hook.list_jobs(per_page=2)] == made[::-1]
+    assert [job.name for job in hook.list_jobs(per_page=100)] == [f"trends-{n}" for n in (4, 3, 2, 1, 0)]
+    assert list(hook.list_jobs(filters={"status": "Throttled"})) == []
+    cordial.control.fault("list_jobs", "answer", status=404, times=1, body='{"error": true}')
+    assert list(hook.list_jobs()) == []
+
+
+def test_a_list_that_heeds_no_page_number_ends(cordial: SandboxProcess, hook: CordialHook) -> None:
+    cordial.control.fault("list_jobs", "answer", status=200, body='[{"status": "Done", "_id": "1"}]')
+    assert [job.id for job in hook.list_jobs()] == ["1"]
+
+
+def test_the_connection_test_says_what_is_the_matter(
+    cordial: SandboxProcess, hook: CordialHook, set_connection: SetConnection
+) -> None:
+    assert hook.test_connection() == (True, f"Connected to {cordial.url}, and the API key is accepted.")
+    assert cordial.control.requests()[-1]["query"] == "page=1&per_page=1"
+    cordial.control.fault("list_jobs", "answer", status=404, times=1)
+    assert hook.test_connection()[0] is True
+    cordial.control.fault("list_jobs", "answer", status=403, times=1)
+    worked, said = hook.test_connection()
+    assert (worked, "may call GET /v2/jobs" in said) == (False, True)
+    cordial.control.fault("list_jobs", "answer", status=500, times=1)
+    assert "reaches a server, but not as expected" in hook.test_connection()[1]
+    set_connection("cordial_default", conn_type="cordial", host=cordial.url, password="wrong-key-123")
+    worked, said = CordialHook().test_connection()
+    assert (worked, "Check the API key" in said, "wrong-key-123" in said) == (False, True, False)
+    set_connection("cordial_default", conn_type="cordial", host="http://127.0.0.1:9", password="KEY-123456")
+    assert "Check the connection's host" in CordialHook().test_connection()[1]
+    set_connection("cordial_default", conn_type="cordial", host="http://api.cordial.io", password="KEY-123456")
+    assert "is not https" in CordialHook().test_connection()[1]
+
+
+def test_the_client_goes_through_the_proxy_of_the_environment(
+    cordial: SandboxProcess, set_connection: SetConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_connection("cordial_default", conn_type="cordial", host="http://localhost:9", password="KEY-123456")
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    heard: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{"status":"Pending"}')
+        await writer.drain()
+        writer.close()
+
+    async def look() -> Job:
+        async with await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
+            address = server.sockets[0].getsockname()
+            monkeypatch.setenv("http_proxy", f"http://someone:secret-of-the-proxy@127.0.0.1:{address[1]}")
+            async with AsyncCordialClient(await read_connection("cordial_default")) as client:
+                return await client.get_job("548817d0")
+
+    assert asyncio.run(look()).status == "Pending"
+    assert heard[0].startswith(b"GET http://localhost:9/v2/jobs/548817d0 ")
+    assert b"Proxy-Authorization: Basic c29tZW9uZTpzZWNyZXQtb2YtdGhlLXByb3h5" in heard[0]
+    monkeypatch.setenv("no_proxy", "localhost")
+    with pytest.raises(ConnectionFailedError, match="no answer"):
+        asyncio.run(look())
+    assert len(heard) == 1

@@ -1,0 +1,373 @@
+"""One poller for all waits of a connection, against the sandbox: what it asks, what it tells, what it survives."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from airflow_provider_cordial.exceptions import (
+    AuthenticationError,
+    JobFailedError,
+    JobNotFoundError,
+    JobTimeoutError,
+)
+from airflow_provider_cordial.hooks.cordial import CordialHook
+from airflow_provider_cordial.jobs import poller, waiting
+from airflow_provider_cordial.triggers.job import JobTrigger
+from cordial_sandbox.process import SandboxProcess
+from tests.helpers.sandbox import SetConnection
+
+Event = dict[str, Any]
+
+
+async def event(
+    job_id: str, poll_interval: float = 0.3, seconds: float = 30, conn_id: str = "cordial_default"
+) -> Event:
+    """Wait for one job as the triggerer does, and return the event."""
+    (fired,) = [one.payload async for one in JobTrigger(conn_id, job_id, poll_interval, time.time() + seconds).run()]
+    result: Event = fired
+    return result
+
+
+async def events(job_ids: Sequence[str], **options: Any) -> list[Event]:
+    return await asyncio.gather(*(event(job_id, **options) for job_id in job_ids))
+
+
+def all_done(found: Sequence[Event], job_ids: Sequence[str]) -> bool:
+    return [waiting.parse_event(one, job_id).id for one, job_id in zip(found, job_ids, strict=True)] == list(job_ids)
+
+
+def asked(sandbox: SandboxProcess, kind: str) -> list[dict[str, Any]]:
+    return [request for request in sandbox.control.requests() if request["request"] == kind]
+
+
+def connect(
+    set_connection: SetConnection, sandbox: SandboxProcess, conn_id: str = "cordial_default", **extra: Any
+) -> None:
+    set_connection(conn_id, conn_type="cordial", host=sandbox.url, password=sandbox.api_key, extra=extra)
+
+
+@pytest.fixture
+def lookups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The connections that were looked up."""
+    looked_up: list[str] = []
+    real = CordialHook.get_connection
+
+    def counting(conn_id: str) -> Any:
+        looked_up.append(conn_id)
+        return real(conn_id)
+
+    monkeypatch.setattr(CordialHook, "get_connection", staticmethod(counting))
+    return looked_up
+
+
+def test_the_requests_do_not_grow_with_the_waits(cordial: SandboxProcess, lookups: list[str]) -> None:
+    counts = []
+    for waits in (10, 90):
+        cordial.control.reset()
+        lookups.clear()
+        job_ids = cordial.control.add_jobs(waits, shortest=2.0, longest=2.0)
+        assert all_done(asyncio.run(events(job_ids)), job_ids)
+        requests = cordial.control.requests()
+        counts.append(len(requests))
+        assert {request["request"] for request in requests} <= {"list_jobs", "get_job"}
+        assert len({request["client_port"] for request in requests}) == 1
+        assert lookups == ["cordial_default"]
+    assert counts[1] <= counts[0] + 3
+    assert counts[0] <= 2.5 / 0.27 + 3
+
+
+def test_waits_on_many_pages_all_end(cordial: SandboxProcess) -> None:
+    job_ids = cordial.control.add_jobs(450, shortest=0.5, longest=3.0)
+    assert all_done(asyncio.run(events(job_ids)), job_ids)
+    assert len(asked(cordial, "get_job")) < 45
+
+
+def test_a_list_that_does_not_tell_of_a_job_loses_no_wait(cordial: SandboxProcess) -> None:
+    cordial.control.behaviour(list_tells=20)
+    job_ids = cordial.control.add_jobs(40, shortest=1.0, longest=1.0)
+    assert all_done(asyncio.run(events(job_ids)), job_ids)
+    singly = {request["path"].rpartition("/")[2] for request in asked(cordial, "get_job")}
+    assert singly >= set(job_ids[:20])
+    # A walk costs one page here, so before each there is room for one single look.
+    assert len(singly) - 20 <= len(asked(cordial, "list_jobs"))
+
+
+@pytest.mark.parametrize("how", ["no ids", "refused", "not a list", "always the same page", "empty", "always 503"])
+def test_a_list_that_is_of_no_use_leaves_single_looks(cordial: SandboxProcess, how: str) -> None:
+    match how:
+        case "no ids":
+            cordial.control.behaviour(list_ids=False)
+        case "refused":
+            cordial.control.fault("list_jobs", "answer", status=403)
+        case "not a list":
+            cordial.control.fault("list_jobs", "answer", status=200, body='{"jobs": []}')
+        case "always the same page":
+            body = json.dumps([{"status": "Done", "_id": "foreign"}])
+            cordial.control.fault("list_jobs", "answer", status=200, body=body)
+        case "empty":
+            cordial.control.fault("list_jobs", "answer", status=404)
+        case "always 503":
+            cordial.control.fault("list_jobs", "answer", status=503)
+    job_ids = cordial.control.add_jobs(6, shortest=0.5, longest=1.0)
+    assert all_done(asyncio.run(events(job_ids)), job_ids)
+    assert 1 <= len(asked(cordial, "list_jobs")) <= len(job_ids)
+
+
+@pytest.mark.parametrize("when", ["at the deadline", "now and then"])
+def test_a_list_that_tells_old_news_loses_no_wait(
+    cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    job_ids = cordial.control.add_jobs(4, shortest=0.5, longest=0.5)
+    old_news = json.dumps([{"status": "Processing", "_id": job_id} for job_id in job_ids])
+    cordial.control.fault("list_jobs", "answer", status=200, body=old_news)
+    seconds = 3.0
+    if when == "now and then":
+        monkeypatch.setattr(poller, "RESYNC_INTERVAL", 2.0)
+        seconds = 30.0
+    started = time.monotonic()
+    assert all_done(asyncio.run(events(job_ids, seconds=seconds)), job_ids)
+    assert time.monotonic() - started < 6
+
+
+def test_a_job_behind_those_of_others_is_asked_for_singly(cordial: SandboxProcess) -> None:
+    job_ids = cordial.control.add_jobs(3, shortest=1.0, longest=1.0)
+    cordial.control.add_jobs(900, shortest=60.0, longest=60.0)
+    assert all_done(asyncio.run(events(job_ids)), job_ids)
+    # A page is worth one single look: it does not pay to go deeper than there are waits.
+    assert 1 <= len(asked(cordial, "list_jobs")) <= 3
+
+
+def test_the_order_of_the_list_does_not_matter(cordial: SandboxProcess) -> None:
+    cordial.control.behaviour(list_order="oldest", max_per_page=10)
+    cordial.control.add_jobs(25, shortest=60.0, longest=60.0)
+    job_ids = cordial.control.add_jobs(30, shortest=1.0, longest=1.5)
+    assert all_done(asyncio.run(events(job_ids)), job_ids)
+    assert len(asked(cordial, "get_job")) < 30
+
+
+def test_single_looks_keep_to_the_pace_of_the_account(cordial: SandboxProcess, set_connection: SetConnection) -> None:
+    cordial.control.behaviour(list_ids=False)
+    for conn_id in ("one", "two"):
+        connect(set_connection, cordial, conn_id, requests_per_minute=600)
+    job_ids = cordial.control.add_jobs(20, shortest=0.0, longest=0.0)
+
+    async def on_two_connections() -> list[Event]:
+        half = len(job_ids) // 2
+        found = await asyncio.gather(events(job_ids[:half], conn_id="one"), events(job_ids[half:], conn_id="two"))
+        return [*found[0], *found[1]]
+
+    assert all_done(asyncio.run(on_two_connections()), job_ids)
+    moments = sorted(request["time"] for request in cordial.control.requests())
+    # Each arrives when it is sent, give or take what the machine was busy with.
+    assert (moments[-1] - moments[0]) / (len(moments) - 1) > 0.09
+
+
+def test_a_429_lets_all_rest_as_long_as_cordial_asks(cordial: SandboxProcess) -> None:
+    job_ids = cordial.control.add_jobs(20, shortest=1.0, longest=1.0)
+    cordial.control.fault("any", "answer", status=429, headers={"Retry-After": "2"}, times=1)
+    assert all_done(asyncio.run(events(job_ids)), job_ids)
+    requests = cordial.control.requests()
+    (away,) = [number for number, request in enumerate(requests) if request["status"] == 429]
+    assert requests[away + 1]["time"] - requests[away]["time"] >= 1.9
+
+
+def test_where_cordial_tells_its_limit_no_request_is_turned_away(cordial: SandboxProcess) -> None:
+    cordial.control.behaviour(rate_limit=60, rate_limit_headers="always")
+    job_ids = cordial.control.add_jobs(150, shortest=1.0, longest=4.0)
+    assert all_done(asyncio.run(events(job_ids)), job_ids)
+    assert {request["status"] for request in cordial.control.requests()} == {200}
+    assert len(cordial.control.requests()) < 30
+
+
+@pytest.mark.parametrize("kind", ["list_jobs", "get_job"])
+@pytest.mark.parametrize("effect", ["reset", "truncate", "answer"])
+def test_what_may_pass_ends_no_wait(cordial: SandboxProcess, kind: str, effect: str) -> None:
+    cordial.control.behaviour(list_ids=kind == "list_jobs")
+    job_ids = cordial.control.add_jobs(5, shortest=0.5, longest=0.5)
+    cordial.control.fault(kind, effect, times=2)
+    assert all_done(asyncio.run(events(job_ids)), job_ids)
+
+
+def test_a_wait_that_starts_late_ends_is_cancelled_or_fails_disturbs_no_other(
+    cordial: SandboxProcess, set_connection: SetConnection
+) -> None:
+    connect(set_connection, cordial, not_found_grace=0.5)
+    steady, cancelled, early, late = cordial.control.add_jobs(4, shortest=2.5, longest=2.5)
+    cordial.control.behaviour(job_fails_with="Login failed.")
+    (failing,) = cordial.control.add_jobs(1, shortest=0.5, longest=0.5)
+
+    async def all_at_once() -> list[Event]:
+        waits = [asyncio.create_task(event(job_id)) for job_id in (steady, failing, "unknown")]
+        short = asyncio.create_task(event(early, seconds=0.5))
+        going = asyncio.create_task(event(cancelled))
+        await asyncio.sleep(1.2)
+        cordial.control.behaviour(job_fails_with=None)
+        going.cancel()
+        waits.append(asyncio.create_task(event(late)))
+        return [*await asyncio.gather(*waits), await short]
+
+    one, two, three, four, five = asyncio.run(all_at_once())
+    assert all_done([one, four], [steady, late])
+    for ended, error in ((two, JobFailedError), (three, JobNotFoundError), (five, JobTimeoutError)):
+        with pytest.raises(error):
+            waiting.parse_event(ended)
+
+
+def test_two_waits_for_one_job_both_hear_of_it(cordial: SandboxProcess) -> None:
+    (job_id,) = cordial.control.add_jobs(1, shortest=0.5, longest=0.5)
+    assert all_done(asyncio.run(events([job_id, job_id])), [job_id, job_id])
+
+
+async def _once_running() -> asyncio.Task[Any]:
+    """Return the poller's task, a little after it began."""
+    await asyncio.sleep(0.7)
+    (task,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("cordial-poller")]
+    return task
+
+
+@pytest.mark.parametrize("how", ["cancelled", "error"])
+def test_a_poller_that_dies_is_replaced(
+    cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    job_ids = cordial.control.add_jobs(5, shortest=1.5, longest=1.5)
+
+    async def kill_it() -> list[Event]:
+        waits = asyncio.create_task(events(job_ids))
+        task = await _once_running()
+        if how == "cancelled":
+            task.cancel()
+        else:
+            with monkeypatch.context() as broken:
+                broken.setattr(poller.Poller, "_take_due", None)
+                await asyncio.wait([task], timeout=5)
+        await asyncio.sleep(0.1)
+        assert task.done()
+        return await waits
+
+    assert all_done(asyncio.run(kill_it()), job_ids)
+    assert "with 5 jobs to look at; starting another" in caplog.text
+
+
+def test_nothing_is_left_behind_when_the_last_wait_has_ended(cordial: SandboxProcess) -> None:
+    job_ids = cordial.control.add_jobs(3, shortest=0.3, longest=0.3)
+
+    async def leftovers() -> list[str]:
+        await events(job_ids)
+        await asyncio.sleep(0.2)
+        return [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+    assert asyncio.run(leftovers()) == []
+
+
+def test_a_wait_after_the_last_has_ended_gets_a_poller_of_its_own(cordial: SandboxProcess, lookups: list[str]) -> None:
+    job_ids = cordial.control.add_jobs(2, shortest=0.3, longest=0.3)
+
+    async def one_after_the_other() -> list[Event]:
+        return [await event(job_id) for job_id in job_ids]
+
+    assert all_done(asyncio.run(one_after_the_other()), job_ids)
+    assert len(lookups) == 2
+
+
+def test_a_key_that_was_replaced_is_read_again(
+    cordial: SandboxProcess, set_connection: SetConnection, monkeypatch: pytest.MonkeyPatch, lookups: list[str]
+) -> None:
+    monkeypatch.setattr(poller, "REREAD_PAUSE", 0.0)
+    job_ids = cordial.control.add_jobs(5, shortest=1.5, longest=1.5)
+
+    async def replace_it(changes: Callable[[], None]) -> list[Event]:
+        waits = asyncio.create_task(events(job_ids))
+        await asyncio.sleep(0.7)
+        changes()
+        cordial.control.fault("any", "answer", status=401, times=1)
+        return await waits
+
+    # To the sandbox the key is the same; to the poller it is another connection.
+    found = asyncio.run(replace_it(lambda: connect(set_connection, cordial, read_timeout=7)))
+    assert all_done(found, job_ids)
+    assert len(lookups) == 2
+
+
+def test_a_key_that_is_refused_ends_all_waits(cordial: SandboxProcess, set_connection: SetConnection) -> None:
+    job_ids = cordial.control.add_jobs(5, shortest=20, longest=20)
+    set_connection("cordial_default", conn_type="cordial", host=cordial.url, password="wrong-key-123")
+    for ended in asyncio.run(events(job_ids)):
+        assert "wrong-key-123" not in str(ended)
+        with pytest.raises(AuthenticationError):
+            waiting.parse_event(ended)
+
+
+def test_nothing_is_told_before_airflow_has_heard_that_the_task_deferred(cordial: SandboxProcess) -> None:
+    others = cordial.control.add_jobs(5, shortest=6.0, longest=6.0)
+    (done,) = cordial.control.add_jobs(1, shortest=0.0, longest=0.0)
+
+    async def late() -> float:
+        walking = asyncio.create_task(events(others))
+        await asyncio.sleep(1)
+        started = time.monotonic()
+        # The walks of the others, every 0.3 s, see this job too.
+        await event(done, poll_interval=3.0)
+        seconds = time.monotonic() - started
+        walking.cancel()
+        return seconds
+
+    assert 2.7 <= asyncio.run(late()) < 4.5
+
+
+def test_what_the_poller_logs_belongs_to_no_task(cordial: SandboxProcess, caplog: pytest.LogCaptureFixture) -> None:
+    task_id: ContextVar[str | None] = ContextVar("task_id", default=None)
+    seen: dict[str, set[str | None]] = {}
+
+    class Noting(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            seen.setdefault(record.name, set()).add(task_id.get())
+            return True
+
+    caplog.handler.addFilter(Noting())
+    (job_id,) = cordial.control.add_jobs(1, shortest=0.5, longest=0.5)
+
+    async def as_a_task() -> Event:
+        task_id.set("an unlucky one")
+        return await event(job_id)
+
+    with caplog.at_level("INFO"):
+        assert all_done([asyncio.run(as_a_task())], [job_id])
+    assert seen["airflow_provider_cordial.jobs.poller"] == {None}
+
+
+def test_the_loop_goes_on_beside_a_thousand_waits(cordial: SandboxProcess, set_connection: SetConnection) -> None:
+    connect(set_connection, cordial, requests_per_minute=6000)
+    job_ids = cordial.control.add_jobs(1000, shortest=1.0, longest=4.0)
+    lags: list[float] = []
+
+    async def tick() -> None:
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.01)
+            lags.append(time.perf_counter() - before - 0.01)
+
+    async def both() -> list[Event]:
+        # The first import of aiohttp takes its time, once in the life of a triggerer.
+        import aiohttp  # noqa: F401
+
+        waits: Awaitable[list[Event]] = asyncio.create_task(events(job_ids, poll_interval=1.0, seconds=60))
+        await asyncio.sleep(0.5)
+        ticking = asyncio.create_task(tick())
+        found = await waits
+        ticking.cancel()
+        return found
+
+    assert all_done(asyncio.run(both()), job_ids)
+    lags.sort()
+    assert len(lags) > 200
+    # Of a shared machine; what a machine of its own does, `make bench-wait` prints.
+    assert lags[int(len(lags) * 0.95)] < 0.05
+    assert lags[-1] < 0.5

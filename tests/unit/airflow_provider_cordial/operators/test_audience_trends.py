@@ -1,0 +1,282 @@
+"""The export operator: what it asks for, what it refuses before anything is sent, and what it hands on."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import TaskDeferralError, TaskDeferred
+
+from airflow_provider_cordial._compat import AirflowFailException
+from airflow_provider_cordial.destinations import (
+    SftpDestination,
+)
+from airflow_provider_cordial.exceptions import (
+    DestinationUnreachableError,
+    ExportConfigurationError,
+    InvalidConnectionError,
+    InvalidExportError,
+    JobFailedError,
+    JobTimeoutError,
+    UnknownJobStatusError,
+)
+from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport
+from airflow_provider_cordial.exports.base import validate_name
+from airflow_provider_cordial.exports.identity import compute_identity, derived_name
+from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
+from airflow_provider_cordial.triggers.job import JobTrigger
+from cordial_sandbox.process import SandboxProcess
+from tests.helpers.operators import SFTP, export, run_context
+from tests.helpers.sandbox import SetConnection
+
+
+def test_it_submits_one_job_and_hands_the_export_on(cordial: SandboxProcess) -> None:
+    before = datetime.now(UTC)
+    job_id, pushed = export(days=3)
+    (job,) = cordial.control.jobs()
+    assert job["id"] == job_id == pushed["job_id"]
+    assert (job["selected_timeframe_start"], job["selected_timeframe_end"]) == ("2026-11-09", "2026-11-11")
+    assert job["name"] == pushed["name"]
+    assert pushed["destination"] == {"type": "sftp", "conn_id": "sftp_default", "path": "exports"}
+    assert pushed["uri"] == f"sftp://{cordial.sftp.host}:{cordial.sftp.port}/exports"
+    assert before <= datetime.fromisoformat(pushed["submitted_at"]) <= datetime.now(UTC)
+    assert AudienceTrendsExport.from_json(pushed).destination == SFTP
+    assert cordial.sftp.password not in str(pushed)
+
+
+def test_the_derived_name_is_the_same_for_a_retry_and_another_for_all_else() -> None:
+    def name(what: str = "audience", **fields: Any) -> str:
+        context = run_context(**fields)
+        return derived_name(context, compute_identity(context, [what]))
+
+    assert validate_name(name()).startswith("Der-tagliche-DAG-export-")
+    assert name(try_number=2) == name()
+    others = [
+        name(max_tries=3),
+        name(run_id="scheduled__2"),
+        name(map_index=1),
+        name(task_id="other"),
+        name(dag_id="other"),
+        name("other"),
+    ]
+    assert len({name(), *others}) == 7
+
+
+def test_an_authors_name_is_kept(cordial: SandboxProcess) -> None:
+    assert export(name="Trends-2026-11-11")[1]["name"] == "Trends-2026-11-11"
+    assert cordial.control.jobs()[0]["name"] == "Trends-2026-11-11"
+
+
+def test_the_days_and_the_destination_may_be_what_another_task_made(cordial: SandboxProcess) -> None:
+    # A text that came of rendering is no template any more.
+    place = {**SFTP.to_json(), "path": "exports/{{ not rendered }}"}
+    _, pushed = export(timeframe={"start": "2026-10-01", "end": "2026-10-31"}, destination=place)
+    (job,) = cordial.control.jobs()
+    assert (job["selected_timeframe_start"], job["selected_timeframe_end"]) == ("2026-10-01", "2026-10-31")
+    assert pushed["destination"] == place
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"destination": "sftp"}, "destination 'sftp' is none. Give one, or the mapping"),
+        ({"destination": {"type": "pigeon"}}, "{'type': 'pigeon'} is not understood"),
+        ({"timeframe": "last week"}, "timeframe 'last week' is none"),
+        ({"name": "daily trends"}, "name 'daily trends' may hold letters, digits and dashes only"),
+        ({"name": "trends.csv"}, "Use 'trends-csv'"),
+        ({"name": "a/b"}, "Use 'a-b'"),
+        ({"name": "käufer"}, "name 'käufer' may hold"),
+        ({"name": "trends\n"}, "may hold letters"),
+        ({"name": ""}, "name '' may hold letters, digits and dashes only, and must not be empty"),
+        ({"audiences": []}, "audiences is empty"),
+        ({"audiences": "opened_last_30_days"}, "audiences 'opened_last_30_days' is not a list"),
+        ({"audiences": ["a", "b", "a"]}, "audiences names 'a' more than once"),
+        ({"audiences": ["a", ""]}, "audiences holds '', which is no audience name"),
+        ({"audiences": ["a", None]}, "audiences holds None"),
+        ({"days": 0}, "days 0 is not a whole number above 0"),
+        ({"selected_timeframe_start": "2026-11-10"}, "selected_timeframe_end is not"),
+        ({"selected_timeframe_start": "2026-11-10", "selected_timeframe_end": "2026-11-01"}, "lies before"),
+        ({"selected_timeframe_start": "", "selected_timeframe_end": ""}, "selected_timeframe_start '' is no date"),
+        ({"selected_timeframe_start": "x", "selected_timeframe_end": "2026-11-01"}, "'x' is no date"),
+        ({"destination": SftpDestination(conn_id="sftp_default", path="")}, "path '' of the destination is empty"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_sent(
+    cordial: SandboxProcess, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InvalidExportError) as refused:
+        export(**options)
+    assert said in str(refused.value)
+    assert isinstance(refused.value, AirflowFailException)
+    assert cordial.control.requests() == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"login": "u", "password": "p"}, "host is empty. Give the server's name"),
+        ({"host": "h", "password": "p"}, "login is empty. Give the user that Cordial writes as"),
+        ({"host": "h", "login": "u"}, "has no password, and Cordial cannot use a private key"),
+        ({"host": "h", "login": "u", "extra": {"private_key": "---"}}, "saved_key: the name of a key pair"),
+    ],
+)
+def test_a_destination_that_lacks_something_is_refused_before_anything_is_sent(
+    cordial: SandboxProcess, set_connection: SetConnection, fields: dict[str, Any], said: str
+) -> None:
+    set_connection("sftp_other", conn_type="sftp", **fields)
+    with pytest.raises(InvalidConnectionError) as refused:
+        export(destination=SftpDestination(conn_id="sftp_other", path="exports"))
+    assert said in str(refused.value)
+    assert "'sftp_other'" in str(refused.value)
+    assert cordial.control.requests() == []
+
+
+def test_an_unknown_audience_and_one_with_analytics_off_fail_the_task_at_once(cordial: SandboxProcess) -> None:
+    for audience, said in (("nobody", "does not exist"), ("vip", "analytics disabled")):
+        with pytest.raises(ExportConfigurationError, match=said) as refused:
+            export(audiences=[audience])
+        assert isinstance(refused.value, AirflowFailException)
+    assert cordial.control.jobs() == []
+
+
+def test_waiting_in_the_task_itself(cordial: SandboxProcess) -> None:
+    job_id, _ = export(wait_for_completion=True, poll_interval=0.02)
+    assert cordial.control.job(job_id)["status"] == "Done"
+
+
+def test_waiting_in_the_triggerer(cordial: SandboxProcess) -> None:
+    context = run_context()
+    started = time.time()
+    with pytest.raises(TaskDeferred) as deferred:
+        export(context, wait_for_completion=True, deferrable=True, poll_interval=0.5, timeout=60)
+    trigger = deferred.value.trigger
+    assert isinstance(trigger, JobTrigger)
+    assert trigger.job_id == cordial.control.jobs()[0]["id"] == context["ti"].xcoms["export"]["job_id"]
+    assert trigger.poll_interval == 0.5
+    assert started + 60 <= trigger.deadline <= time.time() + 60
+    assert deferred.value.timeout is not None
+    assert timedelta(seconds=60) < deferred.value.timeout < timedelta(seconds=600)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(50, 45), (1000, 990), (None, 3600)])
+def test_the_deadline_is_before_the_end_of_the_tasks_own_time(
+    cordial: SandboxProcess, limit: int | None, expected: float
+) -> None:
+    execution_timeout = timedelta(seconds=limit) if limit else None
+    started = time.time()
+    with pytest.raises(TaskDeferred) as deferred:
+        export(wait_for_completion=True, deferrable=True, timeout=3600, execution_timeout=execution_timeout)
+    trigger = deferred.value.trigger
+    assert isinstance(trigger, JobTrigger)
+    assert started + expected <= trigger.deadline <= time.time() + expected
+    cordial.control.behaviour(job_stays_in="Processing")
+    with pytest.raises(JobTimeoutError, match="last status was Processing"):
+        export(wait_for_completion=True, poll_interval=0.05, execution_timeout=timedelta(seconds=0.5))
+
+
+def test_where_airflow_gives_up_on_the_trigger_the_job_is_looked_at(cordial: SandboxProcess) -> None:
+    context = run_context()
+    cordial.control.behaviour(job_stays_in="Processing")
+    operator = AudienceTrendsExportOperator(
+        task_id="export", audiences=["opened_last_30_days"], destination=SFTP, wait_for_completion=True, deferrable=True
+    )
+    with pytest.raises(TaskDeferred):
+        operator.execute(context)  # type: ignore[arg-type]
+    given_up = {"error": "Trigger timeout"}
+    with pytest.raises(JobTimeoutError, match="last status was Processing"):
+        operator.resume_execution("__fail__", given_up, context)  # type: ignore[arg-type]
+    cordial.control.behaviour(job_stays_in=None, job_fails_with="The storage is full.", job_seconds=0)
+    (job,) = cordial.control.jobs()
+    while cordial.control.job(job["id"])["status"] != "Failed":
+        time.sleep(0.02)
+    with pytest.raises(JobFailedError, match="The storage is full"):
+        operator.resume_execution("__fail__", given_up, context)  # type: ignore[arg-type]
+
+
+def test_a_job_that_is_done_when_airflow_gives_up_is_a_success(cordial: SandboxProcess) -> None:
+    context = run_context()
+    cordial.control.behaviour(job_seconds=0)
+    operator = AudienceTrendsExportOperator(
+        task_id="export", audiences=["opened_last_30_days"], destination=SFTP, wait_for_completion=True, deferrable=True
+    )
+    with pytest.raises(TaskDeferred):
+        operator.execute(context)  # type: ignore[arg-type]
+    (job,) = cordial.control.jobs()
+    while cordial.control.job(job["id"])["status"] != "Done":
+        time.sleep(0.02)
+    assert operator.resume_execution("__fail__", {"error": "Trigger timeout"}, context) == job["id"]  # type: ignore[arg-type]
+    with pytest.raises(TaskDeferralError):
+        operator.resume_execution("__fail__", {"error": "Trigger failure"}, context)  # type: ignore[arg-type]
+
+
+def test_a_failed_job_fails_the_wait_with_all_that_cordial_says(cordial: SandboxProcess) -> None:
+    cordial.control.behaviour(job_fails_with="The storage is full.")
+    with pytest.raises(JobFailedError, match=r"Failed.*The storage is full\.") as failed:
+        export(wait_for_completion=True, poll_interval=0.02)
+    assert not isinstance(failed.value, AirflowFailException)
+    assert failed.value.retry_helps
+
+
+@pytest.mark.parametrize(("status", "error"), [("Throttled", JobTimeoutError), ("Reticulating", UnknownJobStatusError)])
+def test_a_wait_that_takes_too_long_names_the_last_status(
+    cordial: SandboxProcess, status: str, error: type[JobTimeoutError]
+) -> None:
+    cordial.control.behaviour(job_stays_in=status)
+    started = time.monotonic()
+    with pytest.raises(error, match=status) as late:
+        export(wait_for_completion=True, poll_interval=0.05, timeout=0.5)
+    assert type(late.value) is error
+    assert 0.4 < time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "reason"),
+    [
+        pytest.param({"password": "wrong-password"}, "exports", "Login failed.", id="password"),
+        pytest.param({"login": "nobody"}, "exports", "Login failed.", id="user"),
+        pytest.param({"port": 9}, "exports", "Unable to open connection to 127.0.0.1 : 9", id="port"),
+        pytest.param({"host": "sftp.invalid"}, "exports", "Unable to open connection to sftp.invalid", id="host"),
+        pytest.param({}, "nowhere", "Invalid file path 'nowhere'.", id="path"),
+    ],
+)
+def test_a_wrong_destination_makes_a_failed_job_with_the_reason(
+    cordial: SandboxProcess, set_connection: SetConnection, changes: dict[str, Any], path: str, reason: str
+) -> None:
+    sftp = cordial.sftp
+    fields = {"host": sftp.host, "port": sftp.port, "login": sftp.username, "password": sftp.password, **changes}
+    set_connection("sftp_wrong", conn_type="sftp", **fields)
+    with pytest.raises(JobFailedError) as failed:
+        export(
+            destination=SftpDestination(conn_id="sftp_wrong", path=path),
+            wait_for_completion=True,
+            poll_interval=0.05,
+            timeout=30,
+        )
+    assert reason in str(failed.value)
+    assert str(fields["password"]) not in str(failed.value)
+
+
+def test_killing_the_task_says_that_the_job_goes_on(
+    cordial: SandboxProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operator = AudienceTrendsExportOperator(task_id="export", audiences=["opened_last_30_days"], destination=SFTP)
+    operator.on_kill()
+    assert "goes on" not in capsys.readouterr().out
+    job_id = operator.execute(run_context())  # type: ignore[arg-type]
+    operator.on_kill()
+    assert f"job {job_id} goes on in Cordial, which has no cancel" in capsys.readouterr().out
+
+
+def test_reading_from_a_server_that_lets_nobody_in(cordial: SandboxProcess, set_connection: SetConnection) -> None:
+    sftp = cordial.sftp
+    fields = {"host": sftp.host, "port": sftp.port, "login": sftp.username, "password": "wrong-password"}
+    set_connection("sftp_wrong", conn_type="sftp", **fields, extra={"no_host_key_check": "true"})
+    destination = SftpDestination(conn_id="sftp_wrong", path="exports")
+    with (
+        pytest.raises(DestinationUnreachableError, match="'sftp_wrong'.*Authentication") as refused,
+        destination.reader(timeout=5),
+    ):
+        pass
+    assert "wrong-password" not in str(refused.value)

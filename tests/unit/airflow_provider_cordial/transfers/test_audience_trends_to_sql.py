@@ -1,0 +1,237 @@
+"""Loading: the right rows, once, in one transaction, and nothing of a file that is not right."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_cordial._compat import AirflowFailException
+from airflow_provider_cordial.destinations.finder import FileWait
+from airflow_provider_cordial.exceptions import (
+    CordialError,
+    DeliveredFileNotFoundError,
+    IncompleteTrendsError,
+    InvalidConnectionError,
+    InvalidExportError,
+    NoDownloadError,
+    TrendsCsvError,
+)
+from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
+from airflow_provider_cordial.trends.tables import Columns
+from cordial_sandbox.process import SandboxProcess
+from tests.helpers.loads import GOLD, PLAIN, deliver, export, load
+from tests.helpers.sandbox import SetConnection
+
+
+def rows(warehouse: Path, table: str = "audience_trends") -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(warehouse)) as connection:
+        query = f"SELECT audience, snapshot_date, contacts, job_id FROM {table} ORDER BY audience, snapshot_date"
+        return connection.execute(query).fetchall()
+
+
+PLAIN_ROWS = [
+    (GOLD, "2026-11-10", 3, "j1"),
+    (GOLD, "2026-11-11", None, "j1"),
+    ("a", "2026-11-10", 1, "j1"),
+    ("a", "2026-11-11", 2, "j1"),
+]
+
+
+def test_the_rows_of_a_file(cordial: SandboxProcess, warehouse: Path) -> None:
+    deliver(cordial, PLAIN)
+    counts = load()
+    assert rows(warehouse) == PLAIN_ROWS
+    assert counts == {"rows": 4, "audiences": 2, "days": 2, "missing": 1, "file": "exports/trends.csv"}
+
+
+def test_loading_again_leaves_the_same_rows(cordial: SandboxProcess, warehouse: Path) -> None:
+    deliver(cordial, PLAIN)
+    for _ in range(3):
+        load()
+        assert rows(warehouse) == PLAIN_ROWS
+
+
+def test_exactly_the_days_and_audiences_of_the_export_are_replaced(cordial: SandboxProcess, warehouse: Path) -> None:
+    deliver(cordial, "audience,2026-11-09,2026-11-10\na,9,9\nb,9,9\n")
+    load(export(audiences=["a", "b"], selected_timeframe_start="2026-11-09", selected_timeframe_end="2026-11-10"))
+    deliver(cordial, "audience,2026-11-10,2026-11-11\na,1,2\n")
+    load(export(audiences=["a"], job_id="j2"))
+    assert rows(warehouse) == [
+        ("a", "2026-11-09", 9, "j1"),
+        ("a", "2026-11-10", 1, "j2"),
+        ("a", "2026-11-11", 2, "j2"),
+        ("b", "2026-11-09", 9, "j1"),
+        ("b", "2026-11-10", 9, "j1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"\xef\xbb\xbf" + PLAIN.encode(), id="byte-order-mark"),
+        pytest.param(PLAIN.replace("\n", "\r\n"), id="crlf"),
+        pytest.param(PLAIN.replace("3,\n", "3,null\n"), id="null"),
+        pytest.param('audience,2026-11-11,2026-11-10\n"Käufer, ""Gold""",,3\na,2,1\n', id="another-order"),
+    ],
+)
+def test_other_forms_of_the_same_file(cordial: SandboxProcess, warehouse: Path, content: str | bytes) -> None:
+    deliver(cordial, content)
+    load()
+    assert rows(warehouse) == PLAIN_ROWS
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "said"),
+    [
+        (
+            "audience,2026-11-10,2026-11-11\na,1,2\n" + f'"{GOLD.replace(chr(34), chr(34) * 2)}",3\n',
+            TrendsCsvError,
+            "Line 3",
+        ),
+        ("audience,2026-11-10,2026-11-10\na,1,2\n", TrendsCsvError, "is the day 2026-11-10 again"),
+        ("audience,2026-11-10,2026-11-11\na,1,many\n", TrendsCsvError, "'many' is no size"),
+        ("audience,2026-11-10,2026-11-11\na,1,-2\n", TrendsCsvError, "'-2' is no size"),
+        ("audience,2026-11-10,2026-11-11\na,1,2\na,1,2\n", TrendsCsvError, "gives audience 'a' again"),
+        (
+            "audience,2026-11-10,2026-11-11\na,1,2\n",
+            IncompleteTrendsError,
+            f"1 audience(s) that were asked for .*: {GOLD}",
+        ),
+        ('audience,2026-11-10\na,1\n"Käufer, ""Gold""",3\n', IncompleteTrendsError, "1 day(s) .*: 2026-11-11"),
+        (PLAIN + "b,1,2\n", IncompleteTrendsError, "audience 'b', which export 'trends' did not ask for"),
+        ("audience,2026-11-10,2026-11-12\na,1,2\n", IncompleteTrendsError, "day '2026-11-12', which export"),
+    ],
+)
+def test_a_file_that_is_not_right_leaves_the_table_as_it_was(
+    cordial: SandboxProcess, warehouse: Path, content: str, error: type[CordialError], said: str
+) -> None:
+    deliver(cordial, PLAIN)
+    load()
+    deliver(cordial, content)
+    with pytest.raises(error, match=said.replace("(s)", r"\(s\)")) as refused:
+        load(export(job_id="j2"))
+    assert isinstance(refused.value, AirflowFailException)
+    assert rows(warehouse) == PLAIN_ROWS
+
+
+@pytest.mark.parametrize("on_missing", ["warn", "ignore"])
+def test_what_did_not_come_may_be_let_pass(
+    cordial: SandboxProcess, warehouse: Path, on_missing: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    deliver(cordial, "audience,2026-11-10\na,1\n")
+    with caplog.at_level("WARNING"):
+        counts = load(on_missing=on_missing)
+    assert (counts["rows"], counts["audiences"], counts["days"]) == (1, 1, 1)
+    assert rows(warehouse) == [("a", "2026-11-10", 1, "j1")]
+    assert ("1 day(s) that were asked for" in caplog.text) is (on_missing == "warn")
+
+
+def test_more_rows_than_a_batch_and_more_audiences_than_a_statement(cordial: SandboxProcess, warehouse: Path) -> None:
+    audiences = [f"a{n}" for n in range(1100)]
+    days = [f"2026-11-{day:02}" for day in range(1, 31)]
+    lines = ["audience," + ",".join(days), *(name + f",{n}" * len(days) for n, name in enumerate(audiences))]
+    deliver(cordial, "\n".join(lines))
+    record = export(audiences=audiences, selected_timeframe_start=days[0], selected_timeframe_end=days[-1])
+    for _ in range(2):
+        assert load(record)["rows"] == 33_000
+        assert len(rows(warehouse)) == 33_000
+    assert {(row[0], row[2]) for row in rows(warehouse)} == {(f"a{n}", n) for n in range(1100)}
+
+
+def test_a_table_that_is_not_there_is_made_only_when_told_to(cordial: SandboxProcess, warehouse: Path) -> None:
+    deliver(cordial, PLAIN)
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        load(create_table=False)
+    load(table="trends_of_2026")
+    assert rows(warehouse, "trends_of_2026") == PLAIN_ROWS
+    load(create_table=False, table="trends_of_2026")
+
+
+@pytest.mark.parametrize("table", ["", "a b", "x; DROP TABLE y", 'a"b', "1a", "a..b", "a."])
+def test_what_is_no_table_name_is_refused(cordial: SandboxProcess, warehouse: Path, table: str) -> None:
+    with pytest.raises(InvalidExportError, match="is no table name"):
+        load(table=table)
+
+
+def test_columns_can_be_renamed_and_constant_ones_added(cordial: SandboxProcess, warehouse: Path) -> None:
+    deliver(cordial, PLAIN)
+    columns = Columns(
+        names={"audience": "segment", "contacts": "size"}, constants={"account": "acme", "run": "r-{{ 1 + 1 }}"}
+    )
+    for _ in range(2):
+        load(columns=columns)
+    with closing(sqlite3.connect(warehouse)) as connection:
+        found = connection.execute("SELECT segment, size, account, run FROM audience_trends ORDER BY 1, 2").fetchall()
+    assert found == [
+        (GOLD, None, "acme", "r-2"),
+        (GOLD, 3, "acme", "r-2"),
+        ("a", 1, "acme", "r-2"),
+        ("a", 2, "acme", "r-2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"names": {"size": "x"}}, "columns names 'size', which is no column of the load"),
+        ({"names": {"audience": "a b"}}, "column 'a b' is no column name"),
+        ({"constants": {"x; --": "y"}}, "column 'x; --' is no column name"),
+        ({"constants": {"contacts": "y"}}, "gives two columns the same name"),
+        ({"names": {"audience": "contacts"}}, "gives two columns the same name"),
+    ],
+)
+def test_what_are_no_columns_is_refused(columns: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidExportError) as refused:
+        Columns(**columns)
+    assert said in str(refused.value)
+
+
+def test_last_weeks_file_is_not_loaded(cordial: SandboxProcess, warehouse: Path) -> None:
+    import os
+
+    deliver(cordial, PLAIN)
+    path = cordial.sftp.root / "exports" / "trends.csv"
+    os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 7 * 24 * 3600))
+    with pytest.raises(DeliveredFileNotFoundError, match="trends.csv"):
+        load(file_wait=FileWait(timeout=0.2, poll_interval=0.1))
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ("548817d0", "'548817d0' is no export"),
+        (None, "None is no export"),
+        ({}, "is not an Audience Trends export"),
+        (export(audiences=[]), "audiences is empty"),
+        (export(selected_timeframe_end="2026-11-01"), "lies before"),
+        (export(destination={"type": "dropbox"}), "SubmissionState types"),
+        ({**export(), "job_id": None, "submitted_at": None}, "job_id or submitted_at is missing"),
+    ],
+)
+def test_what_is_no_export_is_refused(cordial: SandboxProcess, warehouse: Path, record: Any, said: str) -> None:
+    operator = AudienceTrendsToSqlOperator(task_id="load", export=record, conn_id="warehouse")
+    with pytest.raises(InvalidExportError) as refused:
+        operator.execute({})
+    assert said in str(refused.value)
+
+
+def test_a_connection_that_is_no_database_is_refused(cordial: SandboxProcess) -> None:
+    with pytest.raises(InvalidConnectionError, match="'sftp_default' is of no database"):
+        load(conn_id="sftp_default")
+
+
+def test_the_jobs_page_cannot_be_loaded_from(cordial: SandboxProcess, warehouse: Path) -> None:
+    with pytest.raises(NoDownloadError):
+        load(export(destination={"type": "aws"}))
+
+
+def test_a_password_of_a_database_is_in_no_error(cordial: SandboxProcess, set_connection: SetConnection) -> None:
+    deliver(cordial, PLAIN)
+    set_connection("warehouse", conn_type="postgres", host="127.0.0.1", port=9, login="u", password="secret-123")
+    with pytest.raises(Exception, match="127.0.0.1") as failed:
+        load()
+    assert "secret-123" not in str(failed.value)

@@ -1,0 +1,151 @@
+"""Reading the wide CSV: what is not documented is tolerated, what cannot be understood is refused by line or column."""
+
+from __future__ import annotations
+
+import io
+import tracemalloc
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_cordial.exceptions import TrendsCsvError
+from airflow_provider_cordial.trends.csv import CsvFormat, TrendsReader
+
+
+def read(data: bytes | str, **options: object) -> dict[str, dict[date, int | None]]:
+    raw = data.encode() if isinstance(data, str) else data
+    reader = TrendsReader(io.BytesIO(raw), CsvFormat(**options))  # type: ignore[arg-type]
+    return {row.audience: dict(zip(reader.days, row.contacts, strict=True)) for row in reader}
+
+
+TEN, ELEVEN = date(2026, 11, 10), date(2026, 11, 11)
+
+
+def test_a_plain_file() -> None:
+    text = "audience,2026-11-10,2026-11-11\nvip,1,20\nnew,0,3\n"
+    assert read(text) == {"vip": {TEN: 1, ELEVEN: 20}, "new": {TEN: 0, ELEVEN: 3}}
+
+
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        pytest.param(b"\xef\xbb\xbfaudience,2026-11-10\nvip,5\n", {}, id="byte-order-mark"),
+        pytest.param(b"audience,2026-11-10\r\nvip,5\r\n", {}, id="crlf"),
+        pytest.param(b"audience,2026-11-10\nvip,5", {}, id="no-newline-at-the-end"),
+        pytest.param(b'"audience","2026-11-10"\n"vip","5"\n', {}, id="everything-quoted"),
+        pytest.param(
+            b"\xff\xfe" + "audience,2026-11-10\nvip,5\n".encode("utf-16-le"), {"encoding": "utf-16"}, id="utf-16"
+        ),
+        pytest.param(b"audience;2026-11-10\nvip;5\n", {"delimiter": ";"}, id="semicolon"),
+        pytest.param(b"audience,2026-11-10T00:00:00-08:00\nvip,5\n", {}, id="with-a-time"),
+        pytest.param(b"audience,20261110\nvip,5\n", {}, id="compact-date"),
+        pytest.param(b'audience,"Nov 10, 2026"\nvip,5\n', {}, id="month-name"),
+        pytest.param(b"audience,11/10/2026\nvip,5\n", {"date_formats": ("%m/%d/%Y",)}, id="named-date-format"),
+        pytest.param(b"2026-11-10,Audience\n5,vip\n", {"audience_column": "Audience"}, id="audience-column-named"),
+        pytest.param(b"audience,2026-11-10\n\nvip, 5 \n\n", {}, id="blank-lines-and-blanks"),
+    ],
+)
+def test_what_is_not_documented_is_tolerated(data: bytes, options: dict[str, object]) -> None:
+    assert read(data, **options) == {"vip": {TEN: 5}}
+
+
+def test_names_with_quotes_commas_line_breaks_and_unicode_are_kept() -> None:
+    text = 'audience,2026-11-10\n"Käufer, ""Gold""",1\n"two\nlines",2\n 山田 ,3\n'
+    assert list(read(text)) == ['Käufer, "Gold"', "two\nlines", " 山田 "]
+
+
+@pytest.mark.parametrize("mark", ["", "null", "NULL", "N/A", "-"])
+def test_a_missing_day_is_none_and_never_0(mark: str) -> None:
+    assert read(f"audience,2026-11-10,2026-11-11\nvip,{mark},0\n") == {"vip": {TEN: None, ELEVEN: 0}}
+
+
+def test_columns_keep_the_order_of_the_file() -> None:
+    reader = TrendsReader(io.BytesIO(b"audience,2026-11-11,2026-11-10\nvip,11,10\n"))
+    assert reader.days == [ELEVEN, TEN]
+    assert next(iter(reader)).contacts == [11, 10]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        pytest.param("", "not even a header row", id="empty"),
+        pytest.param("audience,2026-11-10,2026-11-11\nvip,1\n", "Line 2 has 2 cells, but the header has 3", id="short"),
+        pytest.param("audience,2026-11-10\nvip,1,2\n", "Line 2 has 3 cells, but the header has 2", id="long"),
+        pytest.param(
+            "audience,2026-11-10,2026-11-10\n", "Column 3, '2026-11-10', is the day 2026-11-10 again", id="twice"
+        ),
+        pytest.param("audience,2026-11-10,20261110\n", "column 2 has it already", id="twice-in-another-form"),
+        pytest.param("audience,2026-13-45\n", "Column 2, '2026-13-45', is no date", id="no-date"),
+        pytest.param("audience,id,2026-11-10\n", "Column 2, 'id', is no date", id="another-column"),
+        pytest.param("audience,10/11/2026\n", "is no date. Give date_formats", id="ambiguous-date"),
+        pytest.param("audience,2026-11-10\nvip,many\n", "audience 'vip', day 2026-11-10: 'many' is no size", id="text"),
+        pytest.param("audience,2026-11-10\nvip,-1\n", "'-1' is no size", id="negative"),
+        pytest.param("audience,2026-11-10\nvip,1.5\n", "'1.5' is no size", id="fraction"),
+        pytest.param("audience,2026-11-10\nvip,1_000\n", "'1_000' is no size", id="underscore"),
+        pytest.param("audience,2026-11-10\nvip,٣\n", "is no size", id="other-digits"),
+        pytest.param(
+            "audience,2026-11-10\nvip,1\nnew,2\nvip,3\n", "Line 4 gives audience 'vip' again; line 2", id="again"
+        ),
+        pytest.param("audience,2026-11-10\n,1\n", "Line 2 names no audience", id="no-audience"),
+        pytest.param('audience,2026-11-10\n"vip,1\n', "is not CSV", id="open-quote"),
+        pytest.param(b"audience,2026-11-10\nv\xffp,1\n", "is not utf-8 (byte 0xff)", id="not-utf-8"),
+    ],
+)
+def test_what_cannot_be_understood_is_refused_by_line_or_column(data: bytes | str, said: str) -> None:
+    with pytest.raises(TrendsCsvError) as refused:
+        read(data)
+    assert said in str(refused.value)
+
+
+def test_a_column_that_is_not_there_is_refused_with_what_is() -> None:
+    with pytest.raises(TrendsCsvError, match="0 columns named 'Segment' .* begins with 'audience', '2026-11-10'"):
+        read("audience,2026-11-10\n", audience_column="Segment")
+
+
+names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x00"), min_size=1)
+
+
+@given(
+    st.dictionaries(names, st.lists(st.none() | st.integers(0, 10**12), min_size=3, max_size=3), min_size=1, max_size=8)
+)
+def test_what_the_csv_module_writes_is_read_back(sizes: dict[str, list[int | None]]) -> None:
+    import csv
+
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL)
+    writer.writerow(["audience", "2026-11-10", "2026-11-11", "2026-11-12"])
+    writer.writerows([name, *("" if size is None else size for size in row)] for name, row in sizes.items())
+    reader = TrendsReader(io.BytesIO(text.getvalue().encode()))
+    assert {row.audience: row.contacts for row in reader} == sizes
+
+
+class Endless:
+    """A file of many rows that is never whole in memory."""
+
+    def __init__(self, rows: int, days: int) -> None:
+        header = "audience," + ",".join(str(date.fromordinal(730000 + n)) for n in range(days)) + "\n"
+        self._rows, self._days, self._row, self._rest = rows, days, 0, header.encode()
+
+    def read(self, size: int) -> bytes:
+        while len(self._rest) < size and self._row < self._rows:
+            self._rest += (f"a{self._row}" + ",1234567" * self._days + "\n").encode()
+            self._row += 1
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
+
+
+@pytest.mark.parametrize("days", [31, 366])
+def test_memory_does_not_grow_with_the_file(days: int) -> None:
+    def peak(rows: int) -> int:
+        tracemalloc.start()
+        reader = TrendsReader(Endless(rows, days))  # type: ignore[arg-type]
+        assert sum(1 for _ in reader) == rows
+        top = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return top
+
+    peak(10)
+    # Only the names of the audiences are kept, to tell one that comes twice: some 150 bytes each.
+    assert peak(2000) - peak(500) < 1500 * 300
