@@ -67,7 +67,11 @@ class InvalidConnectionError(RefusedError):
     """An Airflow connection lacks something, or holds something that cannot be used."""
 
 
-class InvalidExportError(RefusedError):
+class InvalidParameterError(RefusedError):
+    """A parameter of a task is invalid: found before anything was sent."""
+
+
+class InvalidExportError(InvalidParameterError):
     """The export that is asked for cannot be: found before anything was sent."""
 
 

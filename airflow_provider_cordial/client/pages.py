@@ -1,0 +1,63 @@
+"""JobPages: read the list of jobs page by page; no I/O.
+
+Cordial documents neither the order of the list, nor its largest page, nor what a page number past the end returns. So
+a short page proves nothing by itself, and a page that repeats the one before ends the list: its number was ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow_provider_cordial.client.job import parse_ids
+
+Row = Mapping[str, Any]
+
+#: Guards against a list that never ends.
+MAX_PAGES = 1000
+
+
+class JobPages:
+    """Which page to request next, and whether the whole list was read.
+
+    :param max_pages: pages to read at most; a list that is longer is cut off, and proves nothing about what is missing.
+    :param stop_at_short_page: whether a page with fewer rows than an earlier one ends the list. This saves a request
+        where a missing row is looked up in another way.
+    """
+
+    def __init__(self, *, max_pages: int = MAX_PAGES, stop_at_short_page: bool = False) -> None:
+        #: The page to request next; None once the list has ended or was cut off.
+        self.next_page: int | None = 1
+        #: Whether the end of the list was reached.
+        self.is_complete = False
+        self._max_pages = max_pages
+        self._stop_at_short_page = stop_at_short_page
+        self._previous: Sequence[Row] = ()
+        self._size = 0
+
+    def add(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Take the rows of ``next_page`` and return those to use: none where the page only ends the list."""
+        page = self.next_page
+        assert page is not None, "the list has ended"  # noqa: S101 - a caller's error, not a server's
+        if not rows or _is_same_page(rows, self._previous):
+            self._end(complete=True)
+            return ()
+        self._previous, self._size = rows, max(self._size, len(rows))
+        if self._stop_at_short_page and len(rows) < self._size:
+            self._end(complete=True)
+        elif page >= self._max_pages:
+            self._end(complete=False)
+        else:
+            self.next_page = page + 1
+        return rows
+
+    def _end(self, *, complete: bool) -> None:
+        self.next_page, self.is_complete = None, complete
+
+
+def _is_same_page(rows: Sequence[Row], previous: Sequence[Row]) -> bool:
+    """Compare by ids: the status of a job may have changed between two requests for the same page."""
+    ids = [parse_ids(row) for row in rows]
+    if all(ids):
+        return ids == [parse_ids(row) for row in previous]
+    return rows == previous
