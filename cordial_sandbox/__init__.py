@@ -1,5 +1,5 @@
-"""A local Cordial: the documented part of its v2 API, and jobs that really deliver files.
+"""A local Cordial: the documented part of its v2 API, and jobs that deliver real files.
 
-It stands in for an account that Cordial does not offer for tests. What it answers where Cordial documents nothing is
-its own choice, and can be switched; see ``settings.Behaviour``.
+It stands in for the test account that Cordial does not offer. Where Cordial documents nothing, the sandbox makes
+its own choice, which ``settings.Behaviour`` can change.
 """

@@ -1,4 +1,4 @@
-"""``python -m cordial_sandbox``."""
+"""Run the command line with ``python -m cordial_sandbox``."""
 
 from cordial_sandbox.cli import app
 

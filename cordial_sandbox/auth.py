@@ -1,4 +1,4 @@
-"""HTTPS Basic auth: the API key as user name, a blank password.
+"""HTTP Basic authentication with the API key as the user name and a blank password.
 
 Source: Cordial, "RESTful API summary and usage".
 """
@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 def is_authorized(header: str | None, api_key: str) -> bool:
-    """Tell whether an ``Authorization`` header carries the API key and a blank password."""
+    """Return whether an ``Authorization`` header carries the API key and a blank password."""
     scheme, _, encoded = (header or "").partition(" ")
     if scheme.lower() != "basic":
         return False
@@ -27,7 +27,7 @@ def is_authorized(header: str | None, api_key: str) -> bool:
 
 
 class Authentication:
-    """Around the API: lets in only who has the key."""
+    """Middleware that rejects requests without the API key."""
 
     def __init__(self, app: ASGIApp, api_key: str) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""``cordial-sandbox serve``."""
+"""The command line: ``cordial-sandbox serve``."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="A 
 
 @app.callback()
 def main() -> None:
-    """Keep ``serve`` a command of its own, also while it is the only one."""
+    """Keep ``serve`` as a subcommand even though it is the only command."""
 
 
 @app.command()
 def serve(
-    data: Annotated[Path, typer.Option(help="folder for everything that it knows and delivers")],
-    port: Annotated[int, typer.Option(help="0: that of the last start, or a free one")] = 0,
-    sftp_port: Annotated[int, typer.Option(help="0: that of the last start, or a free one")] = 0,
+    data: Annotated[Path, typer.Option(help="folder for the state and the delivered files")],
+    port: Annotated[int, typer.Option(help="0: the port of the last start, or a free one")] = 0,
+    sftp_port: Annotated[int, typer.Option(help="0: the port of the last start, or a free one")] = 0,
     api_key: Annotated[str, typer.Option(envvar="CORDIAL_SANDBOX_API_KEY")] = DEFAULT_API_KEY,
     sftp_password: Annotated[
-        str | None, typer.Option(envvar="CORDIAL_SANDBOX_SFTP_PASSWORD", help="by default made at the first start")
+        str | None, typer.Option(envvar="CORDIAL_SANDBOX_SFTP_PASSWORD", help="generated at the first start by default")
     ] = None,
     job_seconds: Annotated[float, typer.Option(min=0, help="how long a job takes")] = 2.0,
-    stop_on_eof: Annotated[bool, typer.Option(help="stop when the standard input ends")] = False,
+    stop_on_eof: Annotated[bool, typer.Option(help="stop when standard input is closed")] = False,
 ) -> None:
-    """Serve on loopback until a signal says to stop."""
+    """Serve on loopback until SIGINT or SIGTERM arrives."""
     from cordial_sandbox.serve import serve as serve_until_stopped
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

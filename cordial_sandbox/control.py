@@ -1,6 +1,6 @@
-"""The control API: look behind the account, and make it misbehave.
+"""The control API: inspect the account and inject faults.
 
-It asks for no key: the sandbox is on loopback only.
+It requires no key because the sandbox listens on loopback only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from cordial_sandbox.jobs import JobRunner
 from cordial_sandbox.rate_limit import Windows
 from cordial_sandbox.servers.sftp import SftpFolder
 from cordial_sandbox.settings import Behaviour
-from cordial_sandbox.store import JobRow, Store
+from cordial_sandbox.store import Store
+from cordial_sandbox.tables import JobRow
 from cordial_sandbox.trends import AUDIENCES, contacts, days_between
 from cordial_sandbox.validation import ExportRequest
 from cordial_sandbox.vault import Vault
@@ -29,10 +30,10 @@ _BULK = ExportRequest("bulk", _DAY, _DAY, ("opened_last_30_days",), {"type": "aw
 
 
 class BulkJobs(BaseModel):
-    """Many small jobs to the Jobs page, which end one after the other.
+    """Many small jobs for the Jobs page, with evenly spaced durations.
 
-    :param shortest: how many seconds the first of them takes; the others are spread evenly from there.
-    :param longest: how many the last of them takes.
+    :param shortest: duration of the first job in seconds.
+    :param longest: duration of the last job in seconds.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -42,9 +43,9 @@ class BulkJobs(BaseModel):
     longest: float
 
     @model_validator(mode="after")
-    def _is_a_range(self) -> Self:
+    def _validate_range(self) -> Self:
         if self.longest < self.shortest:
-            msg = "longest is shorter than shortest"
+            msg = f"Invalid longest {self.longest}: expected at least shortest ({self.shortest})."
             raise ValueError(msg)
         return self
 
@@ -73,7 +74,7 @@ class _Control:
             behaviour = Behaviour.model_validate({**self.store.behaviour.model_dump(), **changes})
         except ValueError as error:
             raise HTTPException(422, str(error)) from None
-        self.store.remember("behaviour", behaviour.model_dump())
+        self.store.set_fact("behaviour", behaviour.model_dump())
         return behaviour
 
     async def add_fault(self, fault: Fault) -> list[dict[str, Any]]:
@@ -87,7 +88,7 @@ class _Control:
         self.store.clear_faults()
 
     async def jobs(self) -> list[dict[str, Any]]:
-        return [_told(job) for job in self.store.jobs()]
+        return [_describe(job) for job in self.store.jobs()]
 
     async def add_jobs(self, bulk: BulkJobs) -> list[str]:
         jobs = self.store.add_jobs(_BULK, bulk.durations)
@@ -99,11 +100,11 @@ class _Control:
         job = self.store.find_job(job_id)
         if job is None:
             raise HTTPException(404)
-        return _told(job)
+        return _describe(job)
 
     async def snapshots(self, audience: str, start: date, end: date) -> list[dict[str, Any]]:
         if audience not in AUDIENCES:
-            raise HTTPException(404, f"no audience {audience!r}")
+            raise HTTPException(404, f"Unknown audience {audience!r}: expected one of {', '.join(AUDIENCES)}.")
         return [
             {"audience": audience, "date": day.isoformat(), "contacts": contacts(AUDIENCES[audience], day)}
             for day in days_between(start, end)
@@ -125,11 +126,13 @@ class _Control:
         await self.runner.stop()
         self.store.reset()
         self.windows.clear()
-        self.folder.empty()
-        self.vault.empty()
+        self.folder.clear()
+        self.vault.clear()
 
 
-def control_router(store: Store, runner: JobRunner, folder: SftpFolder, vault: Vault, windows: Windows) -> APIRouter:
+def create_control_router(
+    store: Store, runner: JobRunner, folder: SftpFolder, vault: Vault, windows: Windows
+) -> APIRouter:
     """Return the routes of the control API."""
     control = _Control(store, runner, folder, vault, windows)
     router = APIRouter(prefix=PREFIX)
@@ -150,8 +153,8 @@ def control_router(store: Store, runner: JobRunner, folder: SftpFolder, vault: V
     return router
 
 
-def _told(job: JobRow) -> dict[str, Any]:
-    """Return all that is known of a job, but for its secrets."""
+def _describe(job: JobRow) -> dict[str, Any]:
+    """Return everything about a job except its secrets."""
     return {
         "id": job.id,
         "status": job.status,

@@ -1,26 +1,28 @@
-"""Faults: answers that are wrong, late, cut short, or never come."""
+"""Faults: responses that are wrong, late, truncated, or missing."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cordial_sandbox.store import Store, now
+from cordial_sandbox.store import Store
 
 _HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
 _HeaderValue = Annotated[str, Field(pattern=r"^[\t\x20-\x7e]*$")]
 
 
 class Fault(BaseModel):
-    """One way to misbehave, for some requests.
+    """One way to misbehave, for one kind of request.
 
-    :param processed: whether the request is carried out all the same, and only its answer suffers.
-    :param times: how often; for ever by default.
-    :param effect: ``answer`` with status, headers and body of one's own; ``reset`` the connection; ``truncate`` the
-        answer, and close; ``delay`` for some seconds.
+    :param processed: whether the request is processed anyway, so that only its response is affected.
+    :param times: number of requests to affect; unlimited by default.
+    :param effect: ``answer`` with the given status, headers, and body; ``reset`` the connection; ``truncate`` the
+        response and close the connection; ``delay`` the response by ``seconds``.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -36,95 +38,102 @@ class Fault(BaseModel):
 
 
 class Faults:
-    """Around the API: takes note of each request, and lets its faults happen."""
+    """Middleware that applies faults and records every request."""
 
     def __init__(self, app: ASGIApp, store: Store) -> None:
         self._app = app
         self._store = store
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        taken = self._store.take_fault(kind_of(scope))
+        taken = self._store.take_fault(classify_request(scope))
         statuses: list[int] = []
         resets = self._store.resets
 
-        async def noting(message: Message) -> None:
+        async def send_and_record(message: Message) -> None:
             if message["type"] == "http.response.start":
                 statuses.append(message["status"])
             await send(message)
 
         try:
             if taken is None:
-                await self._app(scope, receive, noting)
+                await self._app(scope, receive, send_and_record)
             else:
-                await self._misbehave(Fault.model_validate(taken), scope, receive, noting, send)
+                transport = _get_transport(send)
+                await self._misbehave(Fault.model_validate(taken), scope, receive, send_and_record, transport)
         finally:
-            # One that began before a reset belongs to what was forgotten.
+            # A request that began before a reset is not recorded after it.
             if self._store.resets == resets:
-                self._note(scope, statuses, taken)
+                self._store.add_request(_describe_request(scope, statuses, taken))
 
-    async def _misbehave(self, fault: Fault, scope: Scope, receive: Receive, noting: Send, send: Send) -> None:
+    async def _misbehave(
+        self, fault: Fault, scope: Scope, receive: Receive, send: Send, transport: asyncio.Transport
+    ) -> None:
         if fault.effect == "delay" and not fault.processed:
-            resets = self._store.resets
-            await asyncio.sleep(fault.seconds)
-            if self._store.resets == resets:
-                await self._app(scope, receive, noting)
-            else:
-                _transport(send).abort()
+            await self._delay(fault.seconds, scope, receive, send, transport)
             return
-        answer = _answer(fault)
-        if fault.processed or fault.effect == "truncate":
-            real: list[Message] = []
-
-            async def keep(message: Message) -> None:
-                real.append(message)
-
-            await self._app(scope, receive, keep)
-            if fault.effect != "answer":
-                answer = real
-        else:
-            await _read_to_the_end(receive)
+        messages = await self._respond(fault, scope, receive)
         match fault.effect:
             case "reset":
-                _transport(send).abort()
-                await _read_until_gone(receive)
+                transport.abort()
+                await _wait_for_disconnect(receive)
             case "truncate":
-                start, *rest = answer
-                body = b"".join(message.get("body", b"") for message in rest)
-                await noting(start)
-                await noting({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
-                _transport(send).close()
-                await _read_until_gone(receive)
+                await _send_truncated(messages, send)
+                transport.close()
+                await _wait_for_disconnect(receive)
             case "delay" | "answer":
                 await asyncio.sleep(fault.seconds)
-                for message in answer:
-                    await noting(message)
+                for message in messages:
+                    await send(message)
 
-    def _note(self, scope: Scope, statuses: list[int], fault: dict[str, Any] | None) -> None:
-        headers = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        self._store.add_request(
-            {
-                "time": now().timestamp(),
-                "request": kind_of(scope),
-                "method": scope["method"],
-                "path": scope["path"],
-                "query": scope["query_string"].decode("latin-1"),
-                "status": statuses[0] if statuses else None,
-                "fault": fault["effect"] if fault else None,
-                "user_agent": headers.get("user-agent"),
-                "content_type": headers.get("content-type"),
-                "client_port": scope["client"][1] if scope.get("client") else None,
-            }
-        )
+    async def _delay(
+        self, seconds: float, scope: Scope, receive: Receive, send: Send, transport: asyncio.Transport
+    ) -> None:
+        """Process a request after a delay, unless the sandbox was reset meanwhile."""
+        resets = self._store.resets
+        await asyncio.sleep(seconds)
+        if self._store.resets == resets:
+            await self._app(scope, receive, send)
+        else:
+            transport.abort()
+
+    async def _respond(self, fault: Fault, scope: Scope, receive: Receive) -> Sequence[Message]:
+        """Return the response to send, without sending it; process the request if the fault requires it."""
+        if not fault.processed and fault.effect != "truncate":
+            await _read_body(receive)
+            return _build_response(fault)
+        messages: list[Message] = []
+
+        async def collect(message: Message) -> None:
+            messages.append(message)
+
+        await self._app(scope, receive, collect)
+        return _build_response(fault) if fault.effect == "answer" else messages
 
 
-def kind_of(scope: Scope) -> str:
-    """Return which kind of request to the API one is."""
+def classify_request(scope: Scope) -> str:
+    """Return the kind of an API request, as ``Fault.request`` names it."""
     if scope["method"] == "POST":
         return "create_export"
     return "list_jobs" if scope["path"].rstrip("/") == "/v2/jobs" else "get_job"
 
 
-def _answer(fault: Fault) -> list[Message]:
+def _describe_request(scope: Scope, statuses: Sequence[int], fault: dict[str, Any] | None) -> dict[str, Any]:
+    headers = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    return {
+        "time": time.time(),
+        "request": classify_request(scope),
+        "method": scope["method"],
+        "path": scope["path"],
+        "query": scope["query_string"].decode("latin-1"),
+        "status": statuses[0] if statuses else None,
+        "fault": fault["effect"] if fault else None,
+        "user_agent": headers.get("user-agent"),
+        "content_type": headers.get("content-type"),
+        "client_port": scope["client"][1] if scope.get("client") else None,
+    }
+
+
+def _build_response(fault: Fault) -> Sequence[Message]:
     body = fault.body.encode()
     headers = {"content-type": "application/json", **{name.lower(): value for name, value in fault.headers.items()}}
     headers["content-length"] = str(len(body))
@@ -135,21 +144,28 @@ def _answer(fault: Fault) -> list[Message]:
     ]
 
 
-async def _read_to_the_end(receive: Receive) -> None:
+async def _send_truncated(messages: Sequence[Message], send: Send) -> None:
+    start, *rest = messages
+    body = b"".join(message.get("body", b"") for message in rest)
+    await send(start)
+    await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
+
+
+async def _read_body(receive: Receive) -> None:
     while (await receive()).get("more_body"):
         pass
 
 
-async def _read_until_gone(receive: Receive) -> None:
-    # The server takes an answer that stops short for an error of the application, unless it knows the client gone.
+async def _wait_for_disconnect(receive: Receive) -> None:
+    # uvicorn logs an incomplete response as an error of the application unless the client has disconnected.
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-def _transport(send: Send) -> asyncio.Transport:
-    """Return the connection that an answer goes out on.
+def _get_transport(send: Send) -> asyncio.Transport:
+    """Return the connection of a response.
 
-    ASGI knows of none: this is where uvicorn, which the sandbox always runs in, keeps it.
+    ASGI does not expose it. This is where uvicorn, the only server of the sandbox, keeps it.
     """
     transport: asyncio.Transport = send.__self__.transport  # type: ignore[attr-defined]
     return transport

@@ -1,30 +1,32 @@
 """Run jobs: Scheduled, Pending, Processing, and then Done or Failed.
 
-Each status is kept before the next step is taken, and delivering twice leaves one file: so a job that was cut short
-anywhere goes on from its last status when the sandbox starts again.
+A status is stored before the next step begins, and a repeated delivery replaces the file. A job that was interrupted
+at any point therefore resumes from its last status when the sandbox restarts.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 from cordial_sandbox.delivery import DeliveredFile, DeliveryError, deliver
 from cordial_sandbox.settings import Behaviour
-from cordial_sandbox.store import JobRow, Store, now
+from cordial_sandbox.store import Store
+from cordial_sandbox.tables import JobRow
 from cordial_sandbox.trends import trends_csv
 
 log = logging.getLogger(__name__)
 
 RUNNING = ("Scheduled", "Pending", "Processing")
 
-_LOOK_AGAIN = 0.05
+_POLL_INTERVAL = 0.05
 
 
 class JobRunner:
-    """Takes every job to its end.
+    """Runs every job until it is settled.
 
     :param data: the sandbox's own folder.
     """
@@ -35,7 +37,7 @@ class JobRunner:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def resume(self) -> None:
-        """Go on with all jobs that are not settled."""
+        """Resume all jobs that are not settled."""
         for job in self._store.jobs():
             if not job.is_settled:
                 self.start(job)
@@ -46,7 +48,7 @@ class JobRunner:
         task.add_done_callback(lambda _: self._tasks.pop(job.id, None))
 
     async def stop(self) -> None:
-        """Let go of all jobs; they stay as they are."""
+        """Stop running jobs; each keeps its status."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -54,35 +56,35 @@ class JobRunner:
 
     async def _run(self, job: JobRow) -> None:
         try:
-            ended = await self._to_its_end(job)
+            ended = await self._run_until_ended(job)
             if not ended.is_settled:
                 await asyncio.sleep(self._store.behaviour.delivery_delay)
                 await self._deliver(ended)
         except Exception:
-            log.exception("Job %s stopped for an error of the sandbox's own", job.id)
-            self._set(self._store.job(job.id), "Failed", reason="The sandbox itself failed; see its log.")
+            log.exception("Job %s failed because of an internal error of the sandbox", job.id)
+            self._set(self._store.job(job.id), "Failed", reason="Internal error of the sandbox; see its log.")
 
-    async def _to_its_end(self, job: JobRow) -> JobRow:
+    async def _run_until_ended(self, job: JobRow) -> JobRow:
         while not job.has_ended:
             behaviour = self._store.behaviour
-            if (held := _held_in(job, behaviour)) is not None:
+            if (held := _get_held_status(job, behaviour)) is not None:
                 if job.status != held:
                     job = self._set(job, held)
-                await asyncio.sleep(_LOOK_AGAIN)
+                await asyncio.sleep(_POLL_INTERVAL)
                 continue
             seconds = behaviour.job_seconds if job.seconds is None else job.seconds
             await asyncio.sleep(seconds / len(RUNNING))
-            job = await self._step(job)
+            job = await self._advance(job)
         return job
 
-    async def _step(self, job: JobRow) -> JobRow:
-        """Take a job from one status to the next."""
+    async def _advance(self, job: JobRow) -> JobRow:
+        """Move a job to its next status."""
         behaviour = self._store.behaviour
-        if _held_in(job, behaviour) is not None:
+        if _get_held_status(job, behaviour) is not None:
             return job
         if job.status != RUNNING[-1]:
-            place = RUNNING.index(job.status) if job.status in RUNNING else 0
-            return self._set(job, RUNNING[place + 1])
+            index = RUNNING.index(job.status) if job.status in RUNNING else 0
+            return self._set(job, RUNNING[index + 1])
         if behaviour.job_fails_with is not None:
             return self._set(job, "Failed", reason=behaviour.job_fails_with)
         if behaviour.delivery_delay:
@@ -91,32 +93,32 @@ class JobRunner:
 
     async def _deliver(self, job: JobRow) -> JobRow:
         behaviour = self._store.behaviour
-        # In a thread: a timeframe of centuries takes seconds, and requests are answered meanwhile.
+        # In a thread: a timeframe of centuries takes seconds, and the event loop must answer requests meanwhile.
         content = await asyncio.to_thread(trends_csv, job.audiences, job.start, job.end, behaviour)
         timestamp = datetime.fromtimestamp(job.created_at, UTC).strftime("%Y%m%d%H%M%S")
         file_name = behaviour.file_name.format(name=job.name, job_id=job.id, timestamp=timestamp)
         file = DeliveredFile(file_name, content, job.id, behaviour.write_seconds)
         try:
-            place = await deliver({**job.destination, **job.secrets}, file, self._data)
+            location = await deliver({**job.destination, **job.secrets}, file, self._data)
         except DeliveryError as error:
-            # Who has seen Done never sees anything else: then only the control API tells of it.
+            # Done is final: if the delivery fails afterwards, only the control API has the reason.
             return self._set(job, "Done" if job.has_ended else "Failed", reason=str(error))
-        return self._set(job, "Done", delivered_to=place)
+        return self._set(job, "Done", delivered_to=location)
 
     def _set(self, job: JobRow, status: str, reason: str | None = None, delivered_to: str | None = None) -> JobRow:
-        moment = now().timestamp()
+        now = time.time()
         changes: dict[str, object] = {"status": status, "reason": reason, "delivered_to": delivered_to}
         if status not in ("Scheduled", "Pending") and job.started_at is None:
-            changes["started_at"] = moment
+            changes["started_at"] = now
         if status in ("Done", "Failed") and job.ended_at is None:
-            changes["ended_at"] = moment
+            changes["ended_at"] = now
         changed = self._store.change_job(job, **changes)
         log.info("Job %s is %s%s", job.id, status, f": {reason}" if reason else "")
         return changed
 
 
-def _held_in(job: JobRow, behaviour: Behaviour) -> str | None:
-    """Return the status that a job is to stay in, if any: one that it has left already does not take it back."""
+def _get_held_status(job: JobRow, behaviour: Behaviour) -> str | None:
+    """Return the status to hold a job in, or None; a job that has passed that status is not moved back."""
     held = behaviour.job_stays_in
     if held in RUNNING and job.status in RUNNING and RUNNING.index(job.status) > RUNNING.index(held):
         return None

@@ -1,4 +1,4 @@
-"""Fixtures for tests of one's own DAGs: ``cordial_sandbox`` is a local Cordial, back at its start for each test."""
+"""Fixtures for testing DAGs: ``cordial_sandbox`` is a local Cordial, reset before each test."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from cordial_sandbox.process import SandboxProcess
 
 @pytest.fixture(scope="session")
 def cordial_sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
-    """One sandbox for the whole session, with fast jobs."""
+    """Run one sandbox with fast jobs for the whole session."""
     with SandboxProcess(tmp_path_factory.mktemp("cordial-sandbox"), job_seconds=0.1) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def cordial_sandbox(cordial_sandbox_process: SandboxProcess) -> SandboxProcess:
-    """The session's sandbox, back at its start."""
-    if not cordial_sandbox_process.is_running:  # a test has killed it
+    """Return the session's sandbox after a reset."""
+    if not cordial_sandbox_process.is_running:  # a test killed it
         cordial_sandbox_process.start()
     cordial_sandbox_process.control.reset()
     return cordial_sandbox_process

@@ -1,7 +1,8 @@
-"""Rate limits: so many requests of each kind in a period, and the rest is refused.
+"""Rate limits: a number of requests of each kind per period.
 
-Source: Cordial, "API rate limiting": a limit differs by HTTP method and endpoint, and its headers come when it is hit.
-Not documented: the status, the body, and how a period is counted; here from the first request in it.
+Source: Cordial, "API rate limiting": limits differ by HTTP method and endpoint, and a response has the headers when the
+limit is exceeded. Cordial does not document the status, the body, or when a period begins. Here, a period begins with
+its first request.
 """
 
 from __future__ import annotations
@@ -14,54 +15,57 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cordial_sandbox.faults import kind_of
+from cordial_sandbox.faults import classify_request
 from cordial_sandbox.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How a kind of request stands to its limit.
+class Usage:
+    """How much of its limit a kind of request has used.
 
-    :param reset: seconds until the next period, in whole ones.
+    :param reset: whole seconds until the next period.
     """
 
     limit: int
-    taken: int
+    used: int
     reset: int
 
     @property
     def is_exceeded(self) -> bool:
-        return self.taken > self.limit
+        return self.used > self.limit
 
     @property
     def headers(self) -> dict[str, str]:
         return {
             "X-Rate-Limit-Limit": str(self.limit),
-            "X-Rate-Limit-Remaining": str(max(0, self.limit - self.taken)),
+            "X-Rate-Limit-Remaining": str(max(0, self.limit - self.used)),
             "X-Rate-Limit-Reset": str(self.reset),
         }
 
 
 class Windows:
-    """The current period of each kind of request; in memory only."""
+    """The current period of each kind of request, in memory only."""
 
     def __init__(self) -> None:
         self._windows: dict[str, tuple[float, int]] = {}
 
-    def take(self, kind: str, limit: int, period: float, moment: float) -> Standing:
-        """Count one more request, at some moment."""
-        began, taken = self._windows.get(kind, (moment, 0))
-        if moment - began >= period:
-            began, taken = moment, 0
-        self._windows[kind] = began, taken + 1
-        return Standing(limit, taken + 1, reset=math.ceil(period - (moment - began)))
+    def count(self, kind: str, limit: int, period: float, now: float) -> Usage:
+        """Count one request and return the usage including it."""
+        start, used = self._windows.get(kind, (now, 0))
+        if now - start >= period:
+            start, used = now, 0
+        self._windows[kind] = start, used + 1
+        return Usage(limit, used + 1, reset=math.ceil(period - (now - start)))
 
     def clear(self) -> None:
         self._windows.clear()
 
 
 class RateLimit:
-    """Around the API, behind its key: a limit is an account's."""
+    """Middleware that rejects requests above the limit.
+
+    It runs after authentication, because a limit belongs to an account.
+    """
 
     def __init__(self, app: ASGIApp, store: Store, windows: Windows) -> None:
         self._app = app
@@ -73,18 +77,18 @@ class RateLimit:
         if behaviour.rate_limit is None:
             await self._app(scope, receive, send)
             return
-        standing = self._windows.take(
-            kind_of(scope), behaviour.rate_limit, behaviour.rate_limit_period, time.monotonic()
+        usage = self._windows.count(
+            classify_request(scope), behaviour.rate_limit, behaviour.rate_limit_period, time.monotonic()
         )
-        if standing.is_exceeded:
-            headers = {**standing.headers, "Retry-After": str(standing.reset)}
-            refusal = JSONResponse({"error": True, "message": "Too many requests."}, 429, headers)
-            await refusal(scope, receive, send)
+        if usage.is_exceeded:
+            headers = {**usage.headers, "Retry-After": str(usage.reset)}
+            rejection = JSONResponse({"error": True, "message": "Too many requests."}, 429, headers)
+            await rejection(scope, receive, send)
             return
 
-        async def telling(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start" and behaviour.rate_limit_headers == "always":
-                MutableHeaders(scope=message).update(standing.headers)
+                MutableHeaders(scope=message).update(usage.headers)
             await send(message)
 
-        await self._app(scope, receive, telling)
+        await self._app(scope, receive, send_with_headers)

@@ -1,4 +1,4 @@
-"""Start everything: the store, the SFTP server, the job runner and the API, in one event loop."""
+"""Serve the store, the SFTP server, the job runner, and the API in one event loop."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from cordial_sandbox.app import create_app
 from cordial_sandbox.jobs import JobRunner
@@ -26,53 +27,37 @@ HOST = "127.0.0.1"
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until a signal says to stop."""
+    """Serve until SIGINT or SIGTERM arrives."""
     data = settings.data.resolve()
     store = Store(data)
-    behaviour = Behaviour(job_seconds=settings.job_seconds).model_dump()
-    store.remember("first behaviour", behaviour)
-    store.fact("behaviour", behaviour)
-    password = settings.sftp_password or store.fact("sftp", {"password": secrets.token_urlsafe(18)})["password"]
-    store.remember("sftp", {"password": password})
+    _set_first_behaviour(store, settings.job_seconds)
+    password = _choose_sftp_password(store, settings.sftp_password)
     folder = SftpFolder(data / "sftp")
     vault = Vault(data)
     runner = JobRunner(store, data)
-    listener = _listen(store, "port", settings.port)
-    sftp_listener = _listen(store, "sftp port", settings.sftp_port)
-    address = {
-        "url": f"http://{HOST}:{listener.getsockname()[1]}",
-        "api_key": settings.api_key,
-        "pid": os.getpid(),
-        "sftp": {
-            "host": HOST,
-            "port": sftp_listener.getsockname()[1],
-            "username": USERNAME,
-            "password": password,
-            "root": str(folder.root),
-        },
-    }
+    listener = _bind(store, "port", settings.port)
+    sftp_listener = _bind(store, "sftp port", settings.sftp_port)
     async with sftp_server(folder, password, vault, data / "sftp_host_key", sftp_listener):
-        app = create_app(store, runner, folder, vault, api_key=settings.api_key)
-        config = uvicorn.Config(
-            app,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=1,
-            # As servers before an API do: longer than clients pause that look now and then.
-            timeout_keep_alive=75,
-        )
-        server = uvicorn.Server(config)
+        server = _create_server(create_app(store, runner, folder, vault, api_key=settings.api_key))
         if settings.stop_on_eof:
             _stop_on_eof(server)
         runner.resume()
-        # uvicorn raises a signal that has stopped it once more, when it is done; there is still something to close.
-        # One that comes before uvicorn listens for it is not lost.
-        for received in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(received, lambda *_: setattr(server, "should_exit", True))
-        # The sockets listen from here on: who connects before the server has started is served a moment later.
+        _stop_on_signals(server)
+        # The socket listens from here on: a client that connects before the server runs is served a moment later.
         listener.listen()
-        _publish(data / "sandbox.json", address)
+        address = {
+            "url": f"http://{HOST}:{listener.getsockname()[1]}",
+            "api_key": settings.api_key,
+            "pid": os.getpid(),
+            "sftp": {
+                "host": HOST,
+                "port": sftp_listener.getsockname()[1],
+                "username": USERNAME,
+                "password": password,
+                "root": str(folder.root),
+            },
+        }
+        _write_address(data / "sandbox.json", address)
         log.info(
             "Cordial sandbox is ready at %s, its SFTP server at %s:%s (folder %r); addresses and secrets are in %s",
             address["url"],
@@ -86,34 +71,68 @@ async def serve(settings: Settings) -> None:
     store.close()
 
 
-def _listen(store: Store, name: str, wanted: int) -> socket.socket:
-    """Return a socket on the port that is wanted, else on that of the last start, else on a free one."""
-    last = store.fact(name).get("port", 0)
-    # By its protocol: asyncio then sends each piece of an answer at once. Otherwise its body waits for the client to
-    # acknowledge its head, for which a client takes 40 ms.
+def _set_first_behaviour(store: Store, job_seconds: float) -> None:
+    """Store the behaviour that a reset restores, and make it current at the first start."""
+    behaviour = Behaviour(job_seconds=job_seconds).model_dump()
+    store.set_fact("first behaviour", behaviour)
+    store.get_fact("behaviour", behaviour)
+
+
+def _choose_sftp_password(store: Store, configured: str | None) -> str:
+    """Return the configured password, or that of the last start, or a generated one; store it for the next start."""
+    password: str = configured or store.get_fact("sftp", {"password": secrets.token_urlsafe(18)})["password"]
+    store.set_fact("sftp", {"password": password})
+    return password
+
+
+def _create_server(app: ASGIApp) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+        # As servers in front of an API do: longer than the usual pause between two polls of a client.
+        timeout_keep_alive=75,
+    )
+    return uvicorn.Server(config)
+
+
+def _stop_on_signals(server: uvicorn.Server) -> None:
+    # uvicorn re-raises the signal that stopped it, which would skip the shutdown of the job runner and the store.
+    # These handlers also catch a signal that arrives before uvicorn installs its own.
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, lambda *_: setattr(server, "should_exit", True))
+
+
+def _bind(store: Store, name: str, configured: int) -> socket.socket:
+    """Return a socket on the configured port, or on that of the last start, or on a free one."""
+    last = store.get_fact(name).get("port", 0)
+    # asyncio sets TCP_NODELAY only on sockets created with an explicit protocol. Without it, the body of a response
+    # waits up to 40 ms for the client to acknowledge the headers.
     listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((HOST, wanted or last))
+        listener.bind((HOST, configured or last))
     except OSError:
-        if wanted or not last:
+        if configured or not last:
             raise
         log.warning("The %s of the last start, %d, is taken; choosing another", name, last)
         listener.bind((HOST, 0))
-    store.remember(name, {"port": listener.getsockname()[1]})
+    store.set_fact(name, {"port": listener.getsockname()[1]})
     return listener
 
 
-def _publish(path: Path, address: dict[str, object]) -> None:
-    unfinished = path.with_suffix(".part")
-    unfinished.touch(mode=0o600)
-    unfinished.write_text(json.dumps(address, indent=1))
-    unfinished.replace(path)
+def _write_address(path: Path, address: dict[str, object]) -> None:
+    partial = path.with_suffix(".part")
+    partial.touch(mode=0o600)
+    partial.write_text(json.dumps(address, indent=1))
+    partial.replace(path)
 
 
 def _stop_on_eof(server: uvicorn.Server) -> None:
     def wait() -> None:
-        # Not through sys.stdin: its lock, held by this thread, aborts the interpreter when it ends for another reason.
+        # Reads the descriptor, as this thread would hold the lock of sys.stdin, which aborts the interpreter at exit.
         while os.read(0, 1024):
             pass
         server.should_exit = True

@@ -1,4 +1,4 @@
-"""What is fixed when the sandbox starts, and what can be switched while it runs."""
+"""The settings that are fixed at the start, and the behaviour that can change while the sandbox runs."""
 
 from __future__ import annotations
 
@@ -12,65 +12,70 @@ DEFAULT_API_KEY = "cordial-sandbox-key"
 
 
 class Behaviour(BaseModel):
-    """How the account behaves where Cordial documents nothing, or where a test wants trouble.
+    """How the account behaves where Cordial documents nothing, or where a test needs a failure.
 
-    Everything here can be switched through the control API, and is kept over a restart.
+    The control API can change every member. Changes survive a restart.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    job_seconds: float = Field(2.0, ge=0, description="how long a job takes")
-    job_stays_in: str | None = Field(None, description="a status, documented or not, that no job leaves")
-    job_fails_with: str | None = Field(None, description="a reason for which every job fails")
-    job_name: str = Field("SandboxAudienceTrendsExport", description="jobName; Cordial's is not documented")
-    visible_after: float = Field(0.0, ge=0, description="seconds for which a new job is not found")
+    job_seconds: float = Field(2.0, ge=0, description="duration of a job")
+    job_stays_in: str | None = Field(None, description="status, documented or not, in which every job stops")
+    job_fails_with: str | None = Field(None, description="reason with which every job fails")
+    job_name: str = Field("SandboxAudienceTrendsExport", description="jobName of every job; not documented by Cordial")
+    visible_after: float = Field(0.0, ge=0, description="seconds until a new job can be found")
     delivery_delay: float = Field(0.0, ge=0, description="seconds between Done and the file")
     write_seconds: float = Field(
-        0.0, ge=0, le=30, description="how long a file is written to SFTP and FTP, under its own name from the start"
+        0.0, ge=0, le=30, description="seconds to write a file over SFTP or FTP, under its final name"
     )
-    list_ids: bool = Field(True, description="whether a job record carries _id, which Cordial does not document")
-    list_names: bool = Field(True, description="whether a job record carries metadata.name")
-    list_order: Literal["newest", "oldest"] = Field("newest", description="what a list begins with; not documented")
-    list_tells: int | None = Field(None, ge=0, description="of how many of the newest jobs a list tells")
-    max_per_page: int | None = Field(None, ge=1, description="how long a page is at most, however long it is asked for")
+    list_ids: bool = Field(True, description="whether a job record has an _id; not documented by Cordial")
+    list_names: bool = Field(True, description="whether a job record has metadata.name")
+    list_order: Literal["newest", "oldest"] = Field(
+        "newest", description="which job a list begins with; not documented by Cordial"
+    )
+    list_tells: int | None = Field(None, ge=0, description="how many of the newest jobs can be listed; null for all")
+    max_per_page: int | None = Field(None, ge=1, description="upper bound for per_page")
     rate_limit: int | None = Field(
-        None, ge=1, description="how many requests of each kind a period takes; Cordial's numbers are not documented"
+        None, ge=1, description="requests of each kind per period; not documented by Cordial"
     )
-    rate_limit_period: float = Field(60.0, gt=0, description="how many seconds a period has")
+    rate_limit_period: float = Field(60.0, gt=0, description="length of a period in seconds")
     rate_limit_headers: Literal["limited", "always"] = Field(
-        "limited", description="which answers tell of the limit; Cordial promises it of those that refuse"
+        "limited", description="which responses have the rate limit headers; Cordial documents them for rejections"
     )
-    failure_text: bool = Field(True, description="whether a Failed job says why; Cordial documents no such text")
-    file_name: str = Field("{name}.csv", description="may hold {name}, {job_id} and {timestamp}")
+    failure_text: bool = Field(True, description="whether a Failed job has a reason; not documented by Cordial")
+    file_name: str = Field("{name}.csv", description="pattern with the placeholders {name}, {job_id}, and {timestamp}")
     csv_bom: bool = False
     csv_crlf: bool = False
     csv_date_format: str = "%Y-%m-%d"
     csv_audience_column: str = "audience"
     csv_missing: Literal["", "null", "drop_column"] = Field(
-        "", description="how a day without a snapshot is written; drop_column: none for a day that nobody has"
+        "", description="value of a missing snapshot; drop_column omits days that no audience has a snapshot for"
     )
-    csv_override: str | None = Field(None, description="delivered in the place of the real CSV")
+    csv_override: str | None = Field(None, description="delivered instead of the real CSV")
 
     @field_validator("job_stays_in")
     @classmethod
-    def _is_left_otherwise(cls, status: str | None) -> str | None:
+    def _validate_status(cls, status: str | None) -> str | None:
         if status in ("Done", "Failed"):
-            msg = "no job leaves Done or Failed; to make jobs fail, set job_fails_with"
+            msg = f"Invalid job_stays_in {status!r}: Done and Failed are final. Set job_fails_with to make jobs fail."
             raise ValueError(msg)
         return status
 
     @field_validator("file_name")
     @classmethod
-    def _names_a_file(cls, pattern: str) -> str:
-        held = {name for _, name, _, _ in Formatter().parse(pattern) if name is not None}
-        if not pattern or "/" in pattern or not held <= {"name", "job_id", "timestamp"}:
-            msg = "may hold {name}, {job_id} and {timestamp}, and no other braces or slashes"
+    def _validate_pattern(cls, pattern: str) -> str:
+        fields = {name for _, name, _, _ in Formatter().parse(pattern) if name is not None}
+        if not pattern or "/" in pattern or not fields <= {"name", "job_id", "timestamp"}:
+            msg = (
+                f"Invalid file_name {pattern!r}: expected a file name without slashes, whose only placeholders are "
+                "{name}, {job_id}, and {timestamp}."
+            )
             raise ValueError(msg)
         return pattern
 
 
 class Settings(BaseModel):
-    """How the sandbox is started."""
+    """The settings of one start."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,4 +1,4 @@
-"""The account's audiences, their daily snapshots, and the CSV of an export; all of it pure."""
+"""The account's audiences, their daily snapshots, and the CSV of an export, as pure functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from datetime import date, timedelta
 from cordial_sandbox.settings import Behaviour
 
 _SEED = "cordial-sandbox"
-_ONE_IN_MISSING = 50
+#: One in so many snapshots is missing.
+_MISSING_RATIO = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +22,8 @@ class Audience:
     """A saved audience.
 
     :param analytics: whether Audience Trend analytics is enabled.
-    :param since: the day of its first snapshot.
-    :param complete: whether no snapshot is missing.
+    :param since: day of its first snapshot.
+    :param complete: whether it has a snapshot for every day.
     """
 
     name: str
@@ -48,36 +49,34 @@ AUDIENCES = {
 
 
 def contacts(audience: Audience, day: date) -> int | None:
-    """Return an audience's size in the snapshot of a day, or None where there is none: the same whenever asked."""
-    if day < audience.since or (
-        not audience.complete and _number(audience.name, day, "missing") % _ONE_IN_MISSING == 0
-    ):
+    """Return an audience's size in the snapshot of a day, or None without one; the result never changes."""
+    if day < audience.since or (not audience.complete and _hash(audience.name, day, "missing") % _MISSING_RATIO == 0):
         return None
-    base = 2_000 + _number(audience.name, "base") % 60_000
-    slope = (_number(audience.name, "slope") % 200 - 60) / 100_000
+    base = 2_000 + _hash(audience.name, "base") % 60_000
+    slope = (_hash(audience.name, "slope") % 200 - 60) / 100_000
     age = (day - audience.since).days
     week = 1 + 0.02 * math.sin(2 * math.pi * day.weekday() / 7)
-    noise = 1 + (_number(audience.name, day, "noise") % 1000 - 500) / 100_000
+    noise = 1 + (_hash(audience.name, day, "noise") % 1000 - 500) / 100_000
     return max(0, round(base * (1 + slope * age) * week * noise))
 
 
 def days_between(start: date, end: date) -> list[date]:
-    """Return the days from start to end, both included."""
+    """Return the days from start to end, inclusive."""
     return [start + timedelta(days=n) for n in range((end - start).days + 1)]
 
 
 def trends_csv(names: Sequence[str], start: date, end: date, behaviour: Behaviour) -> bytes:
-    """Return the file of an export: a row for each audience, a column for each day.
+    """Return the CSV of an export: one row per audience, one column per day.
 
-    Source: Cordial, "Audience Trends export API"; all the rest of the form is not documented, and so switchable.
+    Source: Cordial, "Audience Trends export API". The rest of the format is not documented and thus configurable.
     """
     if behaviour.csv_override is not None:
         return behaviour.csv_override.encode()
     days = days_between(start, end)
     sizes = {name: [contacts(AUDIENCES[name], day) for day in days] for name in names}
-    kept = range(len(days))
+    kept: Sequence[int] = range(len(days))
     if behaviour.csv_missing == "drop_column":
-        kept = [n for n in kept if any(row[n] is not None for row in sizes.values())]  # type: ignore[assignment]
+        kept = [n for n in kept if any(row[n] is not None for row in sizes.values())]
     missing = "null" if behaviour.csv_missing == "null" else ""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n" if behaviour.csv_crlf else "\n")
@@ -87,5 +86,5 @@ def trends_csv(names: Sequence[str], start: date, end: date, behaviour: Behaviou
     return text.getvalue().encode("utf-8-sig" if behaviour.csv_bom else "utf-8")
 
 
-def _number(*parts: object) -> int:
+def _hash(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256(repr((_SEED, *map(str, parts))).encode()).digest()[:6])

@@ -1,4 +1,4 @@
-"""The account's Secrets Vault: named key pairs, whose private halves never leave the sandbox's folder.
+"""The account's Secrets Vault: named key pairs whose private keys never leave the sandbox's folder.
 
 Source: Cordial, "SFTP public key authentication".
 """
@@ -15,45 +15,52 @@ import asyncssh
 
 @dataclass(frozen=True, slots=True)
 class Vault:
-    """The key pairs that are kept in a data folder."""
+    """The key pairs stored in a data folder."""
 
     data: Path
 
     def create(self, name: str) -> str:
-        """Make a key pair, if there is none of that name, and return its public key, for the server to let in.
+        """Create a key pair unless one of that name exists, and return its public key.
 
-        :raises ValueError: the name is none.
+        :raises ValueError: the name is invalid.
         """
-        if not re.fullmatch(r"[\w-]+", name):
-            msg = f"name {name!r} of a key pair may only contain letters, numbers, dashes and underscores"
+        if not _is_valid(name):
+            msg = f"Invalid key pair name {name!r}: it may only contain letters, numbers, dashes, and underscores."
             raise ValueError(msg)
         path = self._path(name)
-        make_private_key(path)
+        create_private_key(path)
         return asyncssh.read_private_key(path).export_public_key().decode().strip()
 
     def private_key(self, name: str) -> Path | None:
-        """Return the file of a private key, or None if there is none of that name."""
+        """Return the file of a private key, or None if no key pair has that name."""
         path = self._path(name)
-        return path if re.fullmatch(r"[\w-]+", name) and path.exists() else None
+        return path if _is_valid(name) and path.exists() else None
 
-    def holds(self, public_key: asyncssh.SSHKey) -> bool:
-        """Tell whether a public key is of one of the pairs."""
+    def has_key(self, name: str) -> bool:
+        return self.private_key(name) is not None
+
+    def contains(self, public_key: asyncssh.SSHKey) -> bool:
+        """Return whether a public key belongs to one of the key pairs."""
         pairs = (self.data / "vault").glob("*.key")
         return any(asyncssh.read_private_key(path).public_data == public_key.public_data for path in pairs)
 
-    def empty(self) -> None:
+    def clear(self) -> None:
         shutil.rmtree(self.data / "vault", ignore_errors=True)
 
     def _path(self, name: str) -> Path:
         return self.data / "vault" / f"{name}.key"
 
 
-def make_private_key(path: Path) -> None:
-    """Make a private key that only its owner may read, if there is none; a file that is there is whole."""
+def create_private_key(path: Path) -> None:
+    """Create a private key file, readable by its owner only, unless it exists; the file is never incomplete."""
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    unfinished.touch(mode=0o600)
-    unfinished.write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_private_key())
-    unfinished.replace(path)
+    partial = path.with_suffix(".part")
+    partial.touch(mode=0o600)
+    partial.write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_private_key())
+    partial.replace(path)
+
+
+def _is_valid(name: str) -> bool:
+    return re.fullmatch(r"[\w-]+", name) is not None

@@ -1,4 +1,4 @@
-"""Deliver a file: one module a destination, and one line for it here."""
+"""Deliver files: one module and one registry entry per destination."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _DELIVERIES: dict[str, Deliver] = {
 
 
 async def deliver(destination: Mapping[str, Any], file: DeliveredFile, data: Path) -> str:
-    """Deliver a file whole, replacing one of the same name, and return where it is; the same when repeated.
+    """Deliver a complete file and return its location; replace a file of the same name.
 
-    :param destination: as the request had it, with its secrets.
+    :param destination: the request's destination, with its secrets.
     :param data: the sandbox's own folder.
-    :raises DeliveryError: with the text that Cordial documents, where it documents one.
+    :raises DeliveryError: the delivery failed; has Cordial's documented text if there is one.
     """
     return await _DELIVERIES[destination["type"]](destination, file, data)

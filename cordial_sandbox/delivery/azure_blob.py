@@ -1,6 +1,6 @@
-"""Deliver to a container of Azure Blob Storage, of the account that ``AZURE_STORAGE_CONNECTION_STRING`` is of.
+"""Deliver to a container of Azure Blob Storage, in the account of ``AZURE_STORAGE_CONNECTION_STRING``.
 
-What Cordial says of a delivery that fails there is not documented; the reasons are the service's own.
+Cordial does not document how such a delivery fails. The reasons are those of the service.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
         raise DeliveryError(msg) from None
     account, container = destination["account"], destination["container"]
     name = file.key_under(str(destination["path"]).strip("/"))
-    # The access that Cordial was given to the account; here, what the environment has.
+    # Cordial uses the access that the account has granted. The sandbox uses the environment.
     access = os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
     options: dict[str, Any] = {"connection_timeout": _TIMEOUT, "read_timeout": _TIMEOUT, "retry_total": 1}
     try:

@@ -1,7 +1,7 @@
-"""Why a delivery did not succeed."""
+"""Errors of deliveries."""
 
 from __future__ import annotations
 
 
 class DeliveryError(Exception):
-    """A delivery that did not succeed; the text is the job's reason."""
+    """A failed delivery; the message becomes the job's reason."""

@@ -1,4 +1,4 @@
-"""What is delivered."""
+"""The file to deliver."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _PARTS = 10
 
 @dataclass(frozen=True, slots=True)
 class DeliveredFile:
-    """A file on its way.
+    """A file to deliver.
 
-    :param job_id: of the job that made it.
-    :param write_seconds: how long it takes to be written; if that is any time, it bears its name from the start.
+    :param job_id: id of the job that created it.
+    :param write_seconds: how long writing takes; if not 0, the file has its final name from the start.
     """
 
     name: str
@@ -21,22 +21,24 @@ class DeliveredFile:
     write_seconds: float = 0.0
 
     @property
-    def unfinished(self) -> str:
-        """The name it has until it is whole; its job's own, as two exports may have one name."""
+    def partial_name(self) -> str:
+        """The name while the file is written; unique to the job, as two exports may share a name."""
         return self.name if self.write_seconds else f".{self.job_id}.part"
 
     def key_under(self, path: str) -> str:
-        """Return its key in an object store, for a path that names a folder or a file.
+        """Return the key in an object store for a path, which is a folder or a file.
 
-        The article's table says "path to folder and file", its example and the Swagger document say folder.
+        The article's table describes the path as "path to folder and file", its example and the Swagger document as a
+        folder.
         """
         return path if path.endswith(".csv") else f"{path}/{self.name}"
 
     def parts(self) -> list[bytes]:
-        """Return the content in parts, each of which is followed by a ``pause``."""
+        """Return the content in parts; the writer sleeps for ``pause`` after each."""
         size = max(1, -(-len(self.content) // _PARTS))
         return [self.content[start : start + size] for start in range(0, len(self.content), size)]
 
     @property
     def pause(self) -> float:
+        """Seconds to sleep after each part."""
         return self.write_seconds / _PARTS

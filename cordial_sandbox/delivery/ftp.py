@@ -25,8 +25,8 @@ async def deliver_ftp(destination: Mapping[str, Any], file: DeliveredFile, _data
 def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
     server, port, path = destination["server"], int(destination.get("port") or 21), str(destination["path"])
     target = f"{path.rstrip('/')}/{file.name}"
-    unfinished = f"{path.rstrip('/')}/{file.unfinished}"
-    with ftplib.FTP(timeout=_TIMEOUT) as client:  # noqa: S321 - FTP is what was asked for
+    partial = f"{path.rstrip('/')}/{file.partial_name}"
+    with ftplib.FTP(timeout=_TIMEOUT) as client:  # noqa: S321 - the request asks for FTP
         try:
             client.connect(server, port)
         except (OSError, EOFError, ftplib.Error):
@@ -39,13 +39,13 @@ def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
             raise DeliveryError(msg) from None
         try:
             client.voidcmd("TYPE I")
-            with client.transfercmd(f"STOR {unfinished}") as data:
+            with client.transfercmd(f"STOR {partial}") as data:
                 for part in file.parts():
                     data.sendall(part)
                     time.sleep(file.pause)
             client.voidresp()
-            if unfinished != target:
-                client.rename(unfinished, target)
+            if partial != target:
+                client.rename(partial, target)
         except (OSError, EOFError, ftplib.Error) as error:
             msg = f"Invalid file path '{path}'. ({error})"
             raise DeliveryError(msg) from None

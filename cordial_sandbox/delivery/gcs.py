@@ -1,6 +1,6 @@
-"""Deliver to a bucket of Google Cloud Storage, or of whatever ``STORAGE_EMULATOR_HOST`` names.
+"""Deliver to a bucket of Google Cloud Storage, or of the server in ``STORAGE_EMULATOR_HOST``.
 
-What Cordial says of a delivery that fails there is not documented; the reasons are the service's own.
+Cordial does not document how such a delivery fails. The reasons are those of the service.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
         raise DeliveryError(msg) from None
     bucket, key = destination["gcs_bucket"], file.key_under(str(destination["path"]).strip("/"))
     try:
-        # The integration that is enabled in Cordial; here, whatever the environment has.
+        # Cordial uses its enabled integration. The sandbox uses the credentials of the environment.
         is_anonymous = "STORAGE_EMULATOR_HOST" in os.environ and "GOOGLE_APPLICATION_CREDENTIALS" not in os.environ
         credentials = AnonymousCredentials() if is_anonymous else google.auth.default()[0]  # type: ignore[no-untyped-call]
         client = storage.Client(project="sandbox", credentials=credentials)
         blob = client.bucket(bucket).blob(key)
-        # A write to S3, GCS or Azure is whole or not at all: it needs no other name until it is finished.
+        # A write to an object store is atomic, so it needs no temporary name.
         blob.upload_from_string(file.content, content_type="text/csv", timeout=_TIMEOUT, retry=None)
     except (GoogleAPIError, GoogleAuthError, OSError) as error:
         msg = f"Unable to write to bucket '{bucket}': {type(error).__name__}"

@@ -1,6 +1,6 @@
-"""Deliver to a bucket of Amazon S3, or of whatever ``AWS_ENDPOINT_URL_S3`` names.
+"""Deliver to a bucket of Amazon S3, or of the server in ``AWS_ENDPOINT_URL_S3``.
 
-What Cordial says of a delivery to S3 that fails is not documented; the reasons are the service's own.
+Cordial does not document how such a delivery fails. The reasons are those of the service.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
     client = boto3.client(
         "s3",
         region_name=destination["aws_region"],
-        # Without keys it is the role that is configured in Cordial; here, whatever the environment has.
+        # Without keys, Cordial uses its configured role. The sandbox uses the credentials of the environment.
         aws_access_key_id=destination.get("aws_access_key_id"),
         aws_secret_access_key=destination.get("aws_secret_access_key"),
         config=Config(connect_timeout=_TIMEOUT, read_timeout=_TIMEOUT, retries={"total_max_attempts": 2}),

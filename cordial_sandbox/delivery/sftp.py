@@ -30,7 +30,7 @@ async def deliver_sftp(destination: Mapping[str, Any], file: DeliveredFile, data
             port,
             username=destination["username"],
             password=None if saved_key else destination["password"],
-            # Which host keys Cordial trusts is not documented; it is told none.
+            # Cordial does not document which host keys it trusts. The sandbox accepts any.
             known_hosts=None,
             client_keys=[str(saved_key)] if saved_key else None,
             agent_path=None,
@@ -45,18 +45,18 @@ async def deliver_sftp(destination: Mapping[str, Any], file: DeliveredFile, data
         msg = f"Unable to open connection to {server} : {port}"
         raise DeliveryError(msg) from None
     target = f"{path.rstrip('/')}/{file.name}"
-    unfinished = f"{path.rstrip('/')}/{file.unfinished}"
+    partial = f"{path.rstrip('/')}/{file.partial_name}"
     try:
         async with asyncio.timeout(_TRANSFER_TIMEOUT), connection, connection.start_sftp_client() as client:
             if not await client.isdir(path):
                 msg = f"Invalid file path '{path}'."
                 raise DeliveryError(msg)
-            async with client.open(unfinished, "wb") as opened:
+            async with client.open(partial, "wb") as opened:
                 for part in file.parts():
                     await opened.write(part)
                     await asyncio.sleep(file.pause)
-            if unfinished != target:
-                await client.posix_rename(unfinished, target)
+            if partial != target:
+                await client.posix_rename(partial, target)
     except asyncssh.SFTPError as error:
         msg = f"Invalid file path '{path}'. ({error.reason})"
         raise DeliveryError(msg) from None

@@ -10,9 +10,9 @@ from cordial_sandbox.delivery.file import DeliveredFile
 
 
 async def deliver_ui(_destination: Mapping[str, Any], file: DeliveredFile, data: Path) -> str:
-    # The Jobs page has a file for each job, also for two of one name.
+    # One folder per job: two jobs may deliver files of the same name.
     folder = data / "downloads" / file.job_id
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / file.unfinished
-    unfinished.write_bytes(file.content)
-    return str(unfinished.replace(folder / file.name).relative_to(data))
+    partial = folder / file.partial_name
+    partial.write_bytes(file.content)
+    return str(partial.replace(folder / file.name).relative_to(data))

@@ -1,1 +1,1 @@
-"""Storage servers that come with the sandbox, so that there is something to deliver to."""
+"""Storage servers that the sandbox runs as delivery targets."""

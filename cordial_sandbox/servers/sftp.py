@@ -1,6 +1,6 @@
-"""An SFTP server in the sandbox's own process: one user and one folder that it cannot leave.
+"""An SFTP server in the sandbox's own process, with one user who is confined to one folder.
 
-The user has a password, and the public keys of the Secrets Vault are let in.
+The user authenticates with a password or with a key of the Secrets Vault.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import asyncssh
 
-from cordial_sandbox.vault import Vault, make_private_key
+from cordial_sandbox.vault import Vault, create_private_key
 
 USERNAME = "cordial"
 
@@ -24,17 +24,17 @@ FOLDER = "exports"
 
 @dataclass(frozen=True, slots=True)
 class SftpFolder:
-    """What the server shows: its root holds one folder, ``exports``, from the start."""
+    """The folder that the server exposes; it always contains the subfolder ``exports``."""
 
     root: Path
 
-    def make(self) -> None:
+    def create(self) -> None:
         (self.root / FOLDER).mkdir(parents=True, exist_ok=True)
 
-    def empty(self) -> None:
-        """Take away all that was delivered."""
+    def clear(self) -> None:
+        """Delete every delivered file."""
         shutil.rmtree(self.root, ignore_errors=True)
-        self.make()
+        self.create()
 
 
 @asynccontextmanager
@@ -43,11 +43,11 @@ async def sftp_server(
 ) -> AsyncIterator[None]:
     """Serve a folder over SFTP.
 
-    :param host_key: where the host key is kept; made at the first start.
-    :param listener: already bound.
+    :param host_key: file of the host key, created at the first start.
+    :param listener: bound socket.
     """
-    folder.make()
-    make_private_key(host_key)
+    folder.create()
+    create_private_key(host_key)
 
     class Server(asyncssh.SSHServer):
         def password_auth_supported(self) -> bool:
@@ -60,7 +60,7 @@ async def sftp_server(
             return True
 
         def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-            return username == USERNAME and vault.holds(key)
+            return username == USERNAME and vault.contains(key)
 
     server = await asyncssh.listen(
         sock=listener,

@@ -106,5 +106,5 @@ def test_what_is_no_limit_is_refused(cordial_sandbox: SandboxProcess, changes: d
 @pytest.mark.parametrize(("moment", "reset"), [(1000.3, 60), (1000.4, 60), (1059.3, 1), (1060.29, 1), (1060.3, 60)])
 def test_the_time_to_the_next_period_is_in_whole_seconds_and_never_short(moment: float, reset: int) -> None:
     windows = Windows()
-    windows.take("list_jobs", 1, 60, 1000.3)
-    assert windows.take("list_jobs", 1, 60, moment).reset == reset
+    windows.count("list_jobs", 1, 60, 1000.3)
+    assert windows.count("list_jobs", 1, 60, moment).reset == reset

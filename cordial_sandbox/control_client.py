@@ -1,0 +1,93 @@
+"""The client of the control API; needs the standard library only."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any
+
+# Ignores the proxies of the environment: they do not reach this machine's loopback.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class SandboxControl:
+    """The control API of a sandbox.
+
+    :raises ValueError: by every method, if the sandbox rejects the request.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = f"{url}/_sandbox"
+
+    def behaviour(self, **changes: Any) -> dict[str, Any]:
+        """Change the account's behaviour (see ``settings.Behaviour``) and return all of it."""
+        result: dict[str, Any] = self._call("PATCH", "/behaviour", changes)
+        return result
+
+    def fault(self, request: str, effect: str, **options: Any) -> None:
+        """Add a fault (see ``faults.Fault``)."""
+        self._call("POST", "/faults", {"request": request, "effect": effect, **options})
+
+    def faults(self) -> list[dict[str, Any]]:
+        """Return the faults that are still active."""
+        result: list[dict[str, Any]] = self._call("GET", "/faults")
+        return result
+
+    def clear_faults(self) -> None:
+        self._call("DELETE", "/faults")
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Return all jobs, newest first."""
+        result: list[dict[str, Any]] = self._call("GET", "/jobs")
+        return result
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        result: dict[str, Any] = self._call("GET", f"/jobs/{job_id}")
+        return result
+
+    def add_jobs(self, count: int, *, shortest: float, longest: float) -> list[str]:
+        """Add many jobs that deliver to the Jobs page, with evenly spaced durations, and return their ids.
+
+        :param shortest: duration of the first job in seconds.
+        :param longest: duration of the last job in seconds.
+        """
+        result: list[str] = self._call("POST", "/jobs", {"count": count, "shortest": shortest, "longest": longest})
+        return result
+
+    def snapshots(self, *, audience: str, start: str, end: str) -> list[dict[str, Any]]:
+        """Return the account's snapshots of an audience, without an export."""
+        query = urllib.parse.urlencode({"audience": audience, "start": start, "end": end})
+        result: list[dict[str, Any]] = self._call("GET", f"/snapshots?{query}")
+        return result
+
+    def create_saved_key(self, name: str) -> str:
+        """Create a key pair in the account's Secrets Vault and return its public key."""
+        return str(self._call("PUT", f"/saved-keys/{urllib.parse.quote(name, safe='')}")["public_key"])
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Return the recorded requests to the API, oldest first."""
+        result: list[dict[str, Any]] = self._call("GET", "/requests")
+        return result
+
+    def clear_requests(self) -> None:
+        self._call("DELETE", "/requests")
+
+    def reset(self) -> None:
+        """Restore the state of the first start."""
+        self._call("POST", "/reset")
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        request = urllib.request.Request(  # noqa: S310 - the address is the sandbox's own
+            self._url + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with _opener.open(request, timeout=30) as response:
+                return json.loads(response.read() or b"null")
+        except urllib.error.HTTPError as error:
+            msg = f"{method} {path} failed with status {error.code}: {error.read().decode(errors='replace')}"
+            raise ValueError(msg) from None
