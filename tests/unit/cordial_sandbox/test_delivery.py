@@ -1,4 +1,4 @@
-"""What the sandbox delivers, and that it loses nothing when it is killed."""
+"""Test the delivered files, and that a killed sandbox loses nothing."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ CONNECTION_STRING = "DefaultEndpointsProtocol=http;AccountName={0};AccountKey=a2
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[SandboxProcess]:
-    """A sandbox of the test's own, to be killed."""
+def own_sandbox(tmp_path: Path) -> Iterator[SandboxProcess]:
+    """Provide a sandbox that the test may kill."""
     sandbox = SandboxProcess(
         tmp_path / "sandbox", job_seconds=0.6, sftp_password=SECRET, api_key="key-of-the-test-0815"
     )
@@ -42,14 +42,16 @@ def own(tmp_path: Path) -> Iterator[SandboxProcess]:
 
 def export(sandbox: SandboxProcess, **changes: Any) -> str:
     days = {"selected_timeframe_start": "2025-12-25", "selected_timeframe_end": "2026-01-31"}
-    whole = {"name": "trends", "audiences": AUDIENCES, "destination": sftp_destination(sandbox), **days, **changes}
-    body = export_body(**whole)
-    answer = requests.post(f"{sandbox.url}/v2/audiencetrendsexport", json=body, auth=(sandbox.api_key, ""), timeout=10)
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["jobId"])
+    members = {"name": "trends", "audiences": AUDIENCES, "destination": sftp_destination(sandbox), **days, **changes}
+    body = export_body(**members)
+    response = requests.post(
+        f"{sandbox.url}/v2/audiencetrendsexport", json=body, auth=(sandbox.api_key, ""), timeout=10
+    )
+    assert response.status_code == 200, response.text
+    return str(response.json()["jobId"])
 
 
-def to_its_end(sandbox: SandboxProcess, job_id: str) -> dict[str, Any]:
+def wait_until_settled(sandbox: SandboxProcess, job_id: str) -> dict[str, Any]:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         job = sandbox.control.job(job_id)
@@ -69,14 +71,14 @@ def read_over_sftp(sandbox: SandboxProcess, path: str) -> bytes:
             return file.read()
 
 
-def table(content: bytes, encoding: str = "utf-8") -> list[list[str]]:
+def parse_csv(content: bytes, encoding: str = "utf-8") -> list[list[str]]:
     return list(csv.reader(io.StringIO(content.decode(encoding), newline="")))
 
 
-def test_the_file_is_what_the_snapshots_say(cordial_sandbox: SandboxProcess) -> None:
-    job = to_its_end(cordial_sandbox, export(cordial_sandbox))
+def test_file_matches_the_snapshots(cordial_sandbox: SandboxProcess) -> None:
+    job = wait_until_settled(cordial_sandbox, export(cordial_sandbox))
     assert job["delivered_to"] == "exports/trends.csv"
-    header, *rows = table(read_over_sftp(cordial_sandbox, "exports/trends.csv"))
+    header, *rows = parse_csv(read_over_sftp(cordial_sandbox, "exports/trends.csv"))
     assert header[0] == "audience"
     assert [row[0] for row in rows] == AUDIENCES
     for row in rows:
@@ -84,12 +86,12 @@ def test_the_file_is_what_the_snapshots_say(cordial_sandbox: SandboxProcess) -> 
         assert header[1:] == [one["date"] for one in snapshots]
         assert row[1:] == ["" if one["contacts"] is None else str(one["contacts"]) for one in snapshots]
     assert len(header) == 1 + 38
-    # History begins when analytics is switched on, and some snapshots are missing.
+    # The history begins when analytics is enabled, and some snapshots are missing.
     assert rows[2][1:8] == [""] * 7
     assert all(rows[0])
 
 
-def test_snapshots_are_the_same_whenever_asked_and_some_are_missing() -> None:
+def test_snapshots_are_deterministic_and_some_are_missing() -> None:
     days = trends.days_between(date(2025, 1, 1), date(2025, 12, 31))
     sizes = {name: [trends.contacts(audience, day) for day in days] for name, audience in trends.AUDIENCES.items()}
     assert sizes == {
@@ -110,22 +112,20 @@ def test_snapshots_are_the_same_whenever_asked_and_some_are_missing() -> None:
         ({"csv_override": "anything"}, b"anything"),
     ],
 )
-def test_the_form_of_the_file_can_be_switched(
-    cordial_sandbox: SandboxProcess, behaviour: dict[str, Any], start: bytes
-) -> None:
+def test_csv_format_is_configurable(cordial_sandbox: SandboxProcess, behaviour: dict[str, Any], start: bytes) -> None:
     cordial_sandbox.control.behaviour(**behaviour)
-    to_its_end(cordial_sandbox, export(cordial_sandbox))
+    wait_until_settled(cordial_sandbox, export(cordial_sandbox))
     content = (cordial_sandbox.sftp.root / "exports" / "trends.csv").read_bytes()
     assert content.startswith(start)
     assert (content.count(b"\r\n") == 4) is behaviour.get("csv_crlf", False)
 
 
-def test_how_a_missing_day_is_written_can_be_switched() -> None:
+def test_format_of_missing_days_is_configurable() -> None:
     start, end = date(2025, 12, 31), date(2026, 1, 1)
 
     def rows(missing: Any) -> list[list[str]]:
         behaviour = Behaviour.model_validate({"csv_missing": missing})
-        return table(trends.trends_csv(["recently_tracked"], start, end, behaviour))
+        return parse_csv(trends.trends_csv(["recently_tracked"], start, end, behaviour))
 
     size = str(trends.contacts(trends.AUDIENCES["recently_tracked"], end))
     assert rows("") == [["audience", "2025-12-31", "2026-01-01"], ["recently_tracked", "", size]]
@@ -133,32 +133,32 @@ def test_how_a_missing_day_is_written_can_be_switched() -> None:
     assert rows("drop_column") == [["audience", "2026-01-01"], ["recently_tracked", size]]
 
 
-def test_the_name_of_the_file_can_be_switched(cordial_sandbox: SandboxProcess) -> None:
+def test_file_name_is_configurable(cordial_sandbox: SandboxProcess) -> None:
     cordial_sandbox.control.behaviour(file_name="{name}_{job_id}-{timestamp}.csv")
     job_id = export(cordial_sandbox)
-    place = to_its_end(cordial_sandbox, job_id)["delivered_to"]
-    assert re.fullmatch(rf"exports/trends_{job_id}-\d{{14}}\.csv", place)
-    assert read_over_sftp(cordial_sandbox, place)
+    location = wait_until_settled(cordial_sandbox, job_id)["delivered_to"]
+    assert re.fullmatch(rf"exports/trends_{job_id}-\d{{14}}\.csv", location)
+    assert read_over_sftp(cordial_sandbox, location)
 
 
-def test_a_file_may_come_later_than_done(cordial_sandbox: SandboxProcess) -> None:
+def test_file_arrives_after_done_with_a_delivery_delay(cordial_sandbox: SandboxProcess) -> None:
     cordial_sandbox.control.behaviour(delivery_delay=0.5, job_seconds=0)
     job_id = export(cordial_sandbox)
     path = cordial_sandbox.sftp.root / "exports" / "trends.csv"
     while cordial_sandbox.control.job(job_id)["status"] != "Done":
         assert not path.exists()
     assert not path.exists()
-    to_its_end(cordial_sandbox, job_id)
+    wait_until_settled(cordial_sandbox, job_id)
     assert path.exists()
 
 
-def test_the_jobs_page_keeps_the_file(cordial_sandbox: SandboxProcess) -> None:
-    job = to_its_end(cordial_sandbox, export(cordial_sandbox, destination={"type": "aws"}))
+def test_jobs_page_stores_the_file(cordial_sandbox: SandboxProcess) -> None:
+    job = wait_until_settled(cordial_sandbox, export(cordial_sandbox, destination={"type": "aws"}))
     assert (cordial_sandbox.data / job["delivered_to"]).read_text().startswith("audience,")
 
 
 @pytest.mark.parametrize("access", [None, "no-connection-string", CONNECTION_STRING.format("another")])
-def test_azure_without_access_to_the_account_fails(
+def test_azure_delivery_without_account_access_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, access: str | None
 ) -> None:
     monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING", raising=False)
@@ -166,11 +166,11 @@ def test_azure_without_access_to_the_account_fails(
         monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", access)
     with SandboxProcess(tmp_path, job_seconds=0) as sandbox:
         destination = {"type": "azureblob", "account": "acme", "container": "c", "path": "p"}
-        job = to_its_end(sandbox, export(sandbox, destination=destination))
+        job = wait_until_settled(sandbox, export(sandbox, destination=destination))
     assert (job["status"], job["reason"]) == ("Failed", "No access to the storage account 'acme'")
 
 
-def test_a_saved_key_takes_the_place_of_a_password(cordial_sandbox: SandboxProcess) -> None:
+def test_saved_key_replaces_a_password(cordial_sandbox: SandboxProcess) -> None:
     sftp = cordial_sandbox.sftp
     destination = {"type": "sftp", "server": sftp.host, "port": sftp.port, "username": sftp.username, "path": "exports"}
     missing = "SSH key with such Name/ID: warehouse does not exist."
@@ -179,7 +179,9 @@ def test_a_saved_key_takes_the_place_of_a_password(cordial_sandbox: SandboxProce
     public_key = cordial_sandbox.control.create_saved_key("warehouse")
     assert public_key.startswith("ssh-ed25519 ")
     assert cordial_sandbox.control.create_saved_key("warehouse") == public_key
-    job = to_its_end(cordial_sandbox, export(cordial_sandbox, destination={**destination, "savedKey": "warehouse"}))
+    job = wait_until_settled(
+        cordial_sandbox, export(cordial_sandbox, destination={**destination, "savedKey": "warehouse"})
+    )
     assert job["delivered_to"] == "exports/trends.csv"
     with pytest.raises(ValueError, match="may only contain letters"):
         cordial_sandbox.control.create_saved_key("a key")
@@ -188,7 +190,7 @@ def test_a_saved_key_takes_the_place_of_a_password(cordial_sandbox: SandboxProce
         export(cordial_sandbox, destination={**destination, "savedKey": "warehouse"})
 
 
-def test_a_file_may_grow_under_its_own_name(cordial_sandbox: SandboxProcess) -> None:
+def test_file_grows_under_its_final_name(cordial_sandbox: SandboxProcess) -> None:
     cordial_sandbox.control.behaviour(write_seconds=1, job_seconds=0)
     job_id = export(cordial_sandbox)
     path = cordial_sandbox.sftp.root / "exports" / "trends.csv"
@@ -212,7 +214,7 @@ def test_a_file_may_grow_under_its_own_name(cordial_sandbox: SandboxProcess) -> 
         ({"path": "../../.."}, "Invalid file path '../../..'."),
     ],
 )
-def test_a_delivery_that_fails_says_why_in_cordials_words(
+def test_failed_delivery_has_the_documented_reason(
     cordial_sandbox: SandboxProcess, changes: dict[str, Any], reason: str
 ) -> None:
     sftp = cordial_sandbox.sftp
@@ -225,9 +227,9 @@ def test_a_delivery_that_fails_says_why_in_cordials_words(
         "path": "exports",
         **changes,
     }
-    job = to_its_end(cordial_sandbox, export(cordial_sandbox, destination=destination))
+    job = wait_until_settled(cordial_sandbox, export(cordial_sandbox, destination=destination))
     if changes.get("path") == "../../..":
-        # The server's root is as far up as it goes.
+        # The server confines the path to its root.
         assert job["delivered_to"] == "../../../trends.csv"
         assert (sftp.root / "trends.csv").exists()
         return
@@ -236,66 +238,66 @@ def test_a_delivery_that_fails_says_why_in_cordials_words(
 
 
 @pytest.mark.parametrize("status", ["Scheduled", "Pending", "Processing", "Done"])
-def test_killed_in_any_status_it_goes_on_when_started_again(own: SandboxProcess, status: str) -> None:
-    own.start()
+def test_job_resumes_after_a_kill_in_any_status(own_sandbox: SandboxProcess, status: str) -> None:
+    own_sandbox.start()
     if status == "Done":
-        own.control.behaviour(delivery_delay=1)
-    job_id, address = export(own), own.sftp
-    while own.control.job(job_id)["status"] != status:
+        own_sandbox.control.behaviour(delivery_delay=1)
+    job_id, address = export(own_sandbox), own_sandbox.sftp
+    while own_sandbox.control.job(job_id)["status"] != status:
         time.sleep(0.005)
-    own.kill()
+    own_sandbox.kill()
     assert not (address.root / "exports" / "trends.csv").exists()
-    own.start()
-    assert own.sftp == address
-    job = to_its_end(own, job_id)
+    own_sandbox.start()
+    assert own_sandbox.sftp == address
+    job = wait_until_settled(own_sandbox, job_id)
     assert (job["status"], job["delivered_to"]) == ("Done", "exports/trends.csv")
     assert sorted(path.name for path in (address.root / "exports").iterdir()) == ["trends.csv"]
-    assert len(own.control.jobs()) == 1
+    assert len(own_sandbox.control.jobs()) == 1
 
 
-def test_killed_many_times_it_loses_and_doubles_nothing(own: SandboxProcess) -> None:
-    own.start()
+def test_repeated_kills_lose_and_duplicate_no_file(own_sandbox: SandboxProcess) -> None:
+    own_sandbox.start()
     ids = []
     for number in range(6):
-        ids.append(export(own, name=f"trends-{number}"))
+        ids.append(export(own_sandbox, name=f"trends-{number}"))
         time.sleep(0.13)
-        own.kill()
-        own.start()
+        own_sandbox.kill()
+        own_sandbox.start()
     for job_id in ids:
-        assert to_its_end(own, job_id)["status"] == "Done"
-    names = sorted(path.name for path in (own.sftp.root / "exports").iterdir())
+        assert wait_until_settled(own_sandbox, job_id)["status"] == "Done"
+    names = sorted(path.name for path in (own_sandbox.sftp.root / "exports").iterdir())
     assert names == [f"trends-{number}.csv" for number in range(6)]
-    assert [job["id"] for job in own.control.jobs()] == ids[::-1]
+    assert [job["id"] for job in own_sandbox.control.jobs()] == ids[::-1]
 
 
-def test_a_secret_is_nowhere_once_its_job_has_ended(own: SandboxProcess) -> None:
-    own.start()
+def test_secrets_are_erased_once_the_job_has_ended(own_sandbox: SandboxProcess) -> None:
+    own_sandbox.start()
     destination_password = "another-password-1234"
     destination = {
         "type": "sftp",
-        "server": own.sftp.host,
-        "port": own.sftp.port,
+        "server": own_sandbox.sftp.host,
+        "port": own_sandbox.sftp.port,
         "username": "cordial",
         "password": destination_password,
         "path": "exports",
     }
-    job_id = export(own, destination=destination)
-    assert to_its_end(own, job_id)["status"] == "Failed"
-    answers = [
-        requests.get(own.url + path, auth=(own.api_key, ""), timeout=10).text
+    job_id = export(own_sandbox, destination=destination)
+    assert wait_until_settled(own_sandbox, job_id)["status"] == "Failed"
+    responses = [
+        requests.get(own_sandbox.url + path, auth=(own_sandbox.api_key, ""), timeout=10).text
         for path in ("/v2/jobs", f"/v2/jobs/{job_id}", "/_sandbox/jobs", "/_sandbox/requests", "/_sandbox/behaviour")
     ]
-    own.stop()
-    for secret in (destination_password, own.api_key):
-        assert secret not in "".join(answers)
-        for path in own.data.rglob("*"):
+    own_sandbox.stop()
+    for secret in (destination_password, own_sandbox.api_key):
+        assert secret not in "".join(responses)
+        for path in own_sandbox.data.rglob("*"):
             if path.is_file() and path.name != "sandbox.json":
                 assert secret.encode() not in path.read_bytes(), path
     for name in ("sandbox.json", "sandbox.sqlite", "sftp_host_key"):
-        assert (own.data / name).stat().st_mode & 0o077 == 0, name
+        assert (own_sandbox.data / name).stat().st_mode & 0o077 == 0, name
 
 
-def test_it_does_not_outlive_its_parent(tmp_path: Path) -> None:
+def test_sandbox_ends_with_its_parent(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path; from cordial_sandbox.process import SandboxProcess; "
         "sandbox = SandboxProcess(Path(sys.argv[1])); sandbox.start(); print(sandbox._process.pid, flush=True); "
@@ -312,29 +314,29 @@ def test_it_does_not_outlive_its_parent(tmp_path: Path) -> None:
         except ProcessLookupError:
             return
         time.sleep(0.05)
-    pytest.fail("the sandbox is still there")
+    pytest.fail("the sandbox is still running")
 
 
-def test_a_sandbox_that_cannot_start_says_why(tmp_path: Path) -> None:
-    (tmp_path / "sandbox.sqlite").write_text("this is no database, and long enough to be taken for one" * 100)
+def test_failed_start_reports_the_log(tmp_path: Path) -> None:
+    (tmp_path / "sandbox.sqlite").write_text("not a database, but long enough for SQLite to read its header" * 100)
     with pytest.raises(RuntimeError, match="file is not a database"):
         SandboxProcess(tmp_path).start()
 
 
-def test_a_port_that_is_taken_is_replaced(own: SandboxProcess) -> None:
-    own.start()
-    port = own.sftp.port
-    own.stop()
+def test_occupied_port_is_replaced(own_sandbox: SandboxProcess) -> None:
+    own_sandbox.start()
+    port = own_sandbox.sftp.port
+    own_sandbox.stop()
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", port))
         other.listen()
-        own.start()
-        assert own.sftp.port != port
-    assert "is taken; choosing another" in own.log.read_text()
+        own_sandbox.start()
+        assert own_sandbox.sftp.port != port
+    assert "is taken; choosing another" in own_sandbox.log.read_text()
 
 
-def test_it_needs_no_extra_to_be_imported_for_its_fixtures() -> None:
+def test_fixtures_are_importable_without_extras() -> None:
     code = (
         "import sys; import cordial_sandbox.pytest_plugin; "
         "print([name for name in ('fastapi', 'sqlalchemy', 'asyncssh', 'uvicorn', 'pydantic') if name in sys.modules])"
