@@ -53,7 +53,7 @@ def test_max_per_page_limits_the_page_size(cordial_sandbox: SandboxProcess, list
     assert listed(per_page=1) == newest_first[:1]
 
 
-def test_list_tells_hides_old_jobs_from_the_list(cordial_sandbox: SandboxProcess, listed: List) -> None:
+def test_old_jobs_are_hidden_from_the_list(cordial_sandbox: SandboxProcess, listed: List) -> None:
     oldest, *newer = add_running_jobs(cordial_sandbox, 3)
     cordial_sandbox.control.behaviour(list_tells=2)
     assert listed() == newer[::-1]
