@@ -1,4 +1,4 @@
-"""The names that moved between Airflow 3.0 and 3.3, imported from where this Airflow has them."""
+"""Names that moved between Airflow 3.0 and 3.3, imported from their place in the installed version."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ except ImportError:  # Airflow 3.0 keeps some of them in the core package
     )
 
 try:
+    from airflow.sdk.exceptions import AirflowNotFoundException
+except ImportError:  # Airflow 3.0 and 3.1
+    from airflow.exceptions import (  # type: ignore[assignment,attr-defined,no-redef,unused-ignore]
+        AirflowNotFoundException,
+    )
+
+try:
     from airflow.sdk import conf
 except ImportError:  # Airflow 3.0 and 3.1
     from airflow.configuration import conf  # type: ignore[assignment,no-redef,unused-ignore]
@@ -33,6 +40,7 @@ except ImportError:  # Airflow 3.0
 __all__ = [
     "AirflowException",
     "AirflowFailException",
+    "AirflowNotFoundException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
     "BaseHook",
@@ -43,7 +51,7 @@ __all__ = [
 
 
 def is_trigger_timeout(next_method: str, next_kwargs: Mapping[str, Any] | None) -> bool:
-    """Tell whether a task is resumed only to hear that Airflow gave up on its trigger."""
+    """Return whether a task is resumed only because Airflow's own timeout ended its trigger."""
     from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR, TriggerFailureReason
 
     error = (next_kwargs or {}).get("error")
@@ -51,7 +59,7 @@ def is_trigger_timeout(next_method: str, next_kwargs: Mapping[str, Any] | None) 
 
 
 def mask_secret(secret: str) -> None:
-    """Hide a secret in the logs of the task and of its supervisor."""
+    """Mask a secret in the logs of the task and of its supervisor."""
     try:
         from airflow.sdk.log import mask_secret as mask
     except ImportError:  # Airflow 3.0
@@ -59,3 +67,16 @@ def mask_secret(secret: str) -> None:
             mask_secret as mask,
         )
     mask(secret)
+
+
+def lazy_import(package: str, name: str, modules: Mapping[str, str]) -> Any:
+    """Return a public name of a package from the module that defines it; for the package's ``__getattr__``.
+
+    :param modules: the module of each name, relative to the package.
+    """
+    from importlib import import_module
+
+    if name not in modules:
+        msg = f"module {package!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"{package}.{modules[name]}"), name)

@@ -1,90 +1,97 @@
-"""Airflow's assets: which asset a delivery and a loaded table are, and what an event on one tells."""
+"""Airflow assets: which asset a delivery and a loaded table are, and what their events carry."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias
 
 from airflow_provider_cordial.exceptions import InvalidExportError
-from airflow_provider_cordial.exports.timeframe import Timeframe, parse_dated_key
+from airflow_provider_cordial.exports.timeframe import parse_dated_key
 
 if TYPE_CHECKING:
     from airflow_provider_cordial.destinations import Destination
 
 
 def table_asset(conn_id: str, table: str) -> Asset:
-    """Return the asset of a table that Audience Trends are loaded into: schedule a DAG on it to run after a load.
+    """Return the asset of a table that exports are loaded into: schedule a DAG on it to run after each load.
 
     :param conn_id: the Airflow connection that the table is loaded through.
-    :param table: as the load names it.
+    :param table: the table as the load names it.
     """
     return Asset(table_uri(conn_id, table))
 
 
 def table_uri(conn_id: str, table: str) -> str:
-    # A scheme that begins with x- is left as it is; for others Airflow first imports all providers.
+    """Return the URI of a table's asset."""
+    # Airflow leaves a scheme that begins with x- alone; for any other it first imports all providers.
     return f"x-airflow-sql://{conn_id}/{table}"
 
 
 def delivery_asset(destination: Destination) -> Asset:
     """Return the asset of the place that Cordial delivers files to.
 
-    :param destination: one whose texts hold no template.
-    :raises InvalidExportError: nobody but a person can read there: Cordial's Jobs page.
+    :param destination: a destination without templates.
+    :raises InvalidExportError: Airflow cannot read files there, as on Cordial's Jobs page.
     """
     if destination.asset_uri is None:
-        msg = f"destination {destination!r} is no asset: what is delivered there cannot be read. Use another one."
+        msg = (
+            f"Destination {destination.type!r} has no asset: Airflow cannot read files delivered there. "
+            "Export to another destination, SFTP for instance."
+        )
         raise InvalidExportError(msg)
     return Asset(destination.asset_uri)
 
 
-def tell(
+def publish_event(
     context: Mapping[str, Any],
     outlets: Iterable[Any],
     *,
     asset_uri: str | None,
-    audiences: Iterable[str],
-    timeframe: Timeframe,
+    days: Iterable[date],
     extra: Mapping[str, Any],
 ) -> None:
-    """Say on the events of a task's outlets what it brought; to be called where the task ends.
+    """Add what a task produced to the asset events of its outlets; call it where the task ends.
 
-    A run that has a partition gives its event the run's own key. If it brought other days than that, there is an event
-    for each of them, under the key of its day; so there is in a DAG that finds its partitions at run time. An event
-    that has a key starts DAGs with a ``PartitionedAssetTimetable`` only, and one without starts only the others.
+    A run with a partition gives its event the run's own key. If the task produced other days, each day gets an event
+    under its own key; the same holds for a DAG that finds its partitions at run time. An event with a key starts only
+    DAGs with a ``PartitionedAssetTimetable``, and an event without a key only the others.
 
-    :param asset_uri: what is added to an ``AssetAlias`` among the outlets.
+    :param asset_uri: the asset to add to an ``AssetAlias`` among the outlets.
+    :param days: the days that were produced; the event lists them under ``days``.
+    :param extra: everything else that the event carries.
     """
     from airflow.sdk.definitions.asset import AssetRef
 
     events = context.get("outlet_events")
-    # There are none where an operator is run by itself, as in its author's tests.
+    # None where an operator is executed on its own, as in its author's tests.
     if events is None:
         return
-    told = {"days": [day.isoformat() for day in timeframe], "audiences": list(audiences), **extra}
+    days = list(days)
+    content = {"days": [day.isoformat() for day in days], **extra}
     for outlet in outlets:
         if isinstance(outlet, AssetAlias):
             if asset_uri is not None:
-                events[outlet].add(Asset(asset_uri), extra=told)
+                events[outlet].add(Asset(asset_uri), extra=content)
         elif isinstance(outlet, Asset | AssetRef):
             event = events[outlet]
-            event.extra = {**event.extra, **told}
-            # Before Airflow 3.3 an event has the run's own key only.
-            if hasattr(event, "add_partitions") and (keys := partition_keys(context, timeframe)):
+            event.extra = {**event.extra, **content}
+            # Before Airflow 3.3 an event only has the run's own key.
+            if hasattr(event, "add_partitions") and (keys := partition_keys(context, days)):
                 event.add_partitions(keys)
 
 
-def partition_keys(context: Mapping[str, Any], timeframe: Timeframe) -> list[str]:
-    """Return the keys of the days' partitions, where they are not what the run's own key says already."""
+def partition_keys(context: Mapping[str, Any], days: Iterable[date]) -> list[str]:
+    """Return the partition keys of the days, where the run's own key does not already cover them."""
     run_key = context.get("partition_key")
     if run_key is None:
         at_run_time = getattr(context["dag"].timetable, "partitioned_at_runtime", False)
-        return [day.isoformat() for day in timeframe] if at_run_time else []
+        return [day.isoformat() for day in days] if at_run_time else []
     if dated := parse_dated_key(run_key):
-        # In the form that the run's own key has, so that days of all runs are found under alike keys.
-        keys = [f"{day}{dated[1]}" for day in timeframe]
+        # In the format of the run's own key, so that one format finds the days of all runs.
+        keys = [f"{day}{dated[1]}" for day in days]
         return [] if keys == [run_key] else keys
     return []
 

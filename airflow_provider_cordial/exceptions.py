@@ -1,13 +1,13 @@
-"""Everything that can go wrong, as one tree; where a class stands says whether a retry can help.
+"""The errors of this provider as one tree; the class of an error decides whether a retry can help.
 
 ``CordialError``
-    ``RefusedError``: Cordial, or a check before anything was sent, said no; asking again gives the same answer, so
-    these also are ``AirflowFailException`` and fail the task at once.
-    ``TransientError``: it may pass.
-    ``JobError``: what became of an export job.
-    ``DeliveryError``: what is wrong with a delivered file.
+    ``RefusedError``: rejected by Cordial, or by a check before anything was sent. The same request would be rejected
+    again, so these are also ``AirflowFailException`` and fail the task at once.
+    ``TransientError``: a temporary failure.
+    ``JobError``: an export job that did not become Done.
+    ``DeliveryError``: a delivered file that is missing or cannot be read.
 
-No message carries a secret: they are made of statuses, of Cordial's own words and of values that the author wrote.
+No message contains a secret: messages consist of statuses, Cordial's own words, and values that the author wrote.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 class CordialError(AirflowException):
     """The root of all errors of this provider.
 
-    :param message: one sentence on what happened, and one on what to do.
-    :param status: the HTTP status, where an answer was the cause.
+    :param message: one sentence on what failed, and one on what to do.
+    :param status: the HTTP status, if an answer was the cause.
     :param error_key: Cordial's ``errorKey``.
-    :param cordial_message: what Cordial said, in its own words.
+    :param cordial_message: the explanation in Cordial's own words.
     """
 
     retry_helps: ClassVar[bool] = False
@@ -60,11 +60,11 @@ class CordialError(AirflowException):
 
 
 class RefusedError(CordialError, AirflowFailException):
-    """Asking again gives the same answer."""
+    """The request was rejected, and the same request would be rejected again."""
 
 
 class InvalidConnectionError(RefusedError):
-    """An Airflow connection lacks something, or holds something that cannot be used."""
+    """An Airflow connection is incomplete or invalid."""
 
 
 class InvalidParameterError(RefusedError):
@@ -72,7 +72,7 @@ class InvalidParameterError(RefusedError):
 
 
 class InvalidExportError(InvalidParameterError):
-    """The export that is asked for cannot be: found before anything was sent."""
+    """The requested export is invalid: found before anything was sent."""
 
 
 class AuthenticationError(RefusedError):
@@ -80,31 +80,31 @@ class AuthenticationError(RefusedError):
 
 
 class PermissionDeniedError(RefusedError):
-    """403: the API key may not make this call, or not from this address."""
+    """403: the API key has no permission for this call, or not from this address."""
 
 
 class NotFoundError(RefusedError):
-    """404: no such record."""
+    """404: the record does not exist."""
 
 
 class DestinationError(RefusedError):
-    """400: the destination configuration is wrong."""
+    """400: the destination configuration is invalid."""
 
 
 class ExportConfigurationError(RefusedError):
-    """406: the export configuration is wrong."""
+    """406: the export configuration is invalid."""
 
 
 class RequestError(RefusedError):
-    """Any other answer that says that the request is wrong."""
+    """Any other answer that rejects the request."""
 
 
 class SubmissionUncertainError(RefusedError):
-    """Whether Cordial accepted an export cannot be told, and sending it again might make a second one."""
+    """It is unknown whether Cordial accepted an export, and submitting it again might create a second one."""
 
 
 class TransientError(CordialError):
-    """It may pass: the same request can succeed later."""
+    """Temporary failure: the same request may succeed later."""
 
     retry_helps = True
 
@@ -112,7 +112,7 @@ class TransientError(CordialError):
 class RateLimitError(TransientError):
     """429: too many requests.
 
-    :param retry_after: how many seconds to wait at least, where Cordial said so.
+    :param retry_after: the minimum wait in seconds, if Cordial asked for one.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None, **details: Any) -> None:
@@ -121,15 +121,15 @@ class RateLimitError(TransientError):
 
 
 class ServerError(TransientError):
-    """5xx: Cordial, or a proxy before it, failed."""
+    """5xx: Cordial, or a proxy in front of it, failed."""
 
 
 class UnreadableAnswerError(TransientError):
-    """An answer that is not what the API documents: not JSON, cut short, or without the member that matters."""
+    """An answer that the API does not document: not JSON, truncated, or without a required member."""
 
 
 class ConnectionFailedError(TransientError):
-    """No whole answer came: no connection, a reset, or a timeout.
+    """No complete answer arrived: no connection, a reset, or a timeout.
 
     :param sent: whether the request may have reached Cordial.
     """
@@ -140,9 +140,9 @@ class ConnectionFailedError(TransientError):
 
 
 class JobError(CordialError):
-    """What became of an export job, when it was not Done.
+    """An export job that did not become Done.
 
-    :param job: the job as last seen.
+    :param job: the job as last polled.
     """
 
     def __init__(self, message: str, *, job: Job | None = None, **details: Any) -> None:
@@ -151,29 +151,29 @@ class JobError(CordialError):
 
 
 class JobFailedError(JobError):
-    """The job ended as Failed; another export may succeed."""
+    """The job Failed; another export may succeed."""
 
     retry_helps = True
 
 
 class AwaitedJobFailedError(JobFailedError, AirflowFailException):
-    """The job that a sensor waits for ended as Failed; waiting again cannot change that."""
+    """The job that a sensor waits for Failed; waiting again cannot change that."""
 
     retry_helps = False
 
 
 class JobNotFoundError(JobError, RefusedError):
-    """Cordial still does not know the job after the grace period."""
+    """Cordial does not know the job after the grace period."""
 
 
 class JobTimeoutError(JobError):
-    """The job did not end before the deadline; a retry waits on."""
+    """The job did not end before the deadline; a retry resumes the wait."""
 
     retry_helps = True
 
 
 class UnknownJobStatusError(JobTimeoutError):
-    """The job did not end before the deadline, and its status is none that this provider knows."""
+    """The job did not end before the deadline, and its status is unrecognized."""
 
 
 class SensorJobTimeoutError(JobTimeoutError, AirflowSensorTimeout):
@@ -183,51 +183,43 @@ class SensorJobTimeoutError(JobTimeoutError, AirflowSensorTimeout):
 
 
 class SensorUnknownJobStatusError(UnknownJobStatusError, AirflowSensorTimeout):
-    """The job did not end before the sensor's timeout, and its status is none that this provider knows."""
+    """The job did not end before the sensor's timeout, and its status is unrecognized."""
 
     retry_helps = False
 
 
 class BadEventError(CordialError):
-    """A trigger's event that is not understood: never taken for a success."""
+    """A trigger's event cannot be read: never treated as a success."""
 
     retry_helps = True
 
 
 class DeliveryError(CordialError):
-    """Something is wrong with a delivered file."""
+    """A delivered file is missing or cannot be read."""
 
 
 class DeliveredFileNotFoundError(DeliveryError):
-    """The file did not come, or not whole, before the deadline."""
+    """The file did not arrive, or not completely, before the deadline."""
 
     retry_helps = True
 
 
 class DestinationUnreachableError(DeliveryError):
-    """The destination's server cannot be reached, or does not let us in, for reading."""
+    """The destination's server cannot be reached, or rejects the login, for reading."""
 
     retry_helps = True
 
 
 class NoDownloadError(DeliveryError, AirflowFailException):
-    """The destination has no file that a program can fetch."""
-
-
-class TrendsCsvError(DeliveryError, AirflowFailException):
-    """The delivered CSV cannot be read; the message names the line or the column."""
-
-
-class IncompleteTrendsError(DeliveryError, AirflowFailException):
-    """Audiences or days that were asked for are not in the file, or others are."""
+    """The destination has no file that a program can download."""
 
 
 def error_from_json(record: dict[str, Any]) -> CordialError:
-    """Return the error that a trigger's event carries (see ``CordialError.to_json``)."""
+    """Return the error that ``CordialError.to_json`` serialized into a trigger's event."""
     found = globals().get(str(record.get("class")))
     error_class = found if isinstance(found, type) and issubclass(found, CordialError) else CordialError
     return error_class(
-        str(record.get("message") or "The trigger failed without a reason."),
+        str(record.get("message") or "The trigger failed without giving a reason."),
         status=record.get("status"),
         error_key=record.get("error_key"),
         cordial_message=record.get("cordial_message"),

@@ -1,13 +1,13 @@
-"""What Airflow discovers of this provider.
+"""The metadata that Airflow discovers.
 
-Airflow calls this in every process, and an error here would break the discovery of all providers: so this module
-imports nothing. It is also where the connection form is described, once, for all Airflow versions: Airflow 3.2 and
-later read it from here, earlier ones through the two methods of the hook that render it.
+Airflow calls this in every process, and an error here would break the discovery of all providers, so this module
+only imports ``typing``. It also describes the connection form for all Airflow versions: 3.2 and later read it from
+here, earlier ones from the two form methods of the hook.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 DEFAULT_HOST = "https://api.cordial.io"
 OTHER_HOST = "https://api.usw2.cordial.io"
@@ -23,37 +23,57 @@ PLACEHOLDERS = {
     "host": f"{DEFAULT_HOST} or {OTHER_HOST}",
 }
 
-#: name: (label, JSON type, default, description)
-EXTRA_FIELDS: dict[str, tuple[str, str, Any, str]] = {
-    "timezone": (
+
+class ConnectionField(NamedTuple):
+    """An extra field of the connection.
+
+    :param json_type: ``string``, ``number``, or ``integer``.
+    :param description: with the unit.
+    """
+
+    name: str
+    label: str
+    json_type: str
+    default: Any
+    description: str
+
+
+CONNECTION_FIELDS = (
+    ConnectionField(
+        "timezone",
         "Time zone",
         "string",
         DEFAULT_TIMEZONE,
-        "The account's time zone, in which a day of the trends begins and ends",
+        "Time zone of the account, which defines a day of the trends",
     ),
-    "connect_timeout": ("Connect timeout (s)", "number", 10, "Seconds to wait for a connection to Cordial"),
-    "read_timeout": ("Read timeout (s)", "number", 60, "Seconds to wait for the next piece of an answer"),
-    "export_timeout": (
+    ConnectionField(
+        "connect_timeout", "Connect timeout (s)", "number", 10, "Seconds to wait for a connection to Cordial"
+    ),
+    ConnectionField("read_timeout", "Read timeout (s)", "number", 60, "Seconds to wait for the next part of an answer"),
+    ConnectionField(
+        "export_timeout",
         "Export timeout (s)",
         "number",
         180,
         "Seconds to wait for the answer to the submission of an export",
     ),
-    "attempts": ("Attempts", "integer", 5, "How often a request is sent at most, where sending it again is safe"),
-    "max_wait": ("Longest wait (s)", "number", 120, "The longest wait before sending again that is kept"),
-    "not_found_grace": (
+    ConnectionField("attempts", "Attempts", "integer", 5, "Maximum number of times a repeatable request is sent"),
+    ConnectionField("max_wait", "Longest wait (s)", "number", 120, "Longest Retry-After to honor, in seconds"),
+    ConnectionField(
+        "not_found_grace",
         "Not-found grace (s)",
         "number",
         60,
-        "Seconds in which a job that was just submitted may still be unknown",
+        "Seconds during which a new job may be unknown to Cordial",
     ),
-    "requests_per_minute": (
+    ConnectionField(
+        "requests_per_minute",
         "Requests per minute",
         "number",
         600,
-        "How many looks at jobs a triggerer sends in a minute at most, for all waits together",
+        "Maximum status requests per minute, shared by all waits of a triggerer",
     ),
-}
+)
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -97,7 +117,7 @@ def get_provider_info() -> dict[str, Any]:
                 "description": "Defaults of the Cordial operators and sensors.",
                 "options": {
                     "poll_interval": {
-                        "description": "Seconds between two looks at a job, where a task does not say otherwise.",
+                        "description": "Longest pause between two polls of a job, in seconds; a task may override it.",
                         "version_added": "0.1.0",
                         "type": "float",
                         "example": None,
@@ -117,12 +137,12 @@ def get_provider_info() -> dict[str, Any]:
                     "placeholders": PLACEHOLDERS,
                 },
                 "conn-fields": {
-                    name: {
-                        "label": label,
-                        "description": description,
-                        "schema": {"type": [kind, "null"], "default": default},
+                    field.name: {
+                        "label": field.label,
+                        "description": field.description,
+                        "schema": {"type": [field.json_type, "null"], "default": field.default},
                     }
-                    for name, (label, kind, default, description) in EXTRA_FIELDS.items()
+                    for field in CONNECTION_FIELDS
                 },
             }
         ],

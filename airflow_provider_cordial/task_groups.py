@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import task_group
 
-from airflow_provider_cordial.operators.audience_trends import EXPORT_KEY, AudienceTrendsExportOperator
+from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
+from airflow_provider_cordial.operators.export import EXPORT_KEY
 from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
 
 if TYPE_CHECKING:
@@ -29,22 +30,22 @@ def audience_trends_to_sql(
 ) -> None:
     """Export Audience Trends, wait for the job in the triggerer, and load the file into a table.
 
-    ``export`` submits and waits, ``load`` loads. That one task does both is what bounds the load on Cordial: a limit on
-    it (``max_active_tis_per_dag``, or a pool that counts deferred tasks) is a limit on the jobs that run, and its retry
-    exports again after a Failed job.
+    ``export`` submits and waits, ``load`` loads. Because one task submits and waits, a limit on that task
+    (``max_active_tis_per_dag``, or a pool that counts deferred tasks) limits the jobs that run in Cordial, and its
+    retry exports again after a Failed job.
 
-    Over many ranges, each of which goes on and is retried by itself:
-    ``audience_trends_to_sql.partial(audiences=..., destination=..., conn_id=...).expand(timeframe=ranges)``, where the
-    ranges are those of ``Timeframe.chunks``, or the output of a task that returns ``to_json`` of each.
+    Over many ranges, each of which runs and is retried on its own:
+    ``audience_trends_to_sql.partial(audiences=..., destination=..., conn_id=...).expand(timeframe=ranges)``, where
+    ``ranges`` comes from ``Timeframe.chunks``, or from a task that returns ``to_json`` of each.
     ``.override(group_id=...)`` names the group.
 
     :param audiences: see ``AudienceTrendsExportOperator`` (templated).
-    :param destination: see there (templated).
+    :param destination: see ``AudienceTrendsExportOperator`` (templated).
     :param conn_id: the Airflow connection of the database (templated).
     :param table: see ``AudienceTrendsToSqlOperator`` (templated).
-    :param timeframe: the days; without it the run decides (templated).
-    :param export_options: further arguments of the ``AudienceTrendsExportOperator``, a ``pool`` for instance.
-    :param load_options: further arguments of the ``AudienceTrendsToSqlOperator``, ``create_table`` for instance.
+    :param timeframe: the days; by default the run decides (templated).
+    :param export_options: more arguments for the ``AudienceTrendsExportOperator``, a ``pool`` for instance.
+    :param load_options: more arguments for the ``AudienceTrendsToSqlOperator``, ``create_table`` for instance.
     """
     export = AudienceTrendsExportOperator(
         **{
@@ -54,7 +55,7 @@ def audience_trends_to_sql(
             "timeframe": timeframe,
             "wait_for_completion": True,
             "deferrable": True,
-            # What the UI calls each part of a mapped group.
+            # The label of each mapped part in the UI.
             "map_index_template": "{{ task.timeframe.start if task.timeframe else ti.map_index }}",
             **(export_options or {}),
         }

@@ -22,7 +22,7 @@ class SandboxControl:
         self._url = f"{url}/_sandbox"
 
     def behaviour(self, **changes: Any) -> dict[str, Any]:
-        """Change the account's behaviour (see ``settings.Behaviour``) and return all of it."""
+        """Change the account's behavior (see ``settings.Behaviour``) and return all of it."""
         result: dict[str, Any] = self._call("PATCH", "/behaviour", changes)
         return result
 
@@ -75,7 +75,7 @@ class SandboxControl:
         self._call("DELETE", "/requests")
 
     def reset(self) -> None:
-        """Restore the state of the first start."""
+        """Delete jobs, faults, requests, saved keys, and the SFTP files, and restore the behavior of the start."""
         self._call("POST", "/reset")
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:

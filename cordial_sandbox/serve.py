@@ -72,7 +72,7 @@ async def serve(settings: Settings) -> None:
 
 
 def _set_first_behaviour(store: Store, job_seconds: float) -> None:
-    """Store the behaviour that a reset restores, and make it current at the first start."""
+    """Store the behavior that a reset restores, and make it current at the first start."""
     behaviour = Behaviour(job_seconds=job_seconds).model_dump()
     store.set_fact("first behaviour", behaviour)
     store.get_fact("behaviour", behaviour)

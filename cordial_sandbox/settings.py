@@ -1,4 +1,4 @@
-"""The settings that are fixed at the start, and the behaviour that can change while the sandbox runs."""
+"""The settings that are fixed at the start, and the behavior that can change while the sandbox runs."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ class Store:
             session.execute(delete(RequestRow))
 
     def reset(self) -> None:
-        """Delete jobs, faults, and requests, and restore the behaviour of the start."""
+        """Delete jobs, faults, and requests, and restore the behavior of the start."""
         self.resets += 1
         with self.session() as session:
             for table in (JobRow, FaultRow, RequestRow):

@@ -14,7 +14,7 @@ class Base(DeclarativeBase):
 
 
 class Fact(Base):
-    """A fact about the sandbox itself: a port, a password, the account's behaviour."""
+    """A fact about the sandbox itself: a port, a password, the account's behavior."""
 
     __tablename__ = "facts"
     key: Mapped[str] = mapped_column(primary_key=True)

@@ -1,7 +1,7 @@
-"""Export the Audience Trends of the day before, wait for the job, and load the file: every day, with catch-up.
+"""Export the Audience Trends of the previous day, wait for the job, and load the file: every day, with catch-up.
 
-It needs three Airflow connections: ``cordial_default``, ``sftp_default`` (which Cordial writes to and Airflow reads
-from) and ``warehouse`` (any database with a DbApiHook).
+Requires three Airflow connections: ``cordial_default``, ``sftp_default`` (which Cordial writes to and Airflow reads
+from), and ``warehouse`` (any database with a DbApiHook).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 from airflow.sdk import DAG
 
 from airflow_provider_cordial.destinations import SftpDestination
-from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
-from airflow_provider_cordial.sensors.job import JobSensor
-from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
+from airflow_provider_cordial.operators import AudienceTrendsExportOperator
+from airflow_provider_cordial.sensors import JobSensor
+from airflow_provider_cordial.transfers import AudienceTrendsToSqlOperator
 
 # Cordial takes its snapshots at midnight in Los Angeles: in that time zone a day of the DAG is a day of the trends.
 LOS_ANGELES = ZoneInfo("America/Los_Angeles")

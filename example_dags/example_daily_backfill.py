@@ -1,12 +1,12 @@
-"""Export and wait in one task, load in another: every day, and for the past by ``airflow backfill create``.
+"""Export and wait in one task, load in another: every day, and for past days with ``airflow backfill create``.
 
-At most eight exports run in Cordial at a time, however many runs a backfill starts: the task that waits counts against
-the pool while it is deferred. Make the pool, and fill the past::
+At most eight exports run in Cordial at a time, however many runs a backfill starts: the waiting task counts against
+the pool while it is deferred. Create the pool, then backfill::
 
     airflow pools set cordial 8 'Exports that run in Cordial' --include-deferred
     airflow backfill create --dag-id example_daily_backfill --from-date 2026-01-01 --to-date 2026-02-01
 
-It needs the connections ``cordial_default``, ``sftp_default`` and ``warehouse``.
+Requires the connections ``cordial_default``, ``sftp_default``, and ``warehouse``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from zoneinfo import ZoneInfo
 from airflow.sdk import DAG
 
 from airflow_provider_cordial.destinations import SftpDestination
-from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
-from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
+from airflow_provider_cordial.operators import AudienceTrendsExportOperator
+from airflow_provider_cordial.transfers import AudienceTrendsToSqlOperator
 
 with DAG(
     dag_id="example_daily_backfill",

@@ -1,7 +1,7 @@
-"""Start a DAG for each export that becomes Done in Cordial, whoever started it, and pick up its file.
+"""Start a DAG for each export that becomes Done in Cordial, whoever submitted it, and pick up its file.
 
 A person exports in Cordial's UI to the SFTP server behind ``sftp_default``, under a name that begins with ``weekly-``.
-Airflow 3.3 remembers which exports it was told of; it needs the connections ``cordial_default`` and ``sftp_default``.
+Airflow 3.3 remembers which exports it has processed. Requires the connections ``cordial_default`` and ``sftp_default``.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 from airflow.sdk import DAG, Asset, AssetWatcher, task
 
-from airflow_provider_cordial.destinations import SftpDestination
-from airflow_provider_cordial.triggers.export_job import ExportJobTrigger
+from airflow_provider_cordial.destinations import FileWait, SftpDestination, open_delivered_file
+from airflow_provider_cordial.triggers import ExportJobTrigger
 
 # [START export_done]
 weekly_exports = Asset(
@@ -25,17 +25,16 @@ with DAG(dag_id="example_export_done", schedule=[weekly_exports], catchup=False,
     @task
     def pick_up(triggering_asset_events: Any = None) -> dict[str, int]:
         """Return the size of each export's file."""
-        from airflow_provider_cordial.destinations.finder import FileWait, delivered_file
-
         destination = SftpDestination(conn_id="sftp_default", path="exports")
         sizes = {}
-        # A run may be told of several events, and an event of several exports.
+        # A run may have several events, and an event several exports.
         for event in triggering_asset_events[weekly_exports]:
             since = datetime.fromisoformat(str(event.timestamp)) - timedelta(days=1)
             for job in event.extra["payload"]["jobs"]:
-                with delivered_file(destination, job["name"], not_before=since, file_wait=FileWait()) as (file, stream):
+                name = job["name"]
+                with open_delivered_file(destination, name, not_before=since, file_wait=FileWait()) as (file, stream):
                     stream.read()
-                sizes[job["name"]] = file.size
+                sizes[name] = file.size
         return sizes
 
     pick_up()

@@ -1,6 +1,6 @@
-"""Export in one DAG, load in another one, which may belong to another team: the delivered file is an asset.
+"""Export in one DAG and load in another, which may belong to another team: the delivered file is an asset.
 
-It needs the connections ``cordial_default``, ``sftp_default`` and ``warehouse``.
+Requires the connections ``cordial_default``, ``sftp_default``, and ``warehouse``.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from airflow.sdk import DAG, task
 
 from airflow_provider_cordial.assets import delivery_asset, table_asset
 from airflow_provider_cordial.destinations import SftpDestination
-from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
-from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
+from airflow_provider_cordial.operators import AudienceTrendsExportOperator
+from airflow_provider_cordial.transfers import AudienceTrendsToSqlOperator
 
 # [START export_only]
 destination = SftpDestination(conn_id="sftp_default", path="exports")

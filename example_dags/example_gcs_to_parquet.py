@@ -1,6 +1,6 @@
-"""Export the Audience Trends of the day before to Google Cloud Storage, and leave Parquet there for BigQuery to load.
+"""Export the Audience Trends of the previous day to Google Cloud Storage, and write Parquet there for BigQuery.
 
-It needs two Airflow connections: ``cordial_default`` and ``google_cloud_default``, and the Google Cloud Storage
+Requires two Airflow connections: ``cordial_default`` and ``google_cloud_default``, and the Google Cloud Storage
 integration enabled in Cordial.
 """
 
@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 from airflow.sdk import DAG
 
 from airflow_provider_cordial.destinations import GcsDestination
-from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
-from airflow_provider_cordial.sensors.job import JobSensor
-from airflow_provider_cordial.transfers.audience_trends_to_file import AudienceTrendsToFileOperator
+from airflow_provider_cordial.operators import AudienceTrendsExportOperator
+from airflow_provider_cordial.sensors import JobSensor
+from airflow_provider_cordial.transfers import AudienceTrendsToFileOperator
 
 with DAG(
     dag_id="example_gcs_to_parquet",

@@ -1,6 +1,6 @@
-"""Export the last seven days every day, so that what Cordial corrects late is corrected in the table, too.
+"""Export the last seven days every day, so that late corrections in Cordial reach the table.
 
-It needs the connections ``cordial_default``, ``sftp_default`` and ``warehouse``.
+Requires the connections ``cordial_default``, ``sftp_default``, and ``warehouse``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ with DAG(
     schedule="0 3 * * *",
     start_date=datetime(2025, 11, 24, tzinfo=ZoneInfo("America/Los_Angeles")),
     catchup=False,
-    # Runs share days, and the latest export is to win.
+    # Runs share days, and the latest export must win.
     max_active_runs=1,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
     tags=["cordial"],

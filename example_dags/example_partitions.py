@@ -1,6 +1,6 @@
-"""A partition a day: whoever exports a day, also in a backfill, starts what is made of that day, once.
+"""One partition per day: exporting a day, also in a backfill, starts the DAG that processes that day, once.
 
-It needs Airflow 3.2 or later, and the connections ``cordial_default``, ``sftp_default`` and ``warehouse``.
+Requires Airflow 3.2 or later, and the connections ``cordial_default``, ``sftp_default``, and ``warehouse``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ZONE = "America/Los_Angeles"
 # [START partitions]
 with DAG(
     dag_id="example_partitions_producer",
-    # The run of the night is of the day before.
+    # The nightly run exports the previous day.
     schedule=CronPartitionTimetable("0 3 * * *", timezone=ZONE, run_offset=-1, key_format="%Y-%m-%d"),
     start_date=datetime(2025, 11, 24, tzinfo=ZoneInfo(ZONE)),
     catchup=False,

@@ -1,7 +1,7 @@
-"""Fill a table with a long range of days, which a person gives in the form of the UI: a year in 12 exports, not in 365.
+"""Backfill a table over a long range of days, entered in a form of the UI: a year in 12 exports instead of 365.
 
-Each part of the range is exported, waited for, loaded and retried by itself. It needs the connections
-``cordial_default``, ``warehouse`` and that of the chosen destination.
+Each part of the range is exported, awaited, loaded, and retried on its own. Requires the connections
+``cordial_default``, ``warehouse``, and that of the chosen destination.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from airflow.sdk import DAG, Param, task
 
 from airflow_provider_cordial.destinations import S3Destination, SftpDestination
-from airflow_provider_cordial.exports.timeframe import Timeframe
+from airflow_provider_cordial.exports import Timeframe
 from airflow_provider_cordial.task_groups import audience_trends_to_sql
 
 DESTINATIONS = {
@@ -30,7 +30,7 @@ with DAG(
             type="array",
             items={"type": "string"},
             minItems=1,
-            description="Names of saved audiences, a line each.",
+            description="Names of saved audiences, one per line.",
         ),
         "first_day": Param("2026-01-01", type="string", format="date"),
         "last_day": Param("2026-01-31", type="string", format="date", description="Included."),
@@ -45,7 +45,7 @@ with DAG(
 
     @task
     def ranges(params: Any = None) -> list[dict[str, str]]:
-        """Split the whole range."""
+        """Split the whole range into parts."""
         whole = Timeframe(date.fromisoformat(params["first_day"]), date.fromisoformat(params["last_day"]))
         return [part.to_json() for part in whole.chunks(params["days_per_export"])]
 

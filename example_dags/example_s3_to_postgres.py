@@ -1,7 +1,7 @@
 """Export a week of Audience Trends to S3 and load it into PostgreSQL, with the run in a column of its own.
 
-It needs three Airflow connections: ``cordial_default``, ``aws_default`` (static keys of a user that Cordial may write
-as, or ``use_iam_role=True``) and ``postgres_default``, whose database has a schema ``marketing``.
+Requires three Airflow connections: ``cordial_default``, ``aws_default`` (static keys of a user that Cordial writes
+as, or ``use_iam_role=True``), and ``postgres_default``, whose database has a schema ``marketing``.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 from airflow.sdk import DAG, CronDataIntervalTimetable
 
 from airflow_provider_cordial.destinations import S3Destination
-from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
-from airflow_provider_cordial.sensors.job import JobSensor
-from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
-from airflow_provider_cordial.trends.tables import Columns
+from airflow_provider_cordial.operators import AudienceTrendsExportOperator
+from airflow_provider_cordial.sensors import JobSensor
+from airflow_provider_cordial.transfers import AudienceTrendsToSqlOperator
+from airflow_provider_cordial.trends import Columns
 
 with DAG(
     dag_id="example_s3_to_postgres",

@@ -1,1 +1,1 @@
-"""The v2 API without Airflow's tasks."""
+"""Cordial's v2 API without Airflow's tasks: requests, answers, pages, rate limits, and retries."""

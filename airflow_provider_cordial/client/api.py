@@ -1,7 +1,7 @@
 """Cordial's v2 API without I/O: which request asks for what, and what an answer means.
 
-The synchronous hook and the asynchronous client both send what is described here and hand the answer back to
-``interpret``, so that an answer has one meaning.
+The synchronous hook and the asynchronous client both send what is described here and pass the answer to ``interpret``,
+so that an answer has one meaning.
 
 Source: Cordial, "Audience Trends export API", "Jobs API", "Global API error responses", "API rate limiting", and the
 v2 Swagger document.
@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
+from airflow_provider_cordial import __version__
 from airflow_provider_cordial.client.job import Job
 from airflow_provider_cordial.exceptions import (
     AuthenticationError,
@@ -33,26 +34,20 @@ from airflow_provider_cordial.exceptions import (
     UnreadableAnswerError,
 )
 
-AUDIENCE_TRENDS_EXPORT = "audiencetrendsexport"
+HEADERS = {"Accept": "application/json", "User-Agent": f"airflow-provider-cordial/{__version__}"}
 
-#: The members of a destination that are secret. Source: the Swagger document's ``DestinationObject``.
-SECRET_MEMBERS = ("password", "aws_access_key_id", "aws_secret_access_key")
-
-#: Rows asked for on a page. The largest page that Cordial gives is not documented; fewer rows are not the last page.
+#: Rows requested per page. Cordial does not document its largest page; a page with fewer rows is not the last.
 PER_PAGE = 100
 
-#: A guard against a list that never ends.
-MAX_PAGES = 1000
-
-_ADVICE_ON_ACCESS = (
+_ACCESS_ADVICE = (
     "Check the API key (the raw key, in the password field of the Airflow connection), the host (api.cordial.io or "
-    "api.usw2.cordial.io, as the address of your console says), the key's IP allow-list (the addresses of workers and "
-    "of triggerers must both be on it), and that the key may call {request}."
+    "api.usw2.cordial.io, matching the address of your console), the key's IP allow-list (it must contain the "
+    "addresses of workers and triggerers), and the key's permission for {request}."
 )
 _EXPLANATIONS = ("message", "messages", "validationErrors", "fieldErrors", "errors", "error")
 _SNIPPET_LENGTH = 300
 
-#: As in Airflow's own masking: to strike out every "p" would hide the message and not the secret.
+#: As in Airflow's own masking: striking out every "p" would hide the message and not the secret.
 _SHORTEST_SECRET = 5
 
 
@@ -60,13 +55,17 @@ _SHORTEST_SECRET = 5
 class Request:
     """One request to the API.
 
-    :param body: sent as JSON; may hold the secrets of a destination, so it is left out of ``repr``.
+    :param body: sent as JSON; it may contain the secrets of a destination, so ``repr`` leaves it out.
+    :param secrets: the parts of the body that must not appear in a message.
+    :param error_hint: what to check when Cordial rejects an export's configuration.
     """
 
     method: str
     path: str
     params: tuple[tuple[str, str], ...] = ()
-    body: Mapping[str, Any] | None = None
+    body: Mapping[str, Any] | None = field(default=None, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    error_hint: str = ""
 
     def __repr__(self) -> str:
         return f"{self.method} {self.path}"
@@ -75,43 +74,37 @@ class Request:
 
     @property
     def is_export(self) -> bool:
-        """Whether sending it twice makes two jobs."""
+        """Whether sending it twice creates two jobs."""
         return self.method == "POST"
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """What must not be seen of the body, in a message for instance."""
-        destination = (self.body or {}).get("destination") or {}
-        return tuple(str(destination[member]) for member in SECRET_MEMBERS if destination.get(member))
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One whole answer; ``headers`` must find a name whatever its case."""
+    """One complete answer; ``headers`` must ignore the case of a name."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
 
-def create_export(kind: str, body: Mapping[str, Any]) -> Request:
-    """Describe the submission of an export; ``kind`` is the endpoint, ``audiencetrendsexport`` for instance."""
-    return Request("POST", f"/v2/{kind}", body=body)
+def create_export(kind: str, body: Mapping[str, Any], *, secrets: Iterable[str] = (), error_hint: str = "") -> Request:
+    """Build the request that submits an export; ``kind`` is the endpoint, ``audiencetrendsexport`` for instance."""
+    return Request("POST", f"/v2/{kind}", body=body, secrets=tuple(secrets), error_hint=error_hint)
 
 
 def get_job(job_id: str) -> Request:
-    """Describe the look at one job."""
+    """Build the request for one job."""
     if not job_id:
-        msg = "job_id is empty: pass the job id that the export returned."
+        msg = "Invalid job_id '': expected the job id that the export operator returned."
         raise RequestError(msg)
     return Request("GET", f"/v2/jobs/{quote(job_id, safe='')}")
 
 
 def list_jobs(*, page: int = 1, per_page: int = PER_PAGE, filters: Mapping[str, str] | None = None) -> Request:
-    """Describe one page of the list of jobs.
+    """Build the request for one page of the list of jobs.
 
-    :param filters: ``jobName``, ``status``, ``times[start][gte]`` and the like, passed on as they are: the form of a
-        time is not documented.
+    :param filters: ``jobName``, ``status``, ``times[start][gte]``, and the like, passed unchanged: the format of a time
+        is not documented.
     """
     return Request(
         "GET",
@@ -121,34 +114,49 @@ def list_jobs(*, page: int = 1, per_page: int = PER_PAGE, filters: Mapping[str, 
 
 
 def interpret(request: Request, answer: Answer, *, secrets: Iterable[str] = ()) -> Any:
-    """Return what a successful answer says, or raise what an unsuccessful one means.
+    """Return the content of a successful answer, or raise the error that an unsuccessful one means.
 
-    :param secrets: what must not appear in an error even where the answer repeats it.
-    :raises CordialError: the class of ``exceptions`` that fits the status.
+    :param secrets: what must not appear in an error even if the answer repeats it.
+    :raises CordialError: the class of ``exceptions`` that matches the status.
     """
     if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
         try:
             return json.loads(answer.body)
         except ValueError:
-            said = _scrubbed(_snippet(answer.body), (*secrets, *request.secrets))
-            msg = f"{request}: Cordial answered {answer.status} with something that is not JSON: {said!r}."
+            text = _scrubbed(_snippet(answer.body), (*secrets, *request.secrets))
+            msg = f"{request}: Cordial answered {answer.status} with a body that is not JSON: {text!r}."
             raise UnreadableAnswerError(msg, status=answer.status) from None
-    raise _refusal(request, answer, tuple(secrets))
+    raise _rejection(request, answer, tuple(secrets))
+
+
+def connection_failed(request: Request, base_url: str, error: Exception, *, sent: bool) -> ConnectionFailedError:
+    """Return the error for a request without a complete answer.
+
+    :param sent: whether the request may have reached Cordial.
+    """
+    # Only the class of the error: its text may contain the whole address, or that of a proxy with its password.
+    kind = type(error).__name__
+    advice = (
+        f"It is unknown whether it reached {base_url}."
+        if sent
+        else f"It did not reach {base_url}. Check the connection's host, the network, and the proxy."
+    )
+    return ConnectionFailedError(f"{request}: no answer ({kind}). {advice}", sent=sent)
 
 
 def parse_job_id(request: Request, payload: Any) -> str:
-    """Return the job id that the answer to an export carries."""
+    """Return the job id in the answer to an export."""
     job_id = payload.get("jobId") if isinstance(payload, Mapping) else None
     if not isinstance(job_id, str | int) or not str(job_id).strip():
-        said = _scrubbed(_snippet(json.dumps(payload).encode()), request.secrets)
-        msg = f"{request}: the answer has no jobId: {said}. A job may have been created; look at Cordial's Jobs page."
+        text = _scrubbed(_snippet(json.dumps(payload).encode()), request.secrets)
+        msg = f"{request}: the answer has no jobId: {text}. A job may have been created; check Cordial's Jobs page."
         raise UnreadableAnswerError(msg, status=HTTPStatus.OK)
     return str(job_id)
 
 
 def parse_job(request: Request, payload: Any, job_id: str) -> Job:
-    """Return the job that the answer to ``get_job`` carries."""
-    # A list of one is what v1 recordings of other collections show for a single record.
+    """Return the job in the answer to ``get_job``."""
+    # Recordings of v1 show a list with one record for a single record of other collections.
     record = payload[0] if isinstance(payload, list) and len(payload) == 1 else payload
     if not isinstance(record, Mapping) or not isinstance(record.get("status"), str):
         msg = f"{request}: the answer has no status: {_snippet(json.dumps(payload).encode())}."
@@ -162,28 +170,17 @@ def parse_jobs(request: Request, payload: Any) -> list[Job]:
 
 
 def parse_records(request: Request, payload: Any) -> list[Mapping[str, Any]]:
-    """Return the records of one page as they came; they may hold secrets, which ``Job`` masks."""
+    """Return the records of one page unchanged; they may contain secrets, which ``Job`` masks."""
     if not isinstance(payload, list) or not all(isinstance(record, Mapping) for record in payload):
         msg = f"{request}: the answer is not a list of jobs: {_snippet(json.dumps(payload).encode())}."
         raise UnreadableAnswerError(msg, status=HTTPStatus.OK)
     return payload
 
 
-def may_send_again(request: Request, error: BaseException) -> bool:
-    """Tell whether the same request may be sent again by itself after this error.
+def parse_retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
+    """Return the seconds that Cordial asks to wait: ``Retry-After``, else ``X-Rate-Limit-Reset``, else None.
 
-    Cordial has no idempotency key: an export is sent again only where it surely did not reach Cordial, or was turned
-    away for its rate.
-    """
-    if request.is_export:
-        return isinstance(error, RateLimitError) or (isinstance(error, ConnectionFailedError) and not error.sent)
-    return isinstance(error, RateLimitError | ServerError | ConnectionFailedError | UnreadableAnswerError)
-
-
-def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
-    """Return how many seconds Cordial asks to wait: ``Retry-After``, else ``X-Rate-Limit-Reset``, else None.
-
-    Source: Cordial, "API rate limiting": both are seconds. A date in ``Retry-After``, which HTTP allows, is understood.
+    Source: Cordial, "API rate limiting": both are seconds. A date in ``Retry-After``, which HTTP permits, is accepted.
     """
     for name in ("Retry-After", "X-Rate-Limit-Reset"):
         value = headers.get(name, "").strip()
@@ -199,52 +196,41 @@ def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> f
     return None
 
 
-def _refusal(request: Request, answer: Answer, secrets: tuple[str, ...]) -> CordialError:
-    error_key, said = _explanation(answer.body)
-    said = _scrubbed(said, (*secrets, *request.secrets))
-    details: dict[str, Any] = {"status": answer.status, "error_key": error_key, "cordial_message": said}
-    what = f"{request}: Cordial answered {answer.status}" + (f": {said.rstrip('.')}." if said else ".")
+def _rejection(request: Request, answer: Answer, secrets: tuple[str, ...]) -> CordialError:
+    error_key, text = _explanation(answer.body)
+    text = _scrubbed(text, (*secrets, *request.secrets))
+    details: dict[str, Any] = {"status": answer.status, "error_key": error_key, "cordial_message": text}
+    what = f"{request}: Cordial answered {answer.status}" + (f": {text.rstrip('.')}." if text else ".")
     match answer.status:
         case HTTPStatus.UNAUTHORIZED:
-            return AuthenticationError(f"{what} {_ADVICE_ON_ACCESS.format(request=request)}", **details)
+            return AuthenticationError(f"{what} {_ACCESS_ADVICE.format(request=request)}", **details)
         case HTTPStatus.FORBIDDEN:
-            return PermissionDeniedError(f"{what} {_ADVICE_ON_ACCESS.format(request=request)}", **details)
+            return PermissionDeniedError(f"{what} {_ACCESS_ADVICE.format(request=request)}", **details)
         case HTTPStatus.NOT_FOUND:
             return NotFoundError(what, **details)
         case HTTPStatus.BAD_REQUEST if request.is_export:
             return DestinationError(f"{what} Correct the destination or its Airflow connection.", **details)
         case HTTPStatus.NOT_ACCEPTABLE if request.is_export:
-            return ExportConfigurationError(
-                f"{what} Correct the export; each audience needs Audience Trend analytics enabled in Cordial.",
-                **details,
-            )
+            return ExportConfigurationError(f"{what} Correct the export. {request.error_hint}".rstrip(), **details)
         case HTTPStatus.TOO_MANY_REQUESTS:
-            wait = retry_after(answer.headers)
-            return RateLimitError(
-                f"{what} The rate limit is reached"
-                + (
-                    f"; Cordial asks to wait {wait:g} s."
-                    if wait is not None
-                    else "; Cordial does not say for how long."
-                ),
-                retry_after=wait,
-                **details,
-            )
+            wait = parse_retry_after(answer.headers)
+            advice = "Cordial does not specify a wait." if wait is None else f"Cordial asks to wait {wait:g} s."
+            return RateLimitError(f"{what} Rate limit reached. {advice}", retry_after=wait, **details)
         case HTTPStatus.REQUEST_TIMEOUT:
             return ServerError(what, **details)
         case status if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return ServerError(f"{what} Cordial, or a proxy before it, failed.", **details)
+            return ServerError(f"{what} Cordial, or a proxy in front of it, failed.", **details)
         case status if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-            return RequestError(
-                f"{what} Redirects are not followed, so that the API key goes nowhere else; set the connection's host.",
-                **details,
+            advice = (
+                "Redirects are not followed, so that the API key stays with its host. Correct the connection's host."
             )
+            return RequestError(f"{what} {advice}", **details)
         case _:
             return RequestError(what, **details)
 
 
 def _explanation(body: bytes) -> tuple[str | None, str]:
-    """Return ``errorKey`` and all that the body of an unsuccessful answer says."""
+    """Return ``errorKey`` and the explanations in the body of an unsuccessful answer."""
     try:
         payload = json.loads(body)
     except ValueError:

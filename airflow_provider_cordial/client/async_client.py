@@ -11,7 +11,6 @@ from weakref import WeakKeyDictionary
 from airflow_provider_cordial.client import api
 from airflow_provider_cordial.client.connection import CordialConnection
 from airflow_provider_cordial.client.rate_limiter import RateLimiter
-from airflow_provider_cordial.client.retries import HEADERS, connection_failed
 from airflow_provider_cordial.exceptions import NotFoundError
 
 if TYPE_CHECKING:
@@ -22,59 +21,61 @@ if TYPE_CHECKING:
 
 
 class Pacer:
-    """Lets the requests of one account through one after another, at the pace of its budget."""
+    """Lets the requests of one account through one at a time, at the rate of its limiter."""
 
-    def __init__(self, budget: RateLimiter) -> None:
-        self.budget = budget
+    def __init__(self, limiter: RateLimiter) -> None:
+        self.limiter = limiter
         self._one_at_a_time = asyncio.Lock()
 
-    async def next(self) -> None:
+    async def acquire(self) -> None:
         """Wait until a request may be sent."""
         clock = asyncio.get_running_loop().time
         async with self._one_at_a_time:
-            # While it waits, an answer may come that asks for a longer rest.
-            while (left := self.budget.wait(clock())) > 0:  # noqa: ASYNC110
+            # Meanwhile an answer may arrive that asks for a longer pause.
+            while (left := self.limiter.delay(clock())) > 0:  # noqa: ASYNC110
                 await asyncio.sleep(left)
-            self.budget.sent(clock())
+            self.limiter.record_sent(clock())
 
 
-_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], Pacer]] = WeakKeyDictionary()
+_pacers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], Pacer]] = WeakKeyDictionary()
 
 
 def shared_pacer(connection: CordialConnection) -> Pacer:
-    """Return the turns of an account: the same ones for all its clients in this event loop."""
-    of_loop = _turns.setdefault(asyncio.get_running_loop(), {})
+    """Return the pacer of an account, which all its clients in this event loop share."""
+    pacers = _pacers.setdefault(asyncio.get_running_loop(), {})
     account = (connection.base_url, connection.api_key)
-    if account not in of_loop:
-        of_loop[account] = Pacer(RateLimiter(connection.requests_per_minute))
-    return of_loop[account]
+    if account not in pacers:
+        pacers[account] = Pacer(RateLimiter(connection.requests_per_minute))
+    return pacers[account]
 
 
 class AsyncCordialClient:
-    """Read from Cordial's v2 API in an event loop, with the same meaning as the hook; made in the loop, used as
-    ``async with`` or closed by ``close``.
+    """Read from Cordial's v2 API in an event loop; answers mean the same as for the hook.
 
-    An export is never submitted from here: a trigger may be started again at any time. Requests are sent at the pace
-    of the account's budget, and once: who uses it looks again anyway.
+    Create it in the loop; use it with ``async with``, or end it with ``retire`` or ``close``. It never submits an
+    export: a trigger may be restarted at any time. Requests are sent at the rate of the account, and once: the caller
+    polls again anyway.
 
-    :param connection: see ``read_connection``.
+    :param connection: see ``hooks.cordial.read_connection``.
     """
 
     def __init__(self, connection: CordialConnection) -> None:
         import aiohttp
 
         self.connection = connection
-        self._turns = shared_pacer(connection)
+        self._pacer = shared_pacer(connection)
         self._session = aiohttp.ClientSession(
             connection.base_url,
-            headers={**HEADERS, "Authorization": f"Basic {connection.basic_token}"},
+            headers={**api.HEADERS, "Authorization": f"Basic {connection.basic_token}"},
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=connection.connect_timeout, sock_read=connection.read_timeout
             ),
             connector=aiohttp.TCPConnector(ssl=_tls_context()),
         )
-        # aiohttp would read the environment for each request anew, in a thread.
+        # aiohttp would read the environment again for each request, in a thread.
         self._proxy = _proxy_to(connection.base_url)
+        self._in_flight = 0
+        self._is_retired = False
 
     async def __aenter__(self) -> AsyncCordialClient:
         return self
@@ -85,41 +86,57 @@ class AsyncCordialClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the session; a request that is on its way fails."""
+        """Close the session; requests in flight fail."""
         await self._session.close()
 
+    async def retire(self) -> None:
+        """Close the session as soon as the requests in flight have ended; no new ones are expected."""
+        self._is_retired = True
+        if not self._in_flight:
+            await self.close()
+
     async def get_job(self, job_id: str) -> Job:
-        """Return the job as it is now (see ``CordialHook.get_job``)."""
+        """Return the current state of a job (see ``CordialHook.get_job``)."""
         request = api.get_job(job_id)
         return api.parse_job(request, await self._send(request), job_id)
 
     async def list_page(self, page: int) -> list[Mapping[str, Any]]:
-        """Return the records of one page of the list of jobs (see ``CordialHook.list_jobs``), none past the last."""
+        """Return the records of one page of the list of jobs (see ``CordialHook.list_jobs``); none past the end."""
         request = api.list_jobs(page=page)
         try:
             return api.parse_records(request, await self._send(request))
-        except NotFoundError:  # declared on the list too: no match
+        except NotFoundError:  # documented for the list too: no match
             return []
 
     async def _send(self, request: api.Request) -> Any:
+        # A request that still waits for its turn needs the session too.
+        self._in_flight += 1
+        try:
+            await self._pacer.acquire()
+            return await self._exchange(request)
+        finally:
+            self._in_flight -= 1
+            if self._is_retired and not self._in_flight:
+                await self.close()
+
+    async def _exchange(self, request: api.Request) -> Any:
         import aiohttp
 
-        await self._turns.next()
-        budget, clock = self._turns.budget, asyncio.get_running_loop().time
+        limiter, clock = self._pacer.limiter, asyncio.get_running_loop().time
         try:
             async with self._session.request(
                 request.method, request.path, params=request.params, allow_redirects=False, **self._proxy
             ) as response:
                 answer = api.Answer(response.status, response.headers, await response.read())
         except (aiohttp.ClientError, TimeoutError) as error:
-            budget.failed(clock())
-            raise connection_failed(request, self.connection, error, sent=True) from None
-        budget.answered(answer.status, answer.headers, clock())
+            limiter.observe_failure(clock())
+            raise api.connection_failed(request, self.connection.base_url, error, sent=True) from None
+        limiter.observe_answer(answer.status, answer.headers, clock())
         return api.interpret(request, answer, secrets=self.connection.secrets)
 
 
 def _proxy_to(base_url: str) -> dict[str, Any]:
-    """Return aiohttp's options for the proxy that the environment names for an address, as requests heeds it."""
+    """Return aiohttp's options for the proxy that the environment sets for an address, as requests would use it."""
     from urllib.request import getproxies, proxy_bypass
 
     import aiohttp
@@ -130,13 +147,17 @@ def _proxy_to(base_url: str) -> dict[str, Any]:
     if not proxy or proxy_bypass(f"{address.host}:{address.port}"):
         return {}
     url = URL(proxy)
-    login = aiohttp.BasicAuth(url.user, url.password or "") if url.user else None
-    return {"proxy": url.with_user(None), "proxy_auth": login}
+    options: dict[str, Any] = {"proxy": url.with_user(None)}
+    if url.user:
+        login = aiohttp.BasicAuth(url.user, url.password or "")
+        # Not proxy_auth, which aiohttp 4 removes.
+        options["proxy_headers"] = {"Proxy-Authorization": login.encode()}
+    return options
 
 
 @cache
 def _tls_context() -> ssl.SSLContext:
-    """Trust whom requests trusts, so that the hook and the client reach the same servers."""
+    """Return the certificates that requests trusts, so that the hook and the client reach the same servers."""
     import os
     import ssl
     from pathlib import Path

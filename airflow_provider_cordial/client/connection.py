@@ -1,4 +1,4 @@
-"""The Airflow connection of type ``cordial``, read and checked."""
+"""CordialConnection: the Airflow connection of type ``cordial``, checked."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from airflow_provider_cordial.exceptions import InvalidConnectionError
-from airflow_provider_cordial.get_provider_info import DEFAULT_HOST, DEFAULT_TIMEZONE, EXTRA_FIELDS, OTHER_HOST
+from airflow_provider_cordial.get_provider_info import CONNECTION_FIELDS, DEFAULT_HOST, DEFAULT_TIMEZONE, OTHER_HOST
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
+
+
+_DEFAULTS = {field.name: field.default for field in CONNECTION_FIELDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +27,13 @@ class CordialConnection:
     :param api_key: the Basic user name; the password is blank.
     :param timezone: the account's time zone, in which a day of the trends begins and ends.
     :param connect_timeout: seconds.
-    :param read_timeout: seconds, between two pieces of an answer.
-    :param export_timeout: the same for the submission of an export, whose answer may wait for Cordial's look at the
+    :param read_timeout: seconds between two parts of an answer.
+    :param export_timeout: the same for the submission of an export, whose answer may wait for Cordial's check of the
         destination.
-    :param attempts: how often a request is sent at most, where sending it again is safe.
-    :param max_wait: seconds; a wait that Cordial asks for is kept up to this, a longer one is an error.
-    :param not_found_grace: seconds in which a job that was just submitted may still be unknown.
-    :param requests_per_minute: how many requests a triggerer sends at most, for all its waits together.
+    :param attempts: how often a repeatable request is sent at most.
+    :param max_wait: seconds; a longer wait that Cordial asks for is an error.
+    :param not_found_grace: seconds during which a new job may be unknown to Cordial.
+    :param requests_per_minute: maximum number of requests of a triggerer, shared by all its waits.
     """
 
     base_url: str
@@ -46,36 +49,36 @@ class CordialConnection:
 
     @property
     def basic_token(self) -> str:
-        """What follows ``Basic`` in the ``Authorization`` header: the API key and a blank password."""
+        """The API key and a blank password, as the ``Authorization`` header contains them after ``Basic``."""
         return base64.b64encode(f"{self.api_key}:".encode()).decode()
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The API key in the forms in which it travels."""
+        """The API key in every form in which it is sent."""
         return (self.api_key, self.basic_token)
 
     @classmethod
     def from_airflow(cls, connection: Connection) -> CordialConnection:
         """Read an Airflow connection.
 
-        :raises InvalidConnectionError: naming the connection, the field, the value and the fix.
+        :raises InvalidConnectionError: a field is missing or invalid; the message never contains the API key.
         """
         name = f"Airflow connection {connection.conn_id!r}"
         if not connection.password:
-            hint = " It is in the login field: move it." if connection.login else ""
-            msg = f"{name}: the password field is empty. Paste the raw Cordial API key into it.{hint}"
+            hint = " Move it from the login field." if connection.login else ""
+            msg = f"{name} has no API key: paste the raw Cordial API key into the password field.{hint}"
             raise InvalidConnectionError(msg)
         try:
             extra = connection.extra_dejson
-        except Exception:  # noqa: BLE001 - the text of the error would repeat the extra, which may hold secrets
+        except Exception:  # noqa: BLE001 - the text of the error would repeat the extra, which may contain secrets
             extra = None
         if not isinstance(extra, dict):
-            msg = f"{name}: the extra field is not a JSON object. Correct it."
+            msg = f"Invalid extra of {name}: expected a JSON object."
             raise InvalidConnectionError(msg)
 
         def number(key: str) -> float:
             given = extra.get(key)
-            return _positive(name, key, EXTRA_FIELDS[key][2] if given in (None, "") else given)
+            return _positive(name, key, _DEFAULTS[key] if given in (None, "") else given)
 
         return cls(
             base_url=_base_url(name, connection),
@@ -100,16 +103,16 @@ def _base_url(name: str, connection: Connection) -> str:
     except ValueError:
         parts, port = urlsplit("//"), None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
-        msg = f"{name}: the host {_without_user(host)!r} is no address. Use {DEFAULT_HOST} or {OTHER_HOST}."
+        msg = f"Invalid host {_without_user(host)!r} of {name}: expected {DEFAULT_HOST} or {OTHER_HOST}."
         raise InvalidConnectionError(msg)
-    # People paste the address of the API with its version; every path already begins with it.
+    # People paste the address of the API with its version; every path already starts with it.
     if parts.path.rstrip("/") not in ("", "/v2"):
-        msg = f"{name}: the host {_without_user(host)!r} has a path. Give the scheme and the host only."
+        msg = f"Invalid host {_without_user(host)!r} of {name}: expected a scheme and a host, without a path."
         raise InvalidConnectionError(msg)
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
         msg = (
-            f"{name}: the host {_without_user(host)!r} is not https. The API key would travel in clear; "
-            "http is accepted for a host on this machine only."
+            f"Invalid host {_without_user(host)!r} of {name}: expected https, because http would send the API key in "
+            "clear text. http is accepted only for a host on this machine."
         )
         raise InvalidConnectionError(msg)
     hostname = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -117,7 +120,7 @@ def _base_url(name: str, connection: Connection) -> str:
 
 
 def _without_user(host: str) -> str:
-    """A user and password in the address would be a secret."""
+    """Return the host without a user and password, which would be a secret."""
     return host.rpartition("@")[2]
 
 
@@ -134,7 +137,7 @@ def _timezone(name: str, value: Any) -> ZoneInfo:
     try:
         return ZoneInfo(value)
     except (KeyError, ValueError, TypeError, OSError):
-        msg = f"{name}: the extra timezone {value!r} is no IANA time zone. Use a name such as {DEFAULT_TIMEZONE}."
+        msg = f"Invalid timezone {value!r} in the extra of {name}: expected an IANA name such as {DEFAULT_TIMEZONE}."
         raise InvalidConnectionError(msg) from None
 
 
@@ -144,6 +147,6 @@ def _positive(name: str, key: str, value: Any) -> float:
     except (TypeError, ValueError):
         number = -1.0
     if not 0 < number < float("inf"):
-        msg = f"{name}: the extra {key} {value!r} is not a number above 0. Correct it."
+        msg = f"Invalid {key} {value!r} in the extra of {name}: expected a number above 0."
         raise InvalidConnectionError(msg)
     return number

@@ -1,4 +1,4 @@
-"""An export job as Cordial's jobs resource tells of it."""
+"""Job: a job as Cordial's jobs resource reports it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-#: The members of a job record that may hold its id. The Swagger declares none of them.
+#: The members of a job record that may contain its id. The Swagger document declares none of them.
 ID_MEMBERS = ("_id", "id", "jobId")
 
-#: How the names of jobs begin that are no exports. Source: the Swagger document's ``jobName``.
+#: Prefixes of the ``jobName`` of jobs other than exports. Source: the Swagger document.
 OTHER_JOBS = ("Import", "Send", "Delete", "AudienceSplit", "DataAutomation")
 
 _SECRET_MEMBER = re.compile(r"password|secret|access_?key|authorization|api_?key|token", re.IGNORECASE)
@@ -33,7 +33,7 @@ class JobStatus(StrEnum):
 
 
 def parse_ids(record: Mapping[str, Any]) -> list[str]:
-    """Return all that may be the id of a job record."""
+    """Return the possible ids of a job record."""
     return [str(record[key]) for key in ID_MEMBERS if record.get(key)]
 
 
@@ -45,8 +45,8 @@ class Job:
     """A job at one moment.
 
     :param id: the job id that the export answered with; opaque.
-    :param status: as Cordial spells it; may be one that this provider does not know.
-    :param record: the whole record, with anything that looks like a secret masked.
+    :param status: as Cordial spells it, recognized or not.
+    :param record: the whole record, with every member that may be a secret masked.
     """
 
     id: str
@@ -55,7 +55,7 @@ class Job:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], job_id: str | None = None) -> Job:
-        """Return the job of a record; ``job_id`` is the id that was asked for, which a record need not repeat."""
+        """Return the job of a record; ``job_id`` is the requested id, which a record need not repeat."""
         found = job_id or next(iter(parse_ids(record)), "")
         return cls(id=found, status=str(record.get("status") or ""), record=_masked(record))
 
@@ -74,19 +74,19 @@ class Job:
 
     @property
     def name(self) -> str | None:
-        """The export's name, where the record carries it."""
+        """The export's name, if the record contains it."""
         metadata = self.record.get("metadata")
         name = metadata.get("name") if isinstance(metadata, Mapping) else None
         return str(name) if name else None
 
     @property
     def started_at(self) -> datetime | None:
-        """When it started, where the record tells; Cordial does not document when it does."""
+        """When it started, if the record contains it; Cordial does not document when it does."""
         return self._time("start")
 
     @property
     def ended_at(self) -> datetime | None:
-        """When it ended, where the record tells."""
+        """When it ended, if the record contains it."""
         return self._time("end")
 
     def _time(self, edge: str) -> datetime | None:
@@ -99,11 +99,11 @@ class Job:
 
     @property
     def may_be_export(self) -> bool:
-        """Whether its ``jobName`` leaves it open that it is an export; what that of ours is, is not documented."""
+        """Whether its ``jobName`` permits an export; Cordial does not document the name for Audience Trends."""
         return not str(self.record.get("jobName") or "").startswith(OTHER_JOBS)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as plain JSON, the job id always in it."""
+        """Return the record as plain JSON, always with the job id."""
         return {**self.record, "jobId": self.id, "status": self.status}
 
 

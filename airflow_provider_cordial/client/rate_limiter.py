@@ -1,4 +1,4 @@
-"""RateLimiter: when the next request to an account may be sent."""
+"""RateLimiter: when the next request to an account may be sent. Pure: the caller passes the time."""
 
 from __future__ import annotations
 
@@ -12,104 +12,104 @@ from airflow_provider_cordial.client import api
 #: The period of a limit in seconds, "typically one minute". Source: Cordial, "API rate limiting".
 PERIOD = 60.0
 
-#: How much of a limit is used: tasks on workers and other triggerers send requests too.
+#: The share of a limit that is used: tasks on workers and other triggerers send requests too.
 SHARE = 0.9
 
-#: How much faster than before after a period without being turned away.
+#: The increase of the rate after a period without a rejection.
 RECOVERY = 1.05
 
-#: Requests in a period; below this waiting would take for ever, whatever Cordial's answers seem to say.
-SLOWEST = 6.0
+#: Requests per period; below this, waits would never end, whatever Cordial's answers suggest.
+SLOWEST_RATE = 6.0
 
-#: Requests in a period; who sent fewer and is turned away learns little from it: others used the limit up.
-FEW = 30
+#: Requests per period; a client that sent fewer and is rejected learns little: others used up the limit.
+FEW_REQUESTS = 30
 
-#: Seconds of rest after the first and after many failures in a row.
-SHORTEST_REST, LONGEST_REST = 1.0, 60.0
+#: Seconds of pause after the first and after many failures in a row.
+SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 
 
 class RateLimiter:
-    """The pace of all requests of one account; pure: it is told the time, in seconds of any one clock.
+    """The rate of all requests of one account; moments are seconds of any one clock.
 
-    Requests are sent evenly. Being turned away (429) lets all of them rest for as long as Cordial asks, and teaches a
-    pace below the one that was too fast; it grows again little by little. Where answers tell how many requests are left
-    of a limit, the pace falls before the limit is hit. Limits are not published and differ by method and endpoint, so
-    nothing is assumed of them.
+    Requests are evenly spaced. A rejection (429) pauses all of them for as long as Cordial asks, and lowers the rate
+    below the one that was too high; the rate then recovers step by step. If answers report how many requests of a limit
+    are left, the rate falls before the limit is reached. Limits are not published and differ by method and endpoint, so
+    nothing is assumed about them.
 
-    :param per_minute: how many requests are sent in a minute at most.
+    :param max_rate: the maximum number of requests per minute.
     """
 
-    def __init__(self, per_minute: float) -> None:
-        self._wanted = per_minute
-        self._most = per_minute
-        self._pace = per_minute
+    def __init__(self, max_rate: float) -> None:
+        self._configured_rate = max_rate
+        self._max_rate = max_rate
+        self._rate = max_rate
         self._changed_at = float("-inf")
-        self._ready = float("-inf")
-        self._last = float("-inf")
+        self._paused_until = float("-inf")
+        self._last_sent = float("-inf")
         self._sent: deque[float] = deque()
         self._failures = 0
 
     @property
-    def per_minute(self) -> float:
-        """The pace as it is now."""
-        return self._pace
+    def rate(self) -> float:
+        """The current rate in requests per minute."""
+        return self._rate
 
-    def wait(self, now: float) -> float:
-        """Return for how many seconds nothing may be sent."""
-        return max(0.0, self._ready - now, self._last + PERIOD / self._pace - now)
+    def delay(self, now: float) -> float:
+        """Return the seconds during which nothing may be sent."""
+        return max(0.0, self._paused_until - now, self._last_sent + PERIOD / self._rate - now)
 
-    def sent(self, now: float) -> None:
-        """Take note that a request is on its way."""
-        self._last = now
+    def record_sent(self, now: float) -> None:
+        """Count a request."""
+        self._last_sent = now
         self._sent.append(now)
-        self._forget(now)
+        self._forget_old(now)
         if now - self._changed_at >= PERIOD:
             self._changed_at = now
-            self._pace = min(self._most, self._pace * RECOVERY)
+            self._rate = min(self._max_rate, self._rate * RECOVERY)
 
-    def answered(self, status: int, headers: Mapping[str, str], now: float) -> None:
-        """Learn from an answer, whatever it was."""
+    def observe_answer(self, status: int, headers: Mapping[str, str], now: float) -> None:
+        """Learn from an answer of any kind."""
         limit = _number(headers, "X-Rate-Limit-Limit")
         if limit is not None:
-            self._most = min(self._wanted, max(SLOWEST, limit * SHARE))
-            self._pace = min(self._pace, self._most)
+            self._max_rate = min(self._configured_rate, max(SLOWEST_RATE, limit * SHARE))
+            self._rate = min(self._rate, self._max_rate)
         if status == HTTPStatus.TOO_MANY_REQUESTS:
-            self._turned_away(api.retry_after(headers), now)
+            self._observe_rejection(api.parse_retry_after(headers), now)
         elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            self.failed(now)
+            self.observe_failure(now)
         else:
             self._failures = 0
             self._spread(limit, headers, now)
 
-    def failed(self, now: float) -> None:
-        """Rest a little after an error that is not about this one request, longer each time; the first is forgiven."""
+    def observe_failure(self, now: float) -> None:
+        """Pause after an error that does not concern a single request, longer each time; ignore the first."""
         self._failures += 1
         if self._failures > 1:
-            self._rest(now + min(LONGEST_REST, SHORTEST_REST * 2.0 ** (self._failures - 2)))
+            self._pause_until(now + min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0 ** (self._failures - 2)))
 
-    def _turned_away(self, asked: float | None, now: float) -> None:
+    def _observe_rejection(self, requested: float | None, now: float) -> None:
         self._failures += 1
-        # Those that were on their way together and are turned away together are one lesson.
-        if now >= self._ready:
-            self._forget(now)
-            self._pace = max(SLOWEST, SHARE * min(self._pace, max(FEW, len(self._sent))))
+        # Requests that were in flight together and are rejected together count as one rejection.
+        if now >= self._paused_until:
+            self._forget_old(now)
+            self._rate = max(SLOWEST_RATE, SHARE * min(self._rate, max(FEW_REQUESTS, len(self._sent))))
             self._changed_at = now
-        rest = min(LONGEST_REST, SHORTEST_REST * 2.0**self._failures) if asked is None else asked
-        # Jitter, so that triggerers that were turned away together do not come back together.
-        self._rest(now + rest + random.uniform(0, 1))  # noqa: S311 - no secret
+        pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0**self._failures) if requested is None else requested
+        # Jitter, so that triggerers that were rejected together do not come back together.
+        self._pause_until(now + pause + random.uniform(0, 1))  # noqa: S311 - not a secret
 
     def _spread(self, limit: float | None, headers: Mapping[str, str], now: float) -> None:
-        """Let what is left of a limit last until it is reset, once little is left."""
+        """Spread the rest of a limit over the time until its reset, once little is left."""
         left, seconds = _number(headers, "X-Rate-Limit-Remaining"), _number(headers, "X-Rate-Limit-Reset")
         if left is None or seconds is None:
             return
         if left <= (limit or 0) * (1 - SHARE) + 1:
-            self._rest(now + (seconds if left < 1 else seconds / left))
+            self._pause_until(now + (seconds if left < 1 else seconds / left))
 
-    def _rest(self, until: float) -> None:
-        self._ready = max(self._ready, until)
+    def _pause_until(self, moment: float) -> None:
+        self._paused_until = max(self._paused_until, moment)
 
-    def _forget(self, now: float) -> None:
+    def _forget_old(self, now: float) -> None:
         while self._sent and self._sent[0] < now - PERIOD:
             self._sent.popleft()
 

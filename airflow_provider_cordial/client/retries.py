@@ -1,60 +1,63 @@
-"""How requests are sent, whatever client sends them: what is told of us, and when the same request is sent again."""
+"""When the same request is sent again, and after which pause."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_cordial import __version__
 from airflow_provider_cordial.client import api
 from airflow_provider_cordial.client.connection import CordialConnection
-from airflow_provider_cordial.exceptions import ConnectionFailedError, RateLimitError
+from airflow_provider_cordial.exceptions import (
+    ConnectionFailedError,
+    RateLimitError,
+    ServerError,
+    UnreadableAnswerError,
+)
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
-HEADERS = {"Accept": "application/json", "User-Agent": f"airflow-provider-cordial/{__version__}"}
+
+def is_repeatable(request: api.Request, error: BaseException) -> bool:
+    """Return whether the same request may be sent again after this error.
+
+    Cordial has no idempotency key: an export is sent again only if it certainly did not reach Cordial, or was rejected
+    for its rate.
+    """
+    if request.is_export:
+        return isinstance(error, RateLimitError) or (isinstance(error, ConnectionFailedError) and not error.sent)
+    return isinstance(error, RateLimitError | ServerError | ConnectionFailedError | UnreadableAnswerError)
 
 
 def retry_options(request: api.Request, connection: CordialConnection, warn: Any) -> dict[str, Any]:
-    """Return tenacity's options."""
+    """Return tenacity's options.
+
+    :param warn: logs a warning.
+    """
     from tenacity import retry_if_exception, stop_after_attempt, wait_random_exponential
 
     backoff = wait_random_exponential(multiplier=0.5, max=15)
 
-    def asked_to_wait(state: RetryCallState) -> float | None:
+    def requested_wait(state: RetryCallState) -> float | None:
         error = state.outcome.exception() if state.outcome else None
         return error.retry_after if isinstance(error, RateLimitError) else None
 
     def wait(state: RetryCallState) -> float:
-        asked = asked_to_wait(state)
-        # Jitter on top, so that tasks that were turned away together do not come back together.
-        return backoff(state) if asked is None else asked + backoff(state)
+        requested = requested_wait(state)
+        # Jitter on top, so that tasks that were rejected together do not come back together.
+        return backoff(state) if requested is None else requested + backoff(state)
 
-    def told_to_wait_too_long(state: RetryCallState) -> bool:
-        return (asked_to_wait(state) or 0) > connection.max_wait
+    def must_wait_too_long(state: RetryCallState) -> bool:
+        return (requested_wait(state) or 0) > connection.max_wait
 
     def log(state: RetryCallState) -> None:
         if state.outcome and state.next_action:
-            warn("%s Sending it again in %.1f s.", state.outcome.exception(), state.next_action.sleep)
+            warn("%s Retrying in %.1f s.", state.outcome.exception(), state.next_action.sleep)
 
     stop = stop_after_attempt(connection.attempts)
     return {
-        "retry": retry_if_exception(lambda error: api.may_send_again(request, error)),
-        "stop": lambda state: stop(state) or told_to_wait_too_long(state),
+        "retry": retry_if_exception(lambda error: is_repeatable(request, error)),
+        "stop": lambda state: stop(state) or must_wait_too_long(state),
         "wait": wait,
         "before_sleep": log,
         "reraise": True,
     }
-
-
-def connection_failed(
-    request: api.Request, connection: CordialConnection, error: Exception, *, sent: bool
-) -> ConnectionFailedError:
-    # Only the kind of the error is told: its text may repeat the whole address, or a proxy's with its password.
-    kind = type(error).__name__
-    advice = (
-        f"Whether it reached {connection.base_url} is not known."
-        if sent
-        else f"It did not reach {connection.base_url}. Check the connection's host, the network and the proxy."
-    )
-    return ConnectionFailedError(f"{request}: no answer ({kind}). {advice}", sent=sent)

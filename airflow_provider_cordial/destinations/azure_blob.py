@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow_provider_cordial.destinations.base import Address, DeliveredFile, Destination
-from airflow_provider_cordial.destinations.object_paths import file_key, key, name_alone
+from airflow_provider_cordial.destinations.object_paths import normalize_bucket, normalize_key, parse_file_key
 from airflow_provider_cordial.exceptions import (
     DestinationUnreachableError,
     InvalidConnectionError,
@@ -30,14 +30,14 @@ _RETRIES = 1
 class AzureBlobDestination(Destination):
     """A container of Azure Blob Storage, written to by Cordial and read by Airflow's WasbHook.
 
-    Cordial writes with the access that its account has been given: no credentials are sent.
+    Cordial writes with the access that its account was granted: no credentials are sent.
 
     :param account: the storage account's name (templated).
     :param container: the container's name (templated).
-    :param path: the folder, or the file: its last part has an extension then (templated).
+    :param path: the folder, or the file, if the last part has an extension (templated).
     :param conn_id: an Airflow connection of type ``wasb`` to that account, for reading only.
 
-    Source: Cordial's Swagger document; its article on the export does not name this destination.
+    Source: Cordial's Swagger document; its article on the export does not mention this destination.
     """
 
     type = "azureblob"
@@ -48,13 +48,13 @@ class AzureBlobDestination(Destination):
     conn_id: str = "wasb_default"
 
     def address(self) -> Address:
-        account, container = _account(self.account), name_alone("container", self.container, "wasbs")
-        body = {"type": self.type, "account": account, "container": container, "path": key(self.path)}
+        account, container = _validate_account(self.account), normalize_bucket("container", self.container, "wasbs")
+        body = {"type": self.type, "account": account, "container": container, "path": normalize_key(self.path)}
         return Address(body=body, uri=f"wasbs://{container}@{account}/{body['path']}")
 
     @property
     def file_path(self) -> str | None:
-        return file_key(self.path)
+        return parse_file_key(self.path)
 
     @property
     def asset_uri(self) -> str:
@@ -67,20 +67,20 @@ class AzureBlobDestination(Destination):
 
         try:
             with WasbHook(wasb_conn_id=self.conn_id).get_conn() as client:
-                if client.account_name not in (None, _account(self.account)):
+                if client.account_name not in (None, _validate_account(self.account)):
                     msg = (
-                        f"Airflow connection {self.conn_id!r} is to the storage account {client.account_name!r}, and "
-                        f"the destination names {self.account!r}. Give the connection of the destination's account."
+                        f"Airflow connection {self.conn_id!r} belongs to storage account {client.account_name!r}, but "
+                        f"the destination is account {self.account!r}. Use a connection of that account."
                     )
                     raise InvalidConnectionError(msg)
-                container = client.get_container_client(name_alone("container", self.container, "wasbs"))
-                yield AzureBlobReader(container, key(self.path), timeout)
+                container = client.get_container_client(normalize_bucket("container", self.container, "wasbs"))
+                yield AzureBlobReader(container, normalize_key(self.path), timeout)
         except (AzureError, OSError) as error:
-            # The lines that follow in a message are what the service was sent.
+            # The following lines of a message repeat the request.
             reason = (str(error).splitlines() or [""])[0]
             msg = (
-                f"The container {self.container!r} of account {self.account!r} cannot be read with Airflow connection "
-                f"{self.conn_id!r}: {type(error).__name__}: {reason}. Check the container, the credentials and their "
+                f"Cannot read container {self.container!r} of account {self.account!r} with Airflow connection "
+                f"{self.conn_id!r}: {type(error).__name__}: {reason}. Check the container, the credentials, and their "
                 "permissions."
             )
             raise DestinationUnreachableError(msg) from error
@@ -92,7 +92,7 @@ class AzureBlobReader:
     def __init__(self, container: ContainerClient, path: str, timeout: float) -> None:
         self._container = container
         self._path = path
-        # By themselves the requests would wait for minutes, and be repeated for more.
+        # By default requests wait for minutes and are repeated for even longer.
         self._options: dict[str, Any] = {
             "connection_timeout": timeout,
             "read_timeout": timeout,
@@ -125,7 +125,7 @@ class AzureBlobReader:
 
 
 class _Blob(io.RawIOBase):
-    """A blob as a stream, a request for each chunk: the client's own stream begins with 32 MiB in memory."""
+    """A blob as a stream with one request per chunk: the client's own stream starts with 32 MiB in memory."""
 
     def __init__(self, client: BlobClient, options: dict[str, Any]) -> None:
         from azure.core import MatchConditions
@@ -134,7 +134,7 @@ class _Blob(io.RawIOBase):
         self._client = client
         self._size = properties.size
         self._position = 0
-        # A blob that is replaced meanwhile is an error, and not half of each.
+        # A blob that is replaced meanwhile must be an error, not a mix of both.
         self._options = {**options, "etag": properties.etag, "match_condition": MatchConditions.IfNotModified}
 
     def readable(self) -> bool:
@@ -151,9 +151,9 @@ class _Blob(io.RawIOBase):
         return length
 
 
-def _account(account: str) -> str:
+def _validate_account(account: str) -> str:
     name = account.strip()
     if not name.isalnum():
-        msg = f"account {account!r} is no storage account's name. Give the name alone, without a URL around it."
+        msg = f"Invalid storage account {account!r}: expected the bare account name, without a URL."
         raise InvalidExportError(msg)
     return name

@@ -1,6 +1,6 @@
-"""Find the delivered file, wait until it is whole, and open it: the same for every destination.
+"""Find the delivered file, wait until it is complete, and open it: the same for every destination.
 
-The exact name of the file is not documented: an export's name "defines the export file name", and an extension, a time
+The exact name of the file is not documented: an export's name "defines the export file name", and an extension, a time,
 or the job id may follow it.
 """
 
@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import BinaryIO, cast
 
 from airflow_provider_cordial.destinations.base import DeliveredFile, Destination, Reader
+from airflow_provider_cordial.destinations.file_wait import FileWait
 from airflow_provider_cordial.exceptions import DeliveredFileNotFoundError
 
 log = logging.getLogger(__name__)
@@ -23,47 +24,31 @@ log = logging.getLogger(__name__)
 #: The server's clock may be behind ours.
 CLOCK_SKEW = timedelta(minutes=5)
 
-_SEEN_FILES_NAMED = 10
-
-
-@dataclass(frozen=True, slots=True)
-class FileWait:
-    """How long to wait for a file; all in seconds.
-
-    :param timeout: for the file to be there and whole.
-    :param poll_interval: between two looks.
-    :param stable_for: how long its size and time must stay the same.
-    :param read_timeout: for a connection, and for a read that does not go on.
-    """
-
-    timeout: float = 600.0
-    poll_interval: float = 5.0
-    stable_for: float = 2.0
-    read_timeout: float = 60.0
+_MAX_LISTED = 10
 
 
 @contextmanager
-def delivered_file(
+def open_delivered_file(
     destination: Destination, name: str, *, not_before: datetime, path: str | None = None, file_wait: FileWait
 ) -> Iterator[tuple[DeliveredFile, BinaryIO]]:
     """Wait for an export's file, and open it.
 
     :param name: the export's name.
-    :param not_before: the moment of the submission: an older file is of another export.
-    :param path: the file's exact path, where the author knows it.
-    :raises DeliveredFileNotFoundError: it did not come in time; the message lists what was seen instead.
-    :raises DestinationUnreachableError: no connection, no login, or a stall.
+    :param not_before: the moment of the submission: an older file belongs to another export.
+    :param path: the file's exact path, if the author knows it.
+    :raises DeliveredFileNotFoundError: it did not arrive in time; the message lists the files that are there.
+    :raises DestinationUnreachableError: the connection or the login failed, or a read stalled.
     """
     with destination.reader(timeout=file_wait.read_timeout) as reader:
         file = _wait(_Search(reader, name, not_before - CLOCK_SKEW, path, destination.file_path), file_wait)
         log.info("Found %s of %d bytes", file.path, file.size)
         with reader.open(file.path) as stream:
-            yield file, cast("BinaryIO", _Whole(stream, file))
+            yield file, cast("BinaryIO", _CompleteStream(stream, file))
 
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """What is looked for: a file of that path, where it is known, and else one of that name in the folder."""
+    """What to search for: a file at a known path, or else a file of that name in the folder."""
 
     reader: Reader
     name: str
@@ -71,18 +56,18 @@ class _Search:
     path: str | None
     likely_path: str | None
 
-    def look(self) -> tuple[DeliveredFile | None, list[DeliveredFile]]:
-        """Return the file, and all that was seen."""
+    def run(self) -> tuple[DeliveredFile | None, list[DeliveredFile]]:
+        """Return the file, and all files that are there."""
         exact = self.path or self.likely_path
         known = self.reader.stat(exact) if exact else None
-        seen = [*([known] if known else ()), *(() if self.path else self.reader.files())]
+        files = [*([known] if known else ()), *(() if self.path else self.reader.files())]
         if known and known.modified >= self.not_before:
-            return known, seen
-        return newest(seen, self.name, self.not_before), seen
+            return known, files
+        return newest(files, self.name, self.not_before), files
 
 
-class _Whole:
-    """A stream that is as long as the file was when it was found, or an error."""
+class _CompleteStream:
+    """A stream that has exactly the size that the file had when it was found, or raises an error."""
 
     def __init__(self, stream: BinaryIO, file: DeliveredFile) -> None:
         self._stream = stream
@@ -94,8 +79,8 @@ class _Whole:
         self._read += len(data)
         if self._read > self._file.size or (size != 0 and not data and self._read < self._file.size):
             msg = (
-                f"{self._file.path!r} had {self._file.size} bytes when it was found, and {self._read} could be read: "
-                "it changed, or the transfer was cut short. Try again."
+                f"File {self._file.path!r} changed or its transfer was cut short: it had {self._file.size} bytes, and "
+                f"{self._read} could be read. Retry the task."
             )
             raise DeliveredFileNotFoundError(msg)
         return data
@@ -103,24 +88,24 @@ class _Whole:
 
 def _wait(search: _Search, file_wait: FileWait) -> DeliveredFile:
     deadline = time.monotonic() + file_wait.timeout
-    before: DeliveredFile | None = None
+    previous: DeliveredFile | None = None
     while True:
-        found, seen = search.look()
-        # A server that keeps what it gets in a buffer shows an empty file meanwhile; a CSV has a header at least.
-        if found is not None and found == before and found.size:
+        found, files = search.run()
+        # A server that buffers an upload shows an empty file meanwhile; a CSV has at least a header.
+        if found is not None and found == previous and found.size:
             return found
         pause = file_wait.stable_for if found is not None else file_wait.poll_interval
         if time.monotonic() + pause > deadline:
-            raise _not_found(search, found, seen, file_wait)
-        before = found
+            raise _not_found(search, found, files, file_wait)
+        previous = found
         time.sleep(pause)
 
 
 def newest(files: list[DeliveredFile], name: str, not_before: datetime) -> DeliveredFile | None:
     """Return the export's file among those of a folder, or None.
 
-    A file is the export's if it bears the export's name, alone, with an extension, or with a suffix after ``.``, ``-``
-    or ``_``; the name alone wins over a suffix, which another export's name may be the cause of.
+    A file belongs to the export if it has the export's name, alone, with an extension, or with a suffix after ``.``,
+    ``-``, or ``_``. The name alone wins over a suffix, which may come from another export's name.
     """
     ours = re.compile(rf"{re.escape(name)}(?P<suffix>[-_].*)?(\.[A-Za-z0-9]+)*")
     matches = [
@@ -133,19 +118,19 @@ def newest(files: list[DeliveredFile], name: str, not_before: datetime) -> Deliv
 
 
 def _not_found(
-    search: _Search, found: DeliveredFile | None, seen: list[DeliveredFile], file_wait: FileWait
+    search: _Search, found: DeliveredFile | None, files: list[DeliveredFile], file_wait: FileWait
 ) -> DeliveredFileNotFoundError:
     if found is not None:
-        what = "growing" if found.size else "empty"
-        msg = f"{found.path!r} was still {what} after {file_wait.timeout:g} s (now {found.size} bytes)."
+        state = "growing" if found.size else "empty"
+        msg = f"File {found.path!r} was still {state} after {file_wait.timeout:g} s (now {found.size} bytes)."
         return DeliveredFileNotFoundError(msg)
     wanted = f"file {search.path!r}" if search.path else f"file named {search.name!r}, with or without a suffix,"
-    latest = sorted(seen, key=lambda file: file.modified, reverse=True)[:_SEEN_FILES_NAMED]
+    latest = sorted(files, key=lambda file: file.modified, reverse=True)[:_MAX_LISTED]
     listing = ", ".join(f"{file.name} ({file.size} bytes, {file.modified:%Y-%m-%d %H:%M:%S %Z})" for file in latest)
     msg = (
-        f"After {file_wait.timeout:g} s there is still no {wanted} that is not older than "
-        f"{search.not_before:%Y-%m-%d %H:%M:%S %Z}. Seen instead ({len(seen)} files): {listing or 'nothing'}. "
-        "Check the destination's path, and that Airflow and Cordial see the same folder; give the file's exact path if "
+        f"No {wanted} arrived within {file_wait.timeout:g} s that was modified after "
+        f"{search.not_before:%Y-%m-%d %H:%M:%S %Z}. Files there ({len(files)}): {listing or 'none'}. "
+        "Check the destination's path, and that Airflow and Cordial use the same folder; set the file's exact path if "
         "it has another name."
     )
     return DeliveredFileNotFoundError(msg)

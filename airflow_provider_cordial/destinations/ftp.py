@@ -17,8 +17,8 @@ from airflow_provider_cordial.destinations.base import (
     DeliveredFile,
     Destination,
     airflow_connection,
-    folder,
     login_body,
+    normalize_folder,
     required,
     server_uri,
 )
@@ -33,10 +33,10 @@ _CHUNK = 1 << 16
 class FtpDestination(Destination):
     """An FTP server, written to by Cordial and read by Airflow's FTPHook.
 
-    :param conn_id: an Airflow connection of type ``ftp``. Cordial gets its host, port (21 by default), login and
+    :param conn_id: an Airflow connection of type ``ftp``. Cordial receives its host, port (21 by default), login, and
         password at the moment of the submission, never before.
     :param path: the folder (templated).
-    :param tls: read over explicit TLS, with FTPSHook. How Cordial itself connects is not documented.
+    :param tls: read over explicit TLS, with FTPSHook. Cordial does not document how it connects itself.
 
     Source: Cordial, "Audience Trends export API".
     """
@@ -50,8 +50,9 @@ class FtpDestination(Destination):
     def address(self) -> Address:
         connection = airflow_connection(self.conn_id)
         body = login_body(self.type, connection, self.path, DEFAULT_PORT)
-        body["password"] = required(connection, "password", "the password of the user that Cordial writes as")
-        return Address(body=body, uri=server_uri(body))
+        password = required(connection, "password", "the password of the user that Cordial writes as")
+        body["password"] = password
+        return Address(body=body, uri=server_uri(body), secrets=(password,))
 
     @property
     def asset_uri(self) -> str:
@@ -65,13 +66,13 @@ class FtpDestination(Destination):
         try:
             client = _connected(hook, timeout)
             try:
-                yield FtpReader(client, folder(self.path))
+                yield FtpReader(client, normalize_folder(self.path))
             finally:
                 client.close()
         except (OSError, EOFError, ftplib.Error) as error:
             msg = (
-                f"The FTP server of Airflow connection {self.conn_id!r} cannot be read: {type(error).__name__}: "
-                f"{error}. Check its host, port, login and password, passive mode, and the network."
+                f"Cannot read the FTP server of Airflow connection {self.conn_id!r}: {type(error).__name__}: "
+                f"{error}. Check its host, port, login, password, passive mode, and the network."
             )
             raise DestinationUnreachableError(msg) from error
 
@@ -87,7 +88,7 @@ class FtpReader:
         try:
             entries = list(self._client.mlsd(self._path, facts=["type", "size", "modify"]))
         except ftplib.error_perm as error:
-            if str(error).startswith("550"):  # as long as nothing was delivered the folder may not be there
+            if str(error).startswith("550"):  # the folder may not exist before the first delivery
                 return []
             return self._files_by_name()
         return [
@@ -107,7 +108,7 @@ class FtpReader:
 
     def stat(self, path: str) -> DeliveredFile | None:
         try:
-            # A size in text mode is refused by some servers, and means nothing on the others.
+            # Some servers reject SIZE in text mode, and on others its result is meaningless.
             self._client.voidcmd("TYPE I")
             size = self._client.size(path)
             modified = self._client.sendcmd(f"MDTM {path}").partition(" ")[2]
@@ -117,14 +118,14 @@ class FtpReader:
 
     @contextmanager
     def open(self, path: str) -> Iterator[BinaryIO]:
-        # A listing leaves the connection in text mode, in which the server changes line ends.
+        # A listing leaves the connection in text mode, in which the server converts line ends.
         self._client.voidcmd("TYPE I")
         with self._client.transfercmd(f"RETR {path}") as data, data.makefile("rb", buffering=_CHUNK) as file:
             yield cast("BinaryIO", _Transfer(self._client, data, cast("io.BufferedReader", file)))
 
 
 class _Transfer:
-    """A download whose end the server confirms: a connection that only breaks off looks like an end too."""
+    """A download whose end the server confirms: a broken connection would also appear as an end."""
 
     def __init__(self, client: ftplib.FTP, data: socket.socket, file: io.BufferedReader) -> None:
         self._client = client
@@ -137,25 +138,25 @@ class _Transfer:
         if not data and size != 0 and not self._ended:
             self._ended = True
             if isinstance(self._data, ssl.SSLSocket):
-                # Without it vsftpd goes on waiting, and confirms nothing.
+                # Without it vsftpd keeps waiting and confirms nothing.
                 self._data.unwrap()
             self._client.voidresp()
         return data
 
 
 def _connected(hook: object, timeout: float) -> ftplib.FTP:
-    """Connect with a timeout, which the hook has no way to be given."""
+    """Connect with a timeout, for which the hook has no parameter."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(timeout)
     try:
         client = cast("ftplib.FTP", hook.get_conn())  # type: ignore[attr-defined]
     finally:
         socket.setdefaulttimeout(before)
-    # From here on for the connections of transfers.
+    # Applies to the connections of transfers.
     client.timeout = timeout
     return client
 
 
 def _moment(text: str) -> datetime:
-    """Read the time of MLSD and MDTM, which is UTC and may have a fraction of a second."""
+    """Parse the time of MLSD and MDTM, which is UTC and may have a fraction of a second."""
     return datetime.strptime(text.strip().partition(".")[0], "%Y%m%d%H%M%S").replace(tzinfo=UTC)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from airflow_provider_cordial.destinations.base import Address, DeliveredFile, Destination
-from airflow_provider_cordial.destinations.object_paths import file_key, key, name_alone
+from airflow_provider_cordial.destinations.object_paths import normalize_bucket, normalize_key, parse_file_key
 from airflow_provider_cordial.exceptions import DestinationUnreachableError
 
 #: Bytes of one request while a file is read.
@@ -23,7 +23,7 @@ class GcsDestination(Destination):
     are sent.
 
     :param bucket: the bucket's name (templated).
-    :param path: the folder, or the file: its last part has an extension then (templated).
+    :param path: the folder, or the file, if the last part has an extension (templated).
     :param conn_id: an Airflow connection of type ``google_cloud_platform``, for reading only.
 
     Source: Cordial, "Audience Trends export API".
@@ -36,12 +36,16 @@ class GcsDestination(Destination):
     conn_id: str = "google_cloud_default"
 
     def address(self) -> Address:
-        body = {"type": self.type, "gcs_bucket": name_alone("bucket", self.bucket, "gs"), "path": key(self.path)}
+        body = {
+            "type": self.type,
+            "gcs_bucket": normalize_bucket("bucket", self.bucket, "gs"),
+            "path": normalize_key(self.path),
+        }
         return Address(body=body, uri=f"gs://{body['gcs_bucket']}/{body['path']}")
 
     @property
     def file_path(self) -> str | None:
-        return file_key(self.path)
+        return parse_file_key(self.path)
 
     @property
     def asset_uri(self) -> str:
@@ -55,11 +59,11 @@ class GcsDestination(Destination):
 
         try:
             client = GCSHook(gcp_conn_id=self.conn_id).get_conn()
-            yield GcsReader(client, name_alone("bucket", self.bucket, "gs"), key(self.path), timeout)
+            yield GcsReader(client, normalize_bucket("bucket", self.bucket, "gs"), normalize_key(self.path), timeout)
         except (GoogleAPIError, GoogleAuthError, OSError) as error:
             msg = (
-                f"The bucket {self.bucket!r} cannot be read with Airflow connection {self.conn_id!r}: "
-                f"{type(error).__name__}: {error}. Check the bucket, the credentials and their permissions."
+                f"Cannot read bucket {self.bucket!r} with Airflow connection {self.conn_id!r}: "
+                f"{type(error).__name__}: {error}. Check the bucket, the credentials, and their permissions."
             )
             raise DestinationUnreachableError(msg) from error
 
@@ -73,7 +77,7 @@ class GcsReader:
         self._client = client
         self._bucket = bucket
         self._path = path
-        # The client itself would go on for two minutes, whatever the timeout of a request is.
+        # By default the client retries for two minutes, whatever the timeout of a request is.
         self._options = {"timeout": timeout, "retry": DEFAULT_RETRY.with_timeout(timeout)}
 
     def files(self) -> list[DeliveredFile]:
@@ -81,7 +85,7 @@ class GcsReader:
         return [
             DeliveredFile(blob.name, blob.size, blob.updated)
             for blob in blobs
-            if not blob.name.endswith("/")  # some tools make a folder of an empty object
+            if not blob.name.endswith("/")  # some tools represent a folder by an empty object
         ]
 
     def stat(self, path: str) -> DeliveredFile | None:
@@ -96,7 +100,7 @@ class GcsReader:
         found = bucket.get_blob(path, **self._options)
         if found is None:
             raise NotFound(path)  # type: ignore[no-untyped-call]
-        # An object that is replaced meanwhile is an error, and not half of each.
+        # An object that is replaced meanwhile must be an error, not a mix of both.
         blob = bucket.blob(path, generation=found.generation)
         with blob.open("rb", chunk_size=_CHUNK, **self._options) as file:
             yield cast("BinaryIO", file)

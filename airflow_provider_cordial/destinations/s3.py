@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_provider_cordial._compat import mask_secret
 from airflow_provider_cordial.destinations.base import Address, DeliveredFile, Destination, airflow_connection
-from airflow_provider_cordial.destinations.object_paths import file_key, key, name_alone
+from airflow_provider_cordial.destinations.object_paths import normalize_bucket, normalize_key, parse_file_key
 from airflow_provider_cordial.exceptions import (
     DestinationUnreachableError,
     InvalidConnectionError,
@@ -27,12 +27,12 @@ class S3Destination(Destination):
     """A bucket of Amazon S3, written to by Cordial and read by Airflow's S3Hook.
 
     :param bucket: the bucket's name (templated).
-    :param path: the folder, or the file: Cordial's documents disagree, so both are understood. It names a file if its
+    :param path: the folder, or the file: Cordial's documents disagree, so both are supported. It names a file if its
         last part has an extension (templated).
     :param region: the bucket's region; by default the ``region_name`` of the Airflow connection.
-    :param conn_id: an Airflow connection of type ``aws``. Its static keys go to Cordial at the moment of the
-        submission: give a user of its own that may only write to this path.
-    :param use_iam_role: Cordial uses the role that is set up in it, and no key is sent.
+    :param conn_id: an Airflow connection of type ``aws``. Its static keys are sent to Cordial at the moment of the
+        submission: use a dedicated user with write access to this path only.
+    :param use_iam_role: Cordial uses the role that is set up there, and no key is sent.
 
     Source: Cordial, "Audience Trends export API"; the Swagger document for the role.
     """
@@ -51,23 +51,24 @@ class S3Destination(Destination):
         if not region:
             msg = (
                 f"S3Destination has no region, and Airflow connection {self.conn_id!r} has no region_name in its "
-                "extra. Give the bucket's region."
+                "extra: set the bucket's region."
             )
             raise InvalidExportError(msg)
         body = {
             "type": self.type,
-            "aws_bucket": name_alone("bucket", self.bucket, "s3"),
+            "aws_bucket": normalize_bucket("bucket", self.bucket, "s3"),
             "aws_region": region,
-            "path": key(self.path),
+            "path": normalize_key(self.path),
         }
+        secrets: tuple[str, ...] = ()
         if connection and not self.use_iam_role:
-            access_key, secret_key = _static_keys(connection)
+            secrets = access_key, secret_key = _static_keys(connection)
             body |= {"aws_access_key_id": access_key, "aws_secret_access_key": secret_key}
-        return Address(body=body, uri=f"s3://{body['aws_bucket']}/{body['path']}")
+        return Address(body=body, uri=f"s3://{body['aws_bucket']}/{body['path']}", secrets=secrets)
 
     @property
     def file_path(self) -> str | None:
-        return file_key(self.path)
+        return parse_file_key(self.path)
 
     @property
     def asset_uri(self) -> str:
@@ -82,11 +83,11 @@ class S3Destination(Destination):
         config = Config(connect_timeout=timeout, read_timeout=timeout, retries={"total_max_attempts": _ATTEMPTS})
         try:
             client = S3Hook(aws_conn_id=self.conn_id, region_name=self.region, config=config).get_conn()
-            yield S3Reader(client, name_alone("bucket", self.bucket, "s3"), key(self.path))
+            yield S3Reader(client, normalize_bucket("bucket", self.bucket, "s3"), normalize_key(self.path))
         except (BotoCoreError, ClientError) as error:
             msg = (
-                f"The bucket {self.bucket!r} cannot be read with Airflow connection {self.conn_id!r}: "
-                f"{type(error).__name__}: {error}. Check the bucket, its region, the keys and their permissions."
+                f"Cannot read bucket {self.bucket!r} with Airflow connection {self.conn_id!r}: "
+                f"{type(error).__name__}: {error}. Check the bucket, its region, the keys, and their permissions."
             )
             raise DestinationUnreachableError(msg) from error
 
@@ -107,7 +108,7 @@ class S3Reader:
             DeliveredFile(item["Key"], item["Size"], item["LastModified"])
             for page in pages
             for item in page.get("Contents", ())
-            if not item["Key"].endswith("/")  # some tools make a folder of an empty object
+            if not item["Key"].endswith("/")  # some tools represent a folder by an empty object
         ]
 
     def stat(self, path: str) -> DeliveredFile | None:
@@ -128,7 +129,7 @@ class S3Reader:
 
 
 def _static_keys(connection: Connection) -> tuple[str, str]:
-    """Return the keys of an ``aws`` connection: of its login and password, else of its extra."""
+    """Return the keys of an ``aws`` connection, from its login and password, or else from its extra."""
     extra = connection.extra_dejson
     access_key = connection.login or extra.get("aws_access_key_id")
     secret_key = connection.password or extra.get("aws_secret_access_key")
@@ -138,14 +139,14 @@ def _static_keys(connection: Connection) -> tuple[str, str]:
     name = f"Airflow connection {connection.conn_id!r}"
     if extra.get("aws_session_token"):
         msg = (
-            f"{name} has temporary keys with a session token, and Cordial's API has no field for the token: its "
-            "write would be refused. Give static keys of a user of its own, or use_iam_role=True."
+            f"{name} has temporary keys with a session token, and Cordial's API has no field for the token. "
+            "Use static keys of a dedicated user, or use_iam_role=True."
         )
         raise InvalidConnectionError(msg)
     if not access_key or not secret_key:
         msg = (
             f"{name} has no static keys (login and password), and Cordial cannot use a profile or role of Airflow's. "
-            "Give static keys of a user of its own, or use_iam_role=True where a role is set up in Cordial."
+            "Use static keys of a dedicated user, or use_iam_role=True if a role is set up in Cordial."
         )
         raise InvalidConnectionError(msg)
     return access_key, secret_key

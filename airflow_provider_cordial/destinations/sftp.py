@@ -14,8 +14,8 @@ from airflow_provider_cordial.destinations.base import (
     DeliveredFile,
     Destination,
     airflow_connection,
-    folder,
     login_body,
+    normalize_folder,
     server_uri,
 )
 from airflow_provider_cordial.exceptions import DestinationUnreachableError, InvalidConnectionError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 22
 
-#: How much of a file is on its way at a time (in requests of 32 KiB), so that memory does not grow with the file.
+#: Requests in flight (32 KiB each) while a file is read, so that memory does not grow with the file.
 _REQUESTS_IN_FLIGHT = 32
 
 
@@ -33,10 +33,10 @@ _REQUESTS_IN_FLIGHT = 32
 class SftpDestination(Destination):
     """An SFTP server, written to by Cordial and read by Airflow's SFTPHook.
 
-    :param conn_id: an Airflow connection of type ``sftp``. Cordial gets its host, port (22 by default), login and
+    :param conn_id: an Airflow connection of type ``sftp``. Cordial receives its host, port (22 by default), login, and
         password at the moment of the submission, never before.
     :param path: the folder (templated).
-    :param saved_key: the name of a key pair in Cordial's Secrets Vault, which Cordial uses in the password's place.
+    :param saved_key: the name of a key pair in Cordial's Secrets Vault, which Cordial uses instead of a password.
 
     Source: Cordial, "Audience Trends export API", "SFTP public key authentication".
     """
@@ -50,17 +50,19 @@ class SftpDestination(Destination):
     def address(self) -> Address:
         connection = airflow_connection(self.conn_id)
         body = login_body(self.type, connection, self.path, DEFAULT_PORT)
+        secrets: tuple[str, ...] = ()
         if self.saved_key:
             body["savedKey"] = self.saved_key
         elif connection.password:
             body["password"] = connection.password
+            secrets = (connection.password,)
         else:
             msg = (
                 f"Airflow connection {self.conn_id!r} has no password, and Cordial cannot use a private key of "
-                "Airflow's. Give the password, or saved_key: the name of a key pair in Cordial's Secrets Vault."
+                "Airflow's. Set the password, or saved_key: the name of a key pair in Cordial's Secrets Vault."
             )
             raise InvalidConnectionError(msg)
-        return Address(body=body, uri=server_uri(body))
+        return Address(body=body, uri=server_uri(body), secrets=secrets)
 
     @property
     def asset_uri(self) -> str:
@@ -72,19 +74,19 @@ class SftpDestination(Destination):
         from paramiko import SSHException
 
         hook = SFTPHook(ssh_conn_id=self.conn_id)
-        # The hook would repeat even a refused login; a task has retries of its own.
+        # The hook would repeat even a rejected login; a task has retries of its own.
         hook.conn_retry_attempts = 1
         try:
             with hook.get_managed_conn() as client:
-                # Without it a stalled transfer would hang for ever.
+                # Without it a stalled transfer would hang forever.
                 channel = client.get_channel()
                 if channel is not None:
                     channel.settimeout(timeout)
-                yield SftpReader(client, folder(self.path))
+                yield SftpReader(client, normalize_folder(self.path))
         except (OSError, EOFError, SSHException) as error:
             msg = (
-                f"The SFTP server of Airflow connection {self.conn_id!r} ({hook.remote_host}) cannot be read: "
-                f"{type(error).__name__}: {error}. Check its host, port, login, password and host key, and the network."
+                f"Cannot read the SFTP server of Airflow connection {self.conn_id!r} ({hook.remote_host}): "
+                f"{type(error).__name__}: {error}. Check its host, port, login, password, host key, and the network."
             )
             raise DestinationUnreachableError(msg) from error
 
@@ -99,7 +101,7 @@ class SftpReader:
     def files(self) -> list[DeliveredFile]:
         try:
             entries = self._client.listdir_attr(self._path)
-        except FileNotFoundError:  # as long as nothing was delivered the folder may not be there
+        except FileNotFoundError:  # the folder may not exist before the first delivery
             return []
         return [
             _delivered_file(f"{self._path.rstrip('/')}/{entry.filename}", entry)

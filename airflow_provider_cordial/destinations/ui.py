@@ -23,7 +23,7 @@ class UiDestination(Destination):
 
     def reader(self, *, timeout: float) -> AbstractContextManager[Reader]:  # noqa: ARG002
         msg = (
-            "The file is on the Jobs page of Cordial's console, where a person downloads it within 30 days; Cordial "
-            "has no API to fetch it. Export to another destination, SFTP for instance, to load the file."
+            "Destination 'aws' cannot be read: Cordial has no API to download a file from its Jobs page. A person can "
+            "download it there within 30 days. To load the file, export to another destination, SFTP for instance."
         )
         raise NoDownloadError(msg)

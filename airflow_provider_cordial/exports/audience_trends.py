@@ -1,43 +1,36 @@
-"""AudienceTrendsExport: what an Audience Trends export asks for, as a value."""
+"""AudienceTrendsExport: the sizes of audiences by day."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from airflow_provider_cordial.client.api import AUDIENCE_TRENDS_EXPORT
-from airflow_provider_cordial.destinations import Destination, destination_from_json
+from airflow_provider_cordial.destinations import destination_from_json
 from airflow_provider_cordial.exceptions import InvalidExportError
-from airflow_provider_cordial.exports.base import validate_name
+from airflow_provider_cordial.exports.base import Export
 from airflow_provider_cordial.exports.timeframe import Timeframe
 
 
-@dataclass(frozen=True, slots=True)
-class AudienceTrendsExport:
-    """The sizes of some audiences on some days, delivered to a destination.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AudienceTrendsExport(Export):
+    """The sizes of audiences by day, delivered as one CSV: a row per audience and a column per day.
 
-    :param name: letters, digits and dashes; also names the file.
     :param audiences: the names of saved audiences, each with Audience Trend analytics enabled.
     :param timeframe: the days, both ends included.
 
     Source: Cordial, "Audience Trends export API".
     """
 
-    name: str
+    kind = "audiencetrendsexport"
+    error_hint = "Each audience needs Audience Trend analytics enabled in Cordial."
+
     audiences: tuple[str, ...]
     timeframe: Timeframe
-    destination: Destination
-
-    kind = AUDIENCE_TRENDS_EXPORT
-
-    def __post_init__(self) -> None:
-        validate_name(self.name)
 
     def body(self) -> dict[str, Any]:
-        """Return the body to send, but for the destination."""
         return {
             "name": self.name,
             "exportType": "csv",
@@ -46,20 +39,14 @@ class AudienceTrendsExport:
             "audiences": list(self.audiences),
         }
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON, with no secret in it."""
-        return {"kind": self.kind, **self.body(), "destination": self.destination.to_json()}
+    def days(self) -> Iterable[date]:
+        return self.timeframe
 
-    def named(self, name: str) -> AudienceTrendsExport:
-        """Return the same export under another name."""
-        return replace(self, name=name)
+    def event_extra(self) -> dict[str, Any]:
+        return {"audiences": list(self.audiences)}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> AudienceTrendsExport:
-        """Return the export that ``to_json`` made a record of.
-
-        :raises InvalidExportError: the record is not of an Audience Trends export.
-        """
         try:
             return cls(
                 name=record["name"],
@@ -71,24 +58,27 @@ class AudienceTrendsExport:
                 destination=destination_from_json(record["destination"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            msg = f'export {record!r} is not an Audience Trends export ({error!r}). Pass export.output["export"].'
+            msg = f'Invalid Audience Trends export ({error!r}): pass export.output["export"] of an export operator.'
             raise InvalidExportError(msg) from None
 
 
 def validate_audiences(audiences: Any) -> tuple[str, ...]:
-    """Return the audiences, if they can be asked for: at least one, all of them names, none given twice."""
+    """Return the audiences as a tuple.
+
+    :raises InvalidExportError: there is none, one is not a name, or one is listed twice.
+    """
     if isinstance(audiences, str) or not isinstance(audiences, Iterable):
-        msg = f"audiences {audiences!r} is not a list of audience names. Give a list, also for one audience."
+        msg = f"Invalid audiences {audiences!r}: expected a list of audience names, also for a single audience."
         raise InvalidExportError(msg)
     names = tuple(audiences)
     if not names:
-        msg = "audiences is empty. Name at least one saved audience."
+        msg = "Invalid audiences: the list is empty. Name at least one saved audience."
         raise InvalidExportError(msg)
     if bad := [name for name in names if not isinstance(name, str) or not name.strip()]:
-        msg = f"audiences holds {bad[0]!r}, which is no audience name. Give the names of saved audiences."
+        msg = f"Invalid audience {bad[0]!r}: expected the name of a saved audience."
         raise InvalidExportError(msg)
     if len(set(names)) < len(names):
         twice = Counter(names).most_common(1)[0][0]
-        msg = f"audiences names {twice!r} more than once. Name each audience once."
+        msg = f"Duplicate audience {twice!r}: name each audience once."
         raise InvalidExportError(msg)
     return names

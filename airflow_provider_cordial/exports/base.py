@@ -1,47 +1,88 @@
-"""What all of Cordial's exports have in common: all that submitting, waiting and delivering know of one."""
+"""Export: what is asked of Cordial, as a value; and the same once Cordial has accepted it.
+
+Submission, waiting, and delivery know only what is defined here. A kind of export is one module with one subclass.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from typing import Any, ClassVar, Self
 
 from airflow_provider_cordial.destinations import Destination
 from airflow_provider_cordial.exceptions import InvalidExportError
 
 _NAME = re.compile(r"[A-Za-z0-9-]+")
 
+_KINDS: dict[str, type[Export]] = {}
 
-class Export(Protocol):
-    """An export as a value: what is asked for, and where it goes. No secret is in it."""
 
-    @property
-    def kind(self) -> str:
-        """The endpoint, ``audiencetrendsexport`` for instance."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Export(ABC):
+    """What is asked of Cordial, without any secret. Subclasses register by their ``kind``.
 
-    @property
-    def name(self) -> str:
-        """The export's name, which also names the file."""
+    :param name: letters, digits, and dashes; it also names the file.
+    :param destination: where Cordial delivers the file.
+    :raises InvalidExportError: the name has other characters.
+    """
 
-    @property
-    def destination(self) -> Destination:
-        """Where Cordial delivers the file."""
+    #: The endpoint, ``audiencetrendsexport`` for instance.
+    kind: ClassVar[str]
 
+    #: What to check when Cordial rejects the export's configuration; one sentence.
+    error_hint: ClassVar[str] = ""
+
+    name: str
+    destination: Destination
+
+    def __init_subclass__(cls) -> None:
+        if "kind" not in vars(cls):  # a base class for several kinds
+            return
+        known = _KINDS.get(cls.kind)
+        # A dataclass with slots is created twice.
+        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            msg = f"Export kind {cls.kind!r} is already registered by {known.__module__}.{known.__qualname__}."
+            raise TypeError(msg)
+        _KINDS[cls.kind] = cls
+
+    def __post_init__(self) -> None:
+        validate_name(self.name)
+
+    @abstractmethod
     def body(self) -> dict[str, Any]:
-        """The body to send, but for the destination."""
+        """Return the body of the request, without the destination."""
+
+    @classmethod
+    @abstractmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """Return the export that ``to_json`` serialized.
+
+        :raises InvalidExportError: the record is not an export of this kind.
+        """
+
+    def days(self) -> Iterable[date]:
+        """Return the days that the file covers, for asset events."""
+        return ()
+
+    def event_extra(self) -> dict[str, Any]:
+        """Return what else the asset events of this export carry."""
+        return {}
 
     def to_json(self) -> dict[str, Any]:
-        """The export as plain JSON."""
+        """Return plain JSON without any secret."""
+        return {"kind": self.kind, **self.body(), "destination": self.destination.to_json()}
 
-    def named(self, name: str) -> Export:
-        """The same export under another name."""
+    def named(self, name: str) -> Self:
+        """Return the same export under another name."""
+        return replace(self, name=name)
 
 
 @dataclass(frozen=True, slots=True)
 class SubmittedExport:
-    """An export that Cordial has accepted: what the loader needs to find the file and to check it.
+    """An export that Cordial has accepted: what a load needs to find the file and to check it.
 
     :param uri: where the file is delivered, without a secret.
     :param submitted_at: a moment before the submission: the file is not older.
@@ -61,26 +102,51 @@ class SubmittedExport:
             "submitted_at": self.submitted_at.astimezone(UTC).isoformat(),
         }
 
+    @classmethod
+    def from_json(cls, record: Any) -> SubmittedExport:
+        """Return what ``to_json`` serialized.
 
-def parse_submission(record: Mapping[str, Any]) -> tuple[str, datetime]:
-    """Return the job id and the time of submission of a ``SubmittedExport`` as JSON."""
-    try:
-        return str(record["job_id"]), datetime.fromisoformat(record["submitted_at"])
-    except (KeyError, TypeError, ValueError):
+        :raises InvalidExportError: the record is not the output of an export operator.
+        """
+        export = parse_export(record)
+        try:
+            submitted_at = datetime.fromisoformat(record["submitted_at"])
+            return cls(export, str(record["job_id"]), str(record["uri"]), submitted_at)
+        except (KeyError, TypeError, ValueError):
+            msg = (
+                "Invalid export: 'job_id', 'uri', or 'submitted_at' is missing or unreadable. "
+                'Pass export.output["export"] of an export operator.'
+            )
+            raise InvalidExportError(msg) from None
+
+
+def parse_export(record: Any) -> Export:
+    """Return the export of a record, by its kind.
+
+    :raises InvalidExportError: the record is not an export, or its kind is unknown.
+    """
+    if not isinstance(record, Mapping):
+        msg = f'Expected the output of an export operator (export.output["export"]), got {record!r}.'
+        raise InvalidExportError(msg)
+    kind = _KINDS.get(str(record.get("kind")))
+    if kind is None:
         msg = (
-            f"export {record!r} is not what the export operator pushes: job_id or submitted_at is missing or "
-            'unreadable. Pass export.output["export"].'
+            f"Unknown export kind {record.get('kind')!r}: expected one of {', '.join(sorted(_KINDS))}. "
+            "Import the module that defines the kind in the DAG file."
         )
-        raise InvalidExportError(msg) from None
+        raise InvalidExportError(msg)
+    return kind.from_json(record)
 
 
 def validate_name(name: Any) -> str:
-    """Return an export's name, if Cordial can take it.
+    """Return an export's name if Cordial accepts it.
 
     Source: Cordial, "Audience Trends export API": letters, numbers and dashes only.
+
+    :raises InvalidExportError: the name is empty or has other characters.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         suggestion = re.sub(r"[^A-Za-z0-9]+", "-", str(name)).strip("-") or "audience-trends"
-        msg = f"name {name!r} may hold letters, digits and dashes only, and must not be empty. Use {suggestion!r}."
+        msg = f"Invalid name {name!r}: expected letters, digits, and dashes. Use {suggestion!r}."
         raise InvalidExportError(msg)
     return name

@@ -1,15 +1,15 @@
-"""What to do next for a submission, from what is known of it; a decision, and no I/O."""
+"""What to do next for a submission, given its state: a pure function and its steps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_cordial.client.job import Job
 from airflow_provider_cordial.exceptions import CordialError
-from airflow_provider_cordial.exports.identity import parse_generation
+from airflow_provider_cordial.exports.identity import generation_name, parse_generation
 
 #: Cordial's clock may be behind ours.
 CLOCK_SKEW = timedelta(minutes=5)
@@ -19,9 +19,9 @@ CLOCK_SKEW = timedelta(minutes=5)
 class Record:
     """A submission as the task state store keeps it.
 
-    :param generation: 1, and one more each time the job of the one before Failed: each has a name of its own.
+    :param generation: 1, plus 1 for each job before that Failed: each generation has a name of its own.
     :param intended_at: a moment before the POST.
-    :param job_id: what the POST answered; None as long as no answer was recorded.
+    :param job_id: from the answer to the POST; None until an answer was recorded.
     """
 
     digest: str
@@ -31,7 +31,7 @@ class Record:
 
     @classmethod
     def from_json(cls, value: Any) -> Record | None:
-        """Return the record that ``to_json`` made, or None if it is none."""
+        """Return the record that ``to_json`` serialized, or None for anything else."""
         try:
             intended_at = datetime.fromisoformat(value["intended_at"])
             return cls(str(value["digest"]), int(value["generation"]), intended_at, value["job_id"])
@@ -49,55 +49,71 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class SubmissionState:
-    """All that is known of a submission.
+    """Everything that is known about a submission.
 
     :param name: the export's name in the first generation.
     :param names_the_run: whether a job of that name must be this submission's.
-    :param record: of this submission.
-    :param has_store: whether there is a task state store; without one, no record does not mean that nothing was sent.
+    :param has_store: whether Airflow has a task state store; without one, a submission leaves no record.
     :param try_number: of the task.
-    :param job: the recorded job, or the error that a look at it came to.
-    :param jobs: the account's jobs, as far as they were listed, or the error that refused the list.
-    :param is_settled: whether a job that was submitted must be in the list by now.
+    :param resubmit_if_uncertain: whether to submit again where it is unknown if Cordial accepted the export.
+    :param record: of this submission.
+    :param is_accepted: whether this try submitted the recorded job.
+    :param job: the recorded job, or the error of polling it.
+    :param jobs: the listed jobs of the account, or the error that refused the list.
+    :param is_settled: whether a submitted job must be in the list by now.
     """
 
     name: str
     names_the_run: bool
     has_store: bool
     try_number: int
+    resubmit_if_uncertain: bool = False
     record: Record | None = None
+    is_accepted: bool = False
     job: Job | CordialError | None = None
     jobs: Sequence[Job] | CordialError | None = None
     is_settled: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """What to do next.
+
+    :param reason: logged when the step is taken, unless it is empty; it does not make the step another one.
+    :param is_warning: whether the reason is a warning.
+    """
+
+    reason: str = field(default="", compare=False)
+    is_warning: bool = field(default=False, compare=False)
+
+
 @dataclass(frozen=True, slots=True)
-class Send:
-    """Send the export, under the name of a generation."""
+class Send(_Step):
+    """Submit the export under the name of a generation."""
 
     generation: int
 
 
 @dataclass(frozen=True, slots=True)
-class PollJob:
-    """Look at the recorded job: it may have Failed."""
+class PollJob(_Step):
+    """Poll the recorded job: it may have Failed."""
 
     job_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class ListJobs:
-    """Look for the job in the list."""
+class ListJobs(_Step):
+    """Search the list of jobs for the export."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
-    """It is not in the list, but may still come."""
+class Pause(_Step):
+    """Wait before listing again: the job may still appear."""
 
 
 @dataclass(frozen=True, slots=True)
-class Adopt:
-    """It is in the list: record its id.
+class Adopt(_Step):
+    """Record the id of a listed job.
 
     :param started_at: None if it has not started, as far as is known.
     """
@@ -108,63 +124,87 @@ class Adopt:
 
 
 @dataclass(frozen=True, slots=True)
-class Reuse:
-    """Go on with the recorded job."""
+class Reuse(_Step):
+    """Continue with the recorded job."""
 
     record: Record
 
 
 @dataclass(frozen=True, slots=True)
-class Uncertain:
-    """Whether there is a job of that generation cannot be told."""
+class Uncertain(_Step):
+    """Give up: it is unknown whether that generation has a job."""
 
-    why: str
     generation: int
 
 
-Step = Send | PollJob | ListJobs | Wait | Adopt | Reuse | Uncertain
+Step = Send | PollJob | ListJobs | Pause | Adopt | Reuse | Uncertain
 
 
-def decide(known: SubmissionState) -> Step:
-    """Return what to do next, from what is known."""
-    record = known.record
-    if record is None and (known.has_store or known.try_number <= 1):
+def decide(state: SubmissionState) -> Step:
+    """Return what to do next."""
+    record = state.record
+    if record is None and (state.has_store or state.try_number <= 1):
         return Send(1)
     if record is not None and record.job_id is not None:
-        if known.job is None:
-            return PollJob(record.job_id)
-        if isinstance(known.job, Job) and known.job.is_failed:
-            return Send(record.generation + 1)
-        return Reuse(record)
-    # There is an intent without an answer, or nowhere to have kept one.
-    if known.jobs is None:
+        return _decide_for_job(state, record, record.job_id)
+    # There is an intent without an answer, or no store that could hold one.
+    if state.jobs is None:
         return ListJobs()
-    if isinstance(known.jobs, CordialError):
-        return Uncertain(f"the list of jobs cannot be read: {known.jobs}", record.generation if record else 1)
-    return _decide_by_the_list(known, known.jobs)
+    if isinstance(state.jobs, CordialError):
+        generation = record.generation if record else 1
+        return _uncertain(state, generation, f"the list of jobs cannot be read: {state.jobs}")
+    return _decide_by_list(state, state.jobs)
 
 
-def _decide_by_the_list(known: SubmissionState, jobs: Sequence[Job]) -> Step:
-    since = known.record.intended_at - CLOCK_SKEW if known.record else None
-    # A job that started before the intent is another run's, if its name does not say so already.
+def _decide_for_job(state: SubmissionState, record: Record, job_id: str) -> Step:
+    name = generation_name(state.name, record.generation)
+    if state.is_accepted:
+        return Reuse(record, reason=f"Submitted export {name} as job {job_id}")
+    if state.job is None:
+        return PollJob(job_id)
+    if isinstance(state.job, Job) and state.job.is_failed:
+        generation = record.generation + 1
+        reason = (
+            f"Job {job_id} Failed; exporting again as {generation_name(state.name, generation)}. "
+            f"Job record: {state.job.to_json()}"
+        )
+        return Send(generation, reason=reason, is_warning=True)
+    return Reuse(record, reason=f"Resuming job {job_id} of export {name}")
+
+
+def _decide_by_list(state: SubmissionState, jobs: Sequence[Job]) -> Step:
+    since = state.record.intended_at - CLOCK_SKEW if state.record else None
+    # A job that started before the intent belongs to another run, if its name does not already show that.
     recent = [job for job in jobs if not _started_before(job, since)]
-    candidates = jobs if known.names_the_run else recent
-    named = [(number, job) for job in candidates if (number := parse_generation(job.name, known.name))]
-    newest = known.record.generation if known.record else max((number for number, _ in named), default=1)
+    candidates = jobs if state.names_the_run else recent
+    named = [(number, job) for job in candidates if (number := parse_generation(job.name, state.name))]
+    newest = state.record.generation if state.record else max((number for number, _ in named), default=1)
+    name = generation_name(state.name, newest)
     ours = {job.id: job for number, job in named if number == newest}
     if len(ours) > 1:
-        return Uncertain(f"{len(ours)} jobs have its name", newest)
+        return _uncertain(state, newest, f"{len(ours)} jobs have its name")
     for job_id, job in ours.items():
         if not job_id:
-            return Uncertain("a job has its name, but the list does not tell the job's id", newest)
-        if not known.names_the_run:
-            return Uncertain(f"job {job_id} has its name, but so have the exports of other runs", newest)
-        return Adopt(job_id, newest, job.started_at)
-    if not known.is_settled:
-        return Wait()
+            return _uncertain(state, newest, "a listed job has its name, but the list does not contain the job's id")
+        if not state.names_the_run:
+            return _uncertain(state, newest, f"job {job_id} has its name, but so do the exports of other runs")
+        reason = f"Export {name} is job {job_id}; not submitting it again"
+        return Adopt(job_id, newest, job.started_at, reason=reason)
+    if not state.is_settled:
+        return Pause(reason=f"Export {name} is not in the list of jobs yet")
     if unnamed := [job for job in recent if job.name is None and job.may_be_export]:
-        return Uncertain(f"{len(unnamed)} jobs in the list have no name, and any of them may be it", newest)
-    return Send(newest)
+        return _uncertain(
+            state, newest, f"the list contains jobs without a name ({len(unnamed)}), and each may be this export"
+        )
+    return Send(newest, reason=f"Export {name} is not among {len(jobs)} listed jobs: it did not arrive")
+
+
+def _uncertain(state: SubmissionState, generation: int, reason: str) -> Step:
+    if not state.resubmit_if_uncertain:
+        return Uncertain(generation, reason=reason)
+    name = generation_name(state.name, generation)
+    text = f'Unknown whether export {name} was accepted ({reason}); on_uncertain_submission="resubmit" submits it again'
+    return Send(generation + 1, reason=text, is_warning=True)
 
 
 def _started_before(job: Job, moment: datetime | None) -> bool:

@@ -1,4 +1,4 @@
-"""Timeframe: an inclusive range of days, and which days a run of a DAG stands for."""
+"""Timeframe: an inclusive range of days, and which days a DAG run exports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DATE_KEY = re.compile(r"(\d{4}-\d{2}-\d{2})($|[T ].*)")
 class Timeframe:
     """The days from ``start`` to ``end``, both included, in the account's time zone.
 
-    :raises InvalidExportError: the end lies before the start.
+    :raises InvalidExportError: the end is before the start.
     """
 
     start: date
@@ -30,8 +30,8 @@ class Timeframe:
     def __post_init__(self) -> None:
         if self.end < self.start:
             msg = (
-                f"selected_timeframe_end {self.end} lies before selected_timeframe_start {self.start}. "
-                "Both days are included; for one day give it twice."
+                f"Invalid timeframe: the end {self.end} is before the start {self.start}. "
+                "Both days are included; pass the same day twice for a single day."
             )
             raise InvalidExportError(msg)
 
@@ -48,13 +48,13 @@ class Timeframe:
         return self.start <= day <= self.end
 
     def to_json(self) -> dict[str, str]:
-        """Return what ``timeframe`` of an export operator takes, as plain JSON."""
+        """Return plain JSON, which the ``timeframe`` of an export operator accepts."""
         return {"start": self.start.isoformat(), "end": self.end.isoformat()}
 
     def chunks(self, days: int) -> list[Timeframe]:
-        """Split a long range into ranges of at most ``days`` days, in order; for mapped tasks for instance."""
+        """Split the range into ranges of at most ``days`` days, in order; for mapped tasks for instance."""
         if days < 1:
-            msg = f"days {days!r} must be 1 or more."
+            msg = f"Invalid days {days!r}: expected 1 or more."
             raise InvalidExportError(msg)
         return [
             Timeframe(start, min(start + timedelta(days=days - 1), self.end))
@@ -65,36 +65,38 @@ class Timeframe:
 def resolve_timeframe(
     context: Mapping[str, Any], *, timeframe: Any = None, start: Any, end: Any, days: int, timezone: ZoneInfo
 ) -> Timeframe:
-    """Return the days that a run asks for.
+    """Return the days that a run exports.
 
-    The first of these that the run has decides:
+    The first rule that applies decides:
 
-    1. ``timeframe``, or ``start`` and ``end``, when given;
-    2. the run's partition: the day that its key begins with, else that of its date, over or not, and no other;
+    1. ``timeframe``, or ``start`` and ``end``, if set;
+    2. the run's partition: the day that its key begins with, else the day of its date, even if that day is not over;
     3. a data interval: the days in [start, end);
     4. an empty data interval, as Airflow 3's plain cron has, or one in which no day ends: the ``days`` days before the
-       logical date, or its end;
-    5. without a logical date (asset-triggered, or by hand): the ``days`` days before ``run_after``.
+       logical date, or before the interval's end;
+    5. no logical date (asset-triggered or manual run): the ``days`` days before ``run_after``.
 
-    A moment counts as the day that it has in the account's time zone, and by 3 to 5 a day is asked for once it is over
-    there. Runs that are ``days`` days apart in the schedule's own time zone leave no day out, whether the schedule
-    gives them an interval or not, also where a clock changes.
+    A moment counts as its day in the account's time zone, and rules 3 to 5 only export days that are over there. Runs
+    that are ``days`` days apart in the schedule's own time zone skip no day, with or without a data interval, also
+    across a change of the clock.
 
     :param context: the task's context.
     :param timezone: the account's time zone.
-    :raises InvalidExportError: naming the field, the value and the fix.
+    :raises InvalidExportError: a parameter is invalid, or the run has no date.
     """
     if isinstance(days, bool) or not isinstance(days, int) or days < 1:
-        msg = f"days {days!r} is not a whole number above 0. Give the number of days to export."
+        msg = f"Invalid days {days!r}: expected a whole number above 0, the number of days to export."
         raise InvalidExportError(msg)
     if timeframe is not None:
         if start is not None or end is not None:
-            msg = "timeframe and selected_timeframe_start or _end are both given. Give one or the other."
+            msg = "Both timeframe and selected_timeframe_start or _end are set: set one or the other."
             raise InvalidExportError(msg)
         return _timeframe(timeframe, timezone)
     if (start is None) != (end is None):
         given, missing = ("start", "end") if end is None else ("end", "start")
-        msg = f"selected_timeframe_{given} is given and selected_timeframe_{missing} is not. Give both, or neither."
+        msg = (
+            f"selected_timeframe_{missing} is missing: set it together with selected_timeframe_{given}, or set neither."
+        )
         raise InvalidExportError(msg)
     if start is not None:
         return Timeframe(
@@ -109,21 +111,21 @@ def resolve_timeframe(
         first, after_last = _local_day(start, timezone), _local_day(interval_end, timezone)
         if first < after_last:
             return Timeframe(first, after_last - ONE_DAY)
-        # They are one, but for a logical date that was given by hand: from the command line Airflow leaves the interval
-        # at the moment of the command.
+        # The logical date and an empty interval agree, except where the date was passed on the command line: there
+        # Airflow leaves the interval at the time of the command.
         anchor = context.get("logical_date") if interval_start == interval_end else None
         return _days_before(anchor or interval_end, days, timezone, schedule_zone)
     run_after = getattr(context.get("dag_run"), "run_after", None)
     if run_after is None:
-        msg = "The run has neither a data interval nor a run_after date. Give selected_timeframe_start and _end."
+        msg = "The run has neither a data interval nor a run_after date: set selected_timeframe_start and _end."
         raise InvalidExportError(msg)
     return _days_before(run_after, days, timezone, schedule_zone)
 
 
 def _schedule_zone(context: Mapping[str, Any]) -> tzinfo | None:
-    """Return the time zone in which the DAG's cron is read; other schedules have none."""
+    """Return the time zone of the DAG's cron; other schedules have none."""
     timetable = getattr(context.get("dag"), "timetable", None)
-    # One beside assets, or the first of several, which are all read in one time zone.
+    # A schedule combined with assets, or the first of several schedules, which share one time zone.
     timetable = getattr(timetable, "timetable", timetable)
     (timetable, *_) = getattr(timetable, "timetables", None) or (timetable,)
     zone = getattr(timetable, "timezone", None)
@@ -131,7 +133,7 @@ def _schedule_zone(context: Mapping[str, Any]) -> tzinfo | None:
 
 
 def _before(moment: datetime, days: int, schedule_zone: tzinfo | None) -> datetime:
-    """Return the moment some days before, by the clock of the schedule: those days may have an hour more or less."""
+    """Return the moment some days before, by the schedule's clock: those days may have an hour more or less."""
     if schedule_zone is None or moment.tzinfo is None:
         return moment - days * ONE_DAY
     there = moment.astimezone(schedule_zone)
@@ -139,17 +141,17 @@ def _before(moment: datetime, days: int, schedule_zone: tzinfo | None) -> dateti
 
 
 def _interval_start(start: datetime, end: datetime, schedule_zone: tzinfo | None) -> datetime:
-    """Return where an interval starts: one of so many times 24 hours is meant to be of so many days."""
-    # Airflow's moments are not of the standard library, and their difference divides by itself only.
+    """Return where an interval starts; a multiple of 24 hours means that many days."""
+    # Airflow's datetimes are pendulum's, and the difference of two cannot be divided by a timedelta.
     whole, rest = divmod(timedelta(seconds=(end - start).total_seconds()), ONE_DAY)
     return start if rest else _before(end, whole, schedule_zone)
 
 
 def _days_before(moment: datetime, days: int, timezone: ZoneInfo, schedule_zone: tzinfo | None) -> Timeframe:
-    """Return the ``days`` days before that of a moment, or one more where the run before was not on the first of them.
+    """Return the ``days`` days before a moment's day, or one more if the previous run was not on the first of them.
 
-    A schedule that fires around the account's midnight fires after it from the change of a clock on; a day would be
-    left out between two of its runs.
+    A schedule that fires shortly before the account's midnight may fire after it once a clock has changed; a day
+    between two of its runs would be skipped.
     """
     after_last = _local_day(moment, timezone)
     a_run_ago = _local_day(_before(moment, days, schedule_zone), timezone)
@@ -160,14 +162,14 @@ def _timeframe(value: Any, timezone: ZoneInfo) -> Timeframe:
     if isinstance(value, Timeframe):
         return value
     if not isinstance(value, Mapping) or set(value) != {"start", "end"}:
-        msg = f"timeframe {value!r} is none. Give a Timeframe, or its to_json: a mapping with 'start' and 'end'."
+        msg = f"Invalid timeframe {value!r}: expected a Timeframe or a mapping with 'start' and 'end'."
         raise InvalidExportError(msg)
-    return Timeframe(*(_day(f"{key} of timeframe", value[key], timezone) for key in ("start", "end")))
+    return Timeframe(*(_day(f"timeframe {key}", value[key], timezone) for key in ("start", "end")))
 
 
 def _partition_day(context: Mapping[str, Any], timezone: ZoneInfo) -> date | None:
     """Return the day that the run's partition is named after."""
-    # The key is the label that people see, and one that was found at run time has no date beside it.
+    # People see the key, and a key that was found at run time has no date beside it.
     if dated := parse_dated_key(context.get("partition_key")):
         return dated[0]
     partition_date = context.get("partition_date")
@@ -175,7 +177,7 @@ def _partition_day(context: Mapping[str, Any], timezone: ZoneInfo) -> date | Non
 
 
 def parse_dated_key(partition_key: str | None) -> tuple[date, str] | None:
-    """Return the day that a partition's key begins with, and what follows it; None where it begins with none."""
+    """Return the day that a partition key begins with, and the rest of the key; None if it begins with no day."""
     if match := _DATE_KEY.fullmatch(partition_key or ""):
         with suppress(ValueError):
             return date.fromisoformat(match[1]), match[2]
@@ -197,10 +199,10 @@ def _day(name: str, value: Any, timezone: ZoneInfo) -> date:
             )
         except ValueError:
             pass
-    msg = f"{name} {value!r} is no date. Give a date, a datetime or an ISO 8601 text such as 2026-01-31."
+    msg = f"Invalid {name} {value!r}: expected a date, a datetime, or an ISO 8601 text such as 2026-01-31."
     raise InvalidExportError(msg)
 
 
 def _local_day(moment: datetime, timezone: tzinfo) -> date:
-    """Return the account's day of a moment; one without a time zone is taken to be in the account's."""
+    """Return a moment's day in the account's time zone, which is assumed for a moment without one."""
     return moment.date() if moment.tzinfo is None else moment.astimezone(timezone).date()

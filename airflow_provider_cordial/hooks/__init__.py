@@ -1,1 +1,7 @@
-"""Hooks for Cordial."""
+"""The hook."""
+
+from __future__ import annotations
+
+from airflow_provider_cordial.hooks.cordial import CordialHook
+
+__all__ = ["CordialHook"]

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_cordial._compat import BaseHook, mask_secret
+from airflow_provider_cordial._compat import AirflowNotFoundException, BaseHook, mask_secret
 from airflow_provider_cordial.client import api
 from airflow_provider_cordial.client.connection import CordialConnection
-from airflow_provider_cordial.client.retries import HEADERS, connection_failed, retry_options
+from airflow_provider_cordial.client.job import Job
+from airflow_provider_cordial.client.pages import JobPages
+from airflow_provider_cordial.client.retries import retry_options
 from airflow_provider_cordial.exceptions import (
     AuthenticationError,
     ConnectionFailedError,
     CordialError,
+    InvalidConnectionError,
     NotFoundError,
     PermissionDeniedError,
 )
-from airflow_provider_cordial.get_provider_info import EXTRA_FIELDS, HIDDEN_FIELDS, PLACEHOLDERS, RELABELING
+from airflow_provider_cordial.get_provider_info import CONNECTION_FIELDS, HIDDEN_FIELDS, PLACEHOLDERS, RELABELING
 
 if TYPE_CHECKING:
     import requests
 
-    from airflow_provider_cordial.client.job import Job
-
 
 class CordialHook(BaseHook):
-    """Talk to Cordial's v2 API over HTTPS with Basic auth: the API key as user name, a blank password.
+    """Call Cordial's v2 API over HTTPS with Basic auth: the API key as user name, a blank password.
 
-    One session with keep-alive per hook. GETs are sent again on 429, 5xx, unreadable answers and connection errors, for
-    ``attempts`` times; an export only where it surely did not reach Cordial.
+    Each hook has one session with keep-alive. GETs are retried on 429, 5xx, unreadable answers, and connection errors,
+    up to ``attempts`` times; an export only if it certainly did not reach Cordial.
 
     :param cordial_conn_id: the Airflow connection: API key in the password field, host, and in the extra the time
         zone and the timeouts.
@@ -47,8 +47,19 @@ class CordialHook(BaseHook):
 
     @cached_property
     def connection(self) -> CordialConnection:
-        """The Airflow connection, read once and checked; its API key is masked in the logs from then on."""
-        connection = CordialConnection.from_airflow(self.get_connection(self.cordial_conn_id))
+        """The Airflow connection, read once and checked; from then on its API key is masked in the logs.
+
+        :raises InvalidConnectionError: the connection does not exist or is invalid.
+        """
+        try:
+            airflow_connection = self.get_connection(self.cordial_conn_id)
+        except AirflowNotFoundException:
+            msg = (
+                f"Airflow connection {self.cordial_conn_id!r} does not exist. Create it: airflow connections add "
+                f"{self.cordial_conn_id} --conn-type cordial --conn-password <API key>"
+            )
+            raise InvalidConnectionError(msg) from None
+        connection = CordialConnection.from_airflow(airflow_connection)
         for secret in connection.secrets:
             mask_secret(secret)
         return connection
@@ -59,7 +70,7 @@ class CordialHook(BaseHook):
         from requests.auth import HTTPBasicAuth
 
         session = requests.Session()
-        session.headers.update(HEADERS)
+        session.headers.update(api.HEADERS)
         session.auth = HTTPBasicAuth(self.connection.api_key.encode(), b"")
         return session
 
@@ -67,26 +78,23 @@ class CordialHook(BaseHook):
         """Return the session: authenticated, with keep-alive."""
         return self._session
 
-    def create_export(self, kind: str, body: Mapping[str, Any]) -> str:
+    def create_export(
+        self, kind: str, body: Mapping[str, Any], *, secrets: Iterable[str] = (), error_hint: str = ""
+    ) -> str:
         """Submit an export and return the job id.
 
         :param kind: the endpoint, ``audiencetrendsexport`` for instance.
         :param body: as Cordial documents it, destination included.
-        :raises CordialError: a ``RefusedError`` where Cordial says no; an error with which the export may all the same
-            have been accepted is never followed by another submission here.
+        :param secrets: the parts of the body that must not appear in an error.
+        :param error_hint: what to check when Cordial rejects the export's configuration.
+        :raises CordialError: a ``RefusedError`` if Cordial rejects the export. After an error with which the export may
+            have been accepted, it is not submitted again here.
         """
-        request = api.create_export(kind, body)
+        request = api.create_export(kind, body, secrets=secrets, error_hint=error_hint)
         return api.parse_job_id(request, self._run(request))
 
-    def create_audience_trends_export(self, body: Mapping[str, Any]) -> str:
-        """Submit an Audience Trends export and return the job id (see ``create_export``).
-
-        Source: Cordial, "Audience Trends export API".
-        """
-        return self.create_export(api.AUDIENCE_TRENDS_EXPORT, body)
-
     def get_job(self, job_id: str) -> Job:
-        """Return the job as it is now.
+        """Return the current state of a job.
 
         :raises NotFoundError: Cordial does not know the job (yet).
         """
@@ -94,45 +102,41 @@ class CordialHook(BaseHook):
         return api.parse_job(request, self._run(request), job_id)
 
     def list_jobs(self, *, per_page: int = api.PER_PAGE, filters: Mapping[str, str] | None = None) -> Iterator[Job]:
-        """Yield all jobs that the filters let through, page after page, in Cordial's order (not documented).
+        """Yield all jobs that match the filters, page by page, in Cordial's order (not documented).
 
-        :param per_page: asked for; Cordial's maximum is not documented, so a smaller page is not taken for the last.
-        :param filters: passed on as they are, ``{"status": "Done"}`` for instance.
+        :param per_page: the requested size; Cordial's maximum is not documented, so a smaller page is not the last.
+        :param filters: passed unchanged, ``{"status": "Done"}`` for instance.
         """
-        before: list[Job] = []
-        for page in range(1, api.MAX_PAGES + 1):
-            request = api.list_jobs(page=page, per_page=per_page, filters=filters)
+        pages = JobPages()
+        while pages.next_page is not None:
+            request = api.list_jobs(page=pages.next_page, per_page=per_page, filters=filters)
             try:
-                jobs = api.parse_jobs(request, self._run(request))
-            except NotFoundError:  # declared on the list too: no match
+                records = api.parse_records(request, self._run(request))
+            except NotFoundError:  # documented for the list too: no match
                 return
-            # The same page again means that the page number is not heeded.
-            if not jobs or jobs == before:
-                return
-            yield from jobs
-            before = jobs
+            yield from map(Job.from_record, pages.add(records))
 
     def test_connection(self) -> tuple[bool, str]:
-        """Send one authenticated ``GET /v2/jobs?per_page=1`` and say what came of it."""
+        """Send one authenticated ``GET /v2/jobs?per_page=1`` and describe the result."""
         request = api.list_jobs(per_page=1)
         try:
-            api.parse_jobs(request, self._send(request))
+            api.parse_records(request, self._send(request))
         except NotFoundError:  # authenticated, and no job yet
             pass
         except (AuthenticationError, PermissionDeniedError, ConnectionFailedError) as error:
             return False, str(error)
         except CordialError as error:
-            return False, f"{self.cordial_conn_id} reaches a server, but not as expected. {error}"
-        except Exception as error:  # noqa: BLE001 - the form shows the message, whatever it is
+            return False, f"{self.cordial_conn_id} reaches a server with an unexpected answer. {error}"
+        except Exception as error:  # noqa: BLE001 - the form shows any message
             return False, str(error)
-        return True, f"Connected to {self.connection.base_url}, and the API key is accepted."
+        return True, f"Connected to {self.connection.base_url}; the API key is accepted."
 
     def close(self) -> None:
         """Close the session."""
         self._session.close()
 
     def _run(self, request: api.Request) -> Any:
-        """Send a request, again where that is safe, and return what the answer says."""
+        """Send a request, again if that is safe, and return the content of the answer."""
         from tenacity import Retrying
 
         return Retrying(**retry_options(request, self.connection, self.log.warning))(self._send, request)
@@ -152,35 +156,38 @@ class CordialHook(BaseHook):
                 allow_redirects=False,
             )
         except requests.RequestException as error:
-            raise connection_failed(request, connection, error, sent=_may_have_been_sent(error)) from None
+            raise api.connection_failed(request, connection.base_url, error, sent=_may_have_been_sent(error)) from None
         answer = api.Answer(response.status_code, response.headers, response.content)
         return api.interpret(request, answer, secrets=connection.secrets)
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Describe the form's extra fields to Airflow before 3.2; later ones read the provider's metadata."""
+        """Describe the form's extra fields to Airflow before 3.2; later versions read the provider's metadata."""
         from wtforms import FloatField, IntegerField, StringField
 
-        fields = {"string": StringField, "number": FloatField, "integer": IntegerField}
+        types = {"string": StringField, "number": FloatField, "integer": IntegerField}
         return {
-            name: fields[kind](label, default=default, description=description)
-            for name, (label, kind, default, description) in EXTRA_FIELDS.items()
+            field.name: types[field.json_type](field.label, default=field.default, description=field.description)
+            for field in CONNECTION_FIELDS
         }
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Describe the form's standard fields to Airflow before 3.2; later ones read the provider's metadata."""
+        """Describe the form's standard fields to Airflow before 3.2; later versions read the provider's metadata."""
         return {"hidden_fields": HIDDEN_FIELDS, "relabeling": RELABELING, "placeholders": PLACEHOLDERS}
 
 
 async def read_connection(cordial_conn_id: str) -> CordialConnection:
-    """Read and check an Airflow connection without holding up the event loop."""
-    # aget_connection is there from Airflow 3.1 on, but only a thread works in every version and in dag.test.
-    return await asyncio.to_thread(lambda: CordialHook(cordial_conn_id).connection)
+    """Read and check an Airflow connection without blocking the event loop."""
+    from asgiref.sync import sync_to_async
+
+    # A plain thread, as of asyncio.to_thread, would get an event loop of its own for Airflow's connection to the
+    # triggerer's supervisor, which kills the triggerers of Airflow 3.0 and 3.1. aget_connection exists from 3.1 on.
+    return await sync_to_async(lambda: CordialHook(cordial_conn_id).connection)()
 
 
 def _may_have_been_sent(error: Exception) -> bool:
-    """Tell whether a request may have reached the server: anything but a connection that was never made."""
+    """Return whether a request may have reached the server: always, unless no connection was established."""
     import ssl
 
     import requests
@@ -191,5 +198,5 @@ def _may_have_been_sent(error: Exception) -> bool:
     reason = getattr(error.args[0], "reason", None) if error.args else None
     if isinstance(reason, NewConnectionError | ProxyError):
         return False
-    # A certificate is looked at before the first byte of the request goes out.
+    # A certificate is verified before the first byte of the request is sent.
     return not any(isinstance(arg, ssl.SSLCertVerificationError) for arg in getattr(reason, "args", ()))

@@ -1,1 +1,1 @@
-"""Wait for jobs."""
+"""Wait for jobs: one in the task's own process, or thousands in a triggerer."""

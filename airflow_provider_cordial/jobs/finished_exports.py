@@ -1,6 +1,6 @@
-"""Watch an account: which export jobs have become Done since the last look, whoever started them; pure.
+"""FinishedExports: which export jobs of an account became Done since the last poll, whoever submitted them. No I/O.
 
-A job is known by its id, or, where a record carries none, by all that tells it from others.
+A job is identified by its id or, if its record has none, by its name and times.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 from airflow_provider_cordial.client.job import Job, parse_ids
 
-#: How many ended jobs are remembered over a restart one by one: Airflow's state store takes 64 kB a value by default.
-KEPT = 1500
+#: How many ended jobs are remembered across a restart: Airflow's state store limits a value to 64 kB by default.
+MAX_REMEMBERED = 1500
 
 _DIGEST_LENGTH = 12
 
@@ -20,33 +20,33 @@ Row = Mapping[str, Any]
 
 
 class FinishedExports:
-    """The jobs that have ended and were told of, or had ended before anybody watched.
+    """The jobs that have ended and were reported, or had ended before the first poll.
 
-    :param remembered: what ``to_json`` returned, or None where nothing was ever watched.
+    :param remembered: the output of ``to_json``, or None if the account was never polled.
     """
 
     def __init__(self, remembered: Any = None) -> None:
         known = remembered if isinstance(remembered, Mapping) else None
-        self._is_first_look = known is None
-        #: Digest, and end as seconds since the epoch, 0 where it is not told.
+        self._is_first_poll = known is None
+        #: Digest, and end as seconds since the epoch, 0 if unknown.
         self._ended: dict[str, float] = dict(known["ended"]) if known else {}
-        #: Jobs that ended before are known, too.
+        #: Jobs that ended before this moment are known as well.
         self._until: float = known["until"] if known else 0.0
         self._ids: set[str] = set()
         self._unended: set[str] = set()
         self._is_newest_first = False
 
     def to_json(self) -> dict[str, Any]:
-        """Return what to remember over a restart."""
+        """Return what to remember across a restart."""
         by_end = sorted(self._ended.items(), key=lambda item: item[1])
-        forgotten, kept = by_end[:-KEPT], by_end[-KEPT:]
+        forgotten, kept = by_end[:-MAX_REMEMBERED], by_end[-MAX_REMEMBERED:]
         return {"ended": dict(kept), "until": max([self._until, *(end for _, end in forgotten)])}
 
-    def suffices(self, page: Sequence[Row], rows: Sequence[Row]) -> bool:
-        """Tell whether nothing new can be on the pages after this one.
+    def is_sufficient(self, page: Sequence[Row], rows: Sequence[Row]) -> bool:
+        """Return whether the pages after this one contain nothing new.
 
-        Cordial does not document the order of the list, so this is only ever so where it was seen to begin with the
-        newest, and all rows had ids.
+        Cordial does not document the order of the list, so this is only True if the list was found to start with the
+        newest jobs, and all rows have ids.
 
         :param rows: of all pages so far.
         """
@@ -56,10 +56,10 @@ class FinishedExports:
             and self._unended.issubset(job_id for row in rows for job_id in parse_ids(row))
         )
 
-    def news(self, rows: Sequence[Row], *, whole: bool) -> list[Job]:
-        """Take in what a look has found, and return the export jobs that have become Done, the first to end first.
+    def observe(self, rows: Sequence[Row], *, is_complete: bool) -> list[Job]:
+        """Return the export jobs that became Done since the last poll, in the order of their ends.
 
-        :param whole: whether the rows are all there are.
+        :param is_complete: whether the rows are the whole list.
         """
         jobs = [Job.from_record(row) for row in rows]
         fresh: list[Job] = []
@@ -74,13 +74,13 @@ class FinishedExports:
             if digest not in self._ended and not 0 < end <= self._until:
                 fresh.append(job)
             self._ended.setdefault(digest, end)
-        if whole:
+        if is_complete:
             starts = [job.started_at for job in jobs if job.started_at]
             self._is_newest_first = len(starts) > 1 and starts[0] >= starts[-1] and all(map(parse_ids, rows))
-        # What had ended before anybody watched is no news.
-        told = [] if self._is_first_look else [job for job in fresh if job.is_done and job.may_be_export]
-        self._is_first_look = False
-        return sorted(told, key=_end)
+        # Jobs that had ended before the first poll are not reported.
+        finished = [] if self._is_first_poll else [job for job in fresh if job.is_done and job.may_be_export]
+        self._is_first_poll = False
+        return sorted(finished, key=_end)
 
 
 def _end(job: Job) -> float:
@@ -89,5 +89,5 @@ def _end(job: Job) -> float:
 
 def _digest(job: Job) -> str:
     record = job.record
-    what: Sequence[Any] = parse_ids(record)[:1] or [record.get("jobName"), job.name, record.get("times")]
-    return hashlib.sha256(repr(what).encode()).hexdigest()[:_DIGEST_LENGTH]
+    identity: Sequence[Any] = parse_ids(record)[:1] or [record.get("jobName"), job.name, record.get("times")]
+    return hashlib.sha256(repr(identity).encode()).hexdigest()[:_DIGEST_LENGTH]

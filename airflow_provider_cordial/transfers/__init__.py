@@ -1,1 +1,8 @@
-"""Transfers from Cordial to other systems."""
+"""Loads: from a delivered file to a table, or to files for a warehouse's own load."""
+
+from __future__ import annotations
+
+from airflow_provider_cordial.transfers.audience_trends_to_file import AudienceTrendsToFileOperator
+from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
+
+__all__ = ["AudienceTrendsToFileOperator", "AudienceTrendsToSqlOperator"]

@@ -4,146 +4,106 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
-from airflow_provider_cordial.assets import tell
 from airflow_provider_cordial.exceptions import InvalidExportError
+from airflow_provider_cordial.transfers.base import AudienceTrendsLoadOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
 
-    from airflow_provider_cordial.destinations.finder import FileWait
-    from airflow_provider_cordial.trends.completeness import OnMissing
-    from airflow_provider_cordial.trends.csv import CsvFormat
+    from airflow_provider_cordial.trends import Columns
     from airflow_provider_cordial.trends.files import FileFormat
 
 FORMATS = ("csv", "parquet")
 
 
-class AudienceTrendsToFileOperator(BaseOperator):
+class AudienceTrendsToFileOperator(AudienceTrendsLoadOperator):
     """Write the long rows of an Audience Trends export as CSV or Parquet to anything that ObjectStoragePath reaches.
 
-    The whole export is checked before the first file is written. Written again, the files have the same names and hold
-    the same rows: a retry or a clear replaces them. So give each task a path of its own.
+    The whole export is checked before the first file is written. Writing again results in files with the same names and
+    rows: a retry or a clear replaces them. So use a different path for each task.
 
-    Events on its outlets tell ``days``, ``audiences``, ``rows``, ``missing``, ``job_id``, ``path`` and ``files``; for
-    the keys of partitions see ``assets.tell``.
+    Events on the outlets carry ``days``, ``audiences``, ``rows``, ``missing``, ``files``, ``path``, and ``job_id``; for
+    partition keys see ``assets.publish_event``.
 
-    :param export: ``export.output["export"]`` of the export operator (templated).
-    :param path: the folder: a local path, or a URL such as ``s3://bucket/trends`` (templated).
-    :param path_conn_id: the Airflow connection of the URL, where it does not name one itself (templated).
-    :param file_format: ``csv``, or ``parquet``, which needs the package pyarrow.
-    :param partition_by_day: write ``snapshot_date=<day>/<file_name>`` for each day, and otherwise one file,
+    More parameters and errors: see ``AudienceTrendsLoadOperator``.
+
+    :param path: the target folder: a local path, or a URL such as ``s3://bucket/trends`` (templated).
+    :param path_conn_id: the Airflow connection of the URL, unless the URL contains one (templated).
+    :param file_format: ``csv``, or ``parquet``, which requires the package pyarrow.
+    :param partition_by_day: write ``snapshot_date=<day>/<file_name>`` for each day; otherwise one file,
         ``<file_name>-<first day>-<last day>``.
-    :param file_name: without its extension (templated).
-    :param constants: further columns, and the text that each has in all rows (templated).
-    :param source_path: the delivered file's exact path, where it is not named after the export (templated).
-    :param on_missing: what an audience or a day that was asked for and did not come is: ``fail``, ``warn``, ``ignore``.
-    :param csv_format: how the delivered file is written.
-    :param file_wait: how long to wait for it.
-    :returns: the counts ``rows``, ``audiences``, ``days``, ``missing``, the delivered ``file``, and how many ``files``
-        were written to which ``path``.
-    :raises DeliveredFileNotFoundError: no such file came in time; a retry looks again.
-    :raises TrendsCsvError: the file cannot be understood.
-    :raises IncompleteTrendsError: the file is not what was asked for.
+    :param file_name: without an extension (templated).
+    :returns: ``rows``, ``audiences``, ``days``, ``missing``, the delivered ``file``, the number of ``files`` written,
+        and their ``path``.
+    :raises InvalidExportError: a parameter is invalid.
     """
 
-    template_fields: Sequence[str] = ("export", "path", "path_conn_id", "file_name", "constants", "source_path")
-    ui_color = "#f0ead5"
+    template_fields: Sequence[str] = (*AudienceTrendsLoadOperator.template_fields, "path", "path_conn_id", "file_name")
 
     def __init__(
         self,
         *,
-        export: Any,
         path: str,
         path_conn_id: str | None = None,
         file_format: FileFormat = "csv",
         partition_by_day: bool = True,
         file_name: str = "audience_trends",
-        constants: Mapping[str, str] | None = None,
-        source_path: str | None = None,
-        on_missing: OnMissing = "fail",
-        csv_format: CsvFormat | None = None,
-        file_wait: FileWait | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.export = export
         self.path = path
         self.path_conn_id = path_conn_id
         self.file_format = file_format
         self.partition_by_day = partition_by_day
         self.file_name = file_name
-        self.constants = constants or {}
-        self.source_path = source_path
-        self.on_missing = on_missing
-        self.csv_format = csv_format
-        self.file_wait = file_wait
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Find the file, wait until it is whole, and write it anew."""
+        """Find the file, wait until it is complete, and write it again as long files."""
         from airflow.sdk import ObjectStoragePath
 
-        from airflow_provider_cordial.trends.delivery import delivered_trends
+        # Imported here to keep DAG parsing fast.
+        from airflow_provider_cordial.trends.files import convert_to_parquet, write_long_csv
 
-        # Only here: a DAG file that loads is parsed faster so.
-        from airflow_provider_cordial.trends.files import to_parquet, write_long_csv
-
-        self._check()
+        columns = self._rendered_columns(context)
+        self._validate(columns)
         with tempfile.TemporaryDirectory(prefix="cordial-") as folder:
-            with delivered_trends(
-                self.export,
-                path=self.source_path,
-                on_missing=self.on_missing,
-                csv_format=self.csv_format,
-                file_wait=self.file_wait,
-            ) as trends:
+            with self._open_trends() as trends:
+                days = trends.reader.days
                 rows, files = write_long_csv(
-                    Path(folder),
-                    trends.reader.days,
-                    trends.rows(),
-                    constants=self.constants,
-                    by_day=self.partition_by_day,
+                    Path(folder), days, trends.rows(), columns=columns, by_day=self.partition_by_day
                 )
             timeframe = trends.export.timeframe
             target = ObjectStoragePath(self.path, conn_id=self.path_conn_id)
             for day, path in files.items():
-                ready = to_parquet(path) if self.file_format == "parquet" else path
+                ready = convert_to_parquet(path, columns) if self.file_format == "parquet" else path
                 name = self.file_name if day else f"{self.file_name}-{timeframe.start}-{timeframe.end}"
-                place = target / f"snapshot_date={day}" if day else target
+                place = target / f"{columns['snapshot_date']}={day}" if day else target
                 _publish(ready, place / f"{name}{ready.suffix}")
         self.log.info("Wrote %d rows of %s in %d files to %s", rows, timeframe, len(files), self.path)
-        counts = {**trends.counts(rows), "files": len(files), "path": self.path}
-        tell(
-            context,
-            self.outlets,
-            asset_uri=None,
-            audiences=trends.export.audiences,
-            timeframe=timeframe,
-            extra={key: counts[key] for key in ("rows", "missing", "path", "files")} | {"job_id": trends.job_id},
-        )
-        return counts
+        return self._finish(context, trends, rows, asset_uri=None, files=len(files), path=self.path)
 
-    def _check(self) -> None:
+    def _validate(self, columns: Columns) -> None:
+        from airflow_provider_cordial.trends.columns import DATA_COLUMNS
+
         if self.file_format not in FORMATS:
-            msg = f"file_format {self.file_format!r} is none that can be written. Use {' or '.join(FORMATS)}."
+            msg = f"Unsupported file_format {self.file_format!r}: use {' or '.join(FORMATS)}."
             raise InvalidExportError(msg)
         if not self.file_name or "/" in self.file_name:
-            msg = f"file_name {self.file_name!r} is no file's name. Give a name without slashes and extension."
+            msg = f"Invalid file_name {self.file_name!r}: must be non-empty, without slashes."
             raise InvalidExportError(msg)
-        if taken := {"audience", "snapshot_date", "contacts"} & set(self.constants):
-            msg = f"constants names {min(taken)!r}, which is a column already. Choose another name."
+        if unknown := sorted(set(columns.names) - set(DATA_COLUMNS)):
+            msg = f"Unknown column {unknown[0]!r} of a file: expected one of {', '.join(DATA_COLUMNS)}."
             raise InvalidExportError(msg)
 
 
 def _publish(local: Path, target: ObjectStoragePath) -> None:
-    """Copy a file to its place, whole or not at all."""
+    """Copy a file to its place, completely or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    # An object is there when it is whole; a file would be seen while it grows.
+    # An object appears when it is complete; a file would be visible while it grows.
     is_file = target.protocol in ("file", "local", "sftp", "ssh")
     unfinished = target.parent / f".{target.name}.part" if is_file else target
     with local.open("rb") as source, unfinished.open("wb") as sink:  # type: ignore[no-untyped-call]

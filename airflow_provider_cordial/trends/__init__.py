@@ -1,1 +1,43 @@
 """The delivered file as rows, and rows as tables and files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_cordial.trends.batch import TrendsBatch
+    from airflow_provider_cordial.trends.columns import Columns
+    from airflow_provider_cordial.trends.completeness import IncompleteTrendsError, OnMissing
+    from airflow_provider_cordial.trends.csv import AudienceRow, CsvFormat, TrendsCsvError
+    from airflow_provider_cordial.trends.tables import TrendsTable, register_table
+
+__all__ = [
+    "AudienceRow",
+    "Columns",
+    "CsvFormat",
+    "IncompleteTrendsError",
+    "OnMissing",
+    "TrendsBatch",
+    "TrendsCsvError",
+    "TrendsTable",
+    "register_table",
+]
+
+_MODULES = {
+    "AudienceRow": "csv",
+    "Columns": "columns",
+    "CsvFormat": "csv",
+    "IncompleteTrendsError": "completeness",
+    "OnMissing": "completeness",
+    "TrendsBatch": "batch",
+    "TrendsCsvError": "csv",
+    "TrendsTable": "tables",
+    "register_table": "tables",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # On demand: a DAG file that loads is parsed without reading any of it.
+    from airflow_provider_cordial._compat import lazy_import
+
+    return lazy_import(__name__, name, _MODULES)

@@ -1,19 +1,20 @@
-"""The long rows of an export as files: CSV or Parquet, one for all days or one a day, in bounded memory."""
+"""The long rows of an export as files: CSV or Parquet, one per day or one for all, in bounded memory."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Literal
 
+from airflow_provider_cordial.trends.columns import Columns
 from airflow_provider_cordial.trends.csv import AudienceRow
 
 FileFormat = Literal["csv", "parquet"]
 
-#: Rows that are held before they go to their files.
-_HELD = 100_000
+#: Rows that are buffered before they are written to their files.
+_BUFFERED = 100_000
 
 
 def write_long_csv(
@@ -21,59 +22,57 @@ def write_long_csv(
     days: Sequence[date],
     rows: Iterable[AudienceRow],
     *,
-    constants: Mapping[str, str],
+    columns: Columns,
     by_day: bool,
 ) -> tuple[int, dict[str, Path]]:
-    """Write ``audience, snapshot_date, contacts`` and the constant columns to CSV files in a local folder.
+    """Write ``audience, snapshot_date, contacts``, and the constant columns to CSV files in a local folder.
 
-    A missing day is an empty cell. The same rows make the same files, byte for byte.
+    A blank is an empty cell. The same rows result in the same files, byte for byte.
 
-    :param by_day: make a file for each day, and one for all days otherwise.
-    :returns: how many rows were written, and the files by day, or under ``""``.
+    :param by_day: write one file per day, and one file for all days otherwise.
+    :returns: the number of rows, and the files by day, or under ``""``.
     """
     keys = [day.isoformat() for day in days]
     files = {key: folder / f"{key or 'all'}.csv" for key in (keys if by_day else [""])}
     for path in files.values():
         with path.open("w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerow(["audience", "snapshot_date", "contacts", *constants])
-    held: dict[str, list[list[object]]] = {key: [] for key in files}
-    count = kept = 0
+            csv.writer(file, lineterminator="\n").writerow(columns.of_file)
+    buffer: dict[str, list[list[object]]] = {key: [] for key in files}
+    count = buffered = 0
 
-    def release() -> None:
-        # Opened anew each time: a file for each day of years would be more than a process may have open.
-        for key, some in held.items():
+    def flush() -> None:
+        # Opened again each time: one file per day of several years would exceed the open files of a process.
+        for key, some in buffer.items():
             with files[key].open("a", newline="") as file:
                 csv.writer(file, lineterminator="\n").writerows(some)
             some.clear()
 
-    values = list(constants.values())
+    values = list(columns.constants.values())
     for row in rows:
         for key, contacts in zip(keys, row.contacts, strict=True):
-            held[key if by_day else ""].append([row.audience, key, contacts, *values])
+            buffer[key if by_day else ""].append([row.audience, key, contacts, *values])
         count += len(keys)
-        kept += len(keys)
-        if kept >= _HELD:
-            release()
-            kept = 0
-    release()
+        buffered += len(keys)
+        if buffered >= _BUFFERED:
+            flush()
+            buffered = 0
+    flush()
     return count, files
 
 
-def to_parquet(path: Path) -> Path:
-    """Write a file of ``write_long_csv`` as Parquet beside it, a block at a time, and return its path."""
+def convert_to_parquet(path: Path, columns: Columns) -> Path:
+    """Convert a file of ``write_long_csv`` to Parquet, a block at a time, and return the path of the new file."""
     import pyarrow as pa
     from pyarrow import csv as pa_csv
     from pyarrow import parquet
 
     target = path.with_suffix(".parquet")
-    with path.open(newline="") as file:
-        names = next(csv.reader(file))
-    types = {"snapshot_date": pa.date32(), "contacts": pa.int64()}
+    types = {columns["snapshot_date"]: pa.date32(), columns["contacts"]: pa.int64()}
     reader = pa_csv.open_csv(
         path,
         parse_options=pa_csv.ParseOptions(newlines_in_values=True),
         convert_options=pa_csv.ConvertOptions(
-            column_types={name: types.get(name, pa.string()) for name in names},
+            column_types={name: types.get(name, pa.string()) for name in columns.of_file},
             null_values=[""],
             strings_can_be_null=False,
         ),

@@ -10,15 +10,17 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_cordial.client.job import Job
-from airflow_provider_cordial.exceptions import CordialError
-from airflow_provider_cordial.jobs.waiting import JobWatcher, build_event
+from airflow_provider_cordial.exceptions import CordialError, InvalidParameterError
+from airflow_provider_cordial.jobs.events import build_event
+from airflow_provider_cordial.jobs.options import is_duration
+from airflow_provider_cordial.jobs.watcher import JobWatcher
 
-#: How much later than the trigger's own deadline the framework gives up, in seconds.
+#: Seconds between the trigger's own deadline and the framework's timeout.
 BACKSTOP = 300.0
 
 
-def deferral(cordial_conn_id: str, job_id: str, poll_interval: float, deadline: float) -> dict[str, Any]:
-    """Return the arguments with which a task defers to a ``JobTrigger``; it goes on in its ``execute_complete``."""
+def build_deferral(cordial_conn_id: str, job_id: str, poll_interval: float, deadline: float) -> dict[str, Any]:
+    """Return the arguments with which a task defers to a ``JobTrigger``; it resumes in its ``execute_complete``."""
     return {
         "trigger": JobTrigger(cordial_conn_id, job_id, poll_interval, deadline),
         "method_name": "execute_complete",
@@ -27,19 +29,19 @@ def deferral(cordial_conn_id: str, job_id: str, poll_interval: float, deadline: 
 
 
 class JobTrigger(BaseTrigger):
-    """Wait for a job, and fire one event that says everything the task needs.
+    """Wait for a job, and fire one event with everything that the task needs.
 
-    All that wait on one connection in a triggerer share one poller, one HTTP client and one pace (see ``polling``).
-    Restarted anywhere it goes on with the same deadline. An error never escapes: it becomes the event. Killed, it only
-    stops looking: Cordial documents no cancel.
+    All waits on one connection in a triggerer share one poller, one HTTP client, and one rate (see ``jobs.poller``).
+    After a restart anywhere the deadline is the same. An error never escapes: it becomes the event. A killed trigger
+    only stops polling: Cordial jobs cannot be cancelled.
 
-    :param cordial_conn_id: the Airflow connection; it is read in the triggerer, and no secret is in the trigger's row.
+    :param cordial_conn_id: the Airflow connection; it is read in the triggerer, and the trigger's row has no secret.
     :param job_id: the job to wait for.
-    :param poll_interval: seconds, at most, between two looks.
+    :param poll_interval: the longest pause between two polls, in seconds.
     :param deadline: seconds since the epoch.
     """
 
-    # The triggerer does not survive an error here, so nothing is checked.
+    # An error here ends the triggerer, so nothing is checked.
     def __init__(
         self,
         cordial_conn_id: str = "cordial_default",
@@ -66,32 +68,36 @@ class JobTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look at the job until it ends or the deadline passes, and yield the one event."""
+        """Wait until the job ends or the deadline passes, and yield the only event."""
         outcome: Job | CordialError
         try:
             outcome = await self._wait()
         except CordialError as error:
             outcome = error
-        except Exception as error:  # noqa: BLE001 - whatever it is, the task must hear of it; its text may hold a secret
+        except Exception as error:  # noqa: BLE001 - the task must receive any error; its text may hold a secret
             self.log.error("Waiting for job %s failed: %s", self.job_id, type(error).__name__)
             outcome = CordialError(f"Waiting for job {self.job_id} failed in the triggerer: {type(error).__name__}.")
         yield TriggerEvent(build_event(self.job_id, outcome))  # type: ignore[no-untyped-call,unused-ignore]
 
     async def on_kill(self) -> None:
-        """Say that the job goes on; the framework calls this when a person ends the deferred task."""
-        self.log.warning("The task was ended, but job %s goes on in Cordial, which has no cancel", self.job_id)
+        """Log that the job continues; the framework calls this when a person ends the deferred task."""
+        self.log.warning("Task killed, but job %s continues: Cordial jobs cannot be cancelled", self.job_id)
 
     async def _wait(self) -> Job:
-        from airflow_provider_cordial.jobs.poller import joined
+        from airflow_provider_cordial.jobs.poller import subscribe
 
+        # A deadline that has passed is valid: the job is polled once more.
+        if not is_duration(self.poll_interval) or not isinstance(self.deadline, int | float):
+            msg = f"Invalid poll interval {self.poll_interval!r} or deadline {self.deadline!r}: expected seconds."
+            raise InvalidParameterError(msg)
         since = time.time()
-        async with joined(
+        async with subscribe(
             self.cordial_conn_id, self.job_id, poll_interval=self.poll_interval, deadline=self.deadline
-        ) as (wait, connection):
-            watch = JobWatcher(self.job_id, grace=connection.not_found_grace, since=since, log=self.log)
-            while (look := await wait.news()) is not None:
-                if job := watch.saw(look, time.time()):
+        ) as (subscription, connection):
+            watcher = JobWatcher(self.job_id, grace=connection.not_found_grace, since=since, log=self.log)
+            while (result := await subscription.next_result()) is not None:
+                if job := watcher.observe(result, time.time()):
                     return job
                 if time.time() >= self.deadline:
                     break
-            raise watch.timed_out()
+            raise watcher.timeout_error()

@@ -71,7 +71,7 @@ class Forgetful(CordialSubject):
             "selected_timeframe_end": "2026-11-07",
             "audiences": ["opened_last_30_days"],
         }
-        job_id = CordialHook().create_audience_trends_export(body)
+        job_id = CordialHook().create_export("audiencetrendsexport", body)
         context["ti"].xcom_push("export", {**body, "job_id": job_id})
         return job_id
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_provider_cordial.destinations.finder import FileWait
+from airflow_provider_cordial.destinations.file_wait import FileWait
 from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
 from cordial_sandbox.process import SandboxProcess
 

@@ -13,7 +13,7 @@ SFTP = SftpDestination(conn_id="sftp_default", path="exports")
 
 
 class TaskInstance(SimpleNamespace):
-    """As much of a task instance as the operator needs."""
+    """The part of a task instance that the operator needs."""
 
     def __init__(self, **fields: Any) -> None:
         identity = {"dag_id": "Der tägliche.DAG", "task_id": "export", "run_id": "scheduled__1", "map_index": -1}
@@ -38,7 +38,7 @@ def run_context(**fields: Any) -> dict[str, Any]:
 
 
 def export(context: dict[str, Any] | None = None, **options: Any) -> tuple[str, dict[str, Any]]:
-    """Run the operator, and return the job id and the pushed export."""
+    """Execute the operator and return the job id and the pushed export."""
     defaults: dict[str, Any] = {"task_id": "export", "audiences": ["opened_last_30_days"], "destination": SFTP}
     context = context or run_context()
     job_id = AudienceTrendsExportOperator(**{**defaults, **options}).execute(context)  # type: ignore[arg-type]

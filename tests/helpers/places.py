@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cordial.destinations import Destination
-from airflow_provider_cordial.destinations.finder import FileWait
+from airflow_provider_cordial.destinations.file_wait import FileWait
 from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
 from cordial_sandbox.process import SandboxProcess
 from tests.helpers.operators import TaskInstance

@@ -17,7 +17,7 @@ from airflow_provider_cordial.destinations import (
     S3Destination,
     SftpDestination,
 )
-from airflow_provider_cordial.destinations.finder import FileWait
+from airflow_provider_cordial.destinations.file_wait import FileWait
 from airflow_provider_cordial.exceptions import DestinationUnreachableError, JobFailedError, RefusedError
 from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
 from tests.helpers.places import QUICK, Places, Row, export, snapshots

@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_cordial.exceptions import IncompleteTrendsError
-from airflow_provider_cordial.trends.tables import Columns
+from airflow_provider_cordial.trends import Columns, IncompleteTrendsError
 from cordial_sandbox.process import SandboxProcess
 from tests.helpers.loads import ODD, deliver, export, load
 from tests.helpers.sandbox import SetConnection

@@ -18,7 +18,8 @@ from airflow_provider_cordial.destinations import (
     S3Destination,
     SftpDestination,
 )
-from airflow_provider_cordial.destinations.finder import FileWait, delivered_file
+from airflow_provider_cordial.destinations.file_wait import FileWait
+from airflow_provider_cordial.destinations.finder import open_delivered_file
 from airflow_provider_cordial.exceptions import (
     CordialError,
     DeliveredFileNotFoundError,
@@ -56,7 +57,7 @@ LARGE = b"".join(b"a%d,%d\n" % (n, n) for n in range(800_000))
 
 def read(destination: Destination, **file_wait: float) -> bytes:
     wait = FileWait(**{"timeout": 3, "poll_interval": 0.1, "stable_for": 0.1, "read_timeout": 1.5, **file_wait})
-    with delivered_file(destination, "trends", not_before=datetime.now(UTC), file_wait=wait) as (_, stream):
+    with open_delivered_file(destination, "trends", not_before=datetime.now(UTC), file_wait=wait) as (_, stream):
         return b"".join(iter(lambda: stream.read(1 << 15), b""))
 
 
@@ -109,7 +110,7 @@ def test_a_file_that_is_replaced_while_it_is_read_is_an_error(places: Places, ki
     put(places, "trends.csv", LARGE)
 
     def read_and_replace() -> None:
-        with delivered_file(PLACES[kind], "trends", not_before=datetime.now(UTC), file_wait=QUICK) as (_, stream):
+        with open_delivered_file(PLACES[kind], "trends", not_before=datetime.now(UTC), file_wait=QUICK) as (_, stream):
             assert stream.read(1 << 20) == LARGE[: 1 << 20]
             put(places, "trends.csv", LARGE.replace(b"a1", b"b1"))
             while stream.read(1 << 20):
@@ -186,14 +187,14 @@ def test_a_large_file_comes_through_whole_and_an_exact_path_is_taken(places: Pla
     assert read(destination) == CONTENT
     put(places, "other name.csv")
     path = "trends/other name.csv" if kind in ("s3", "gcs", "azure") else "exports/other name.csv"
-    with delivered_file(destination, "unheard-of", not_before=datetime.now(UTC), path=path, file_wait=QUICK) as (
+    with open_delivered_file(destination, "unheard-of", not_before=datetime.now(UTC), path=path, file_wait=QUICK) as (
         file,
         stream,
     ):
         assert (stream.read(), file.path) == (CONTENT, path)
     with (
         pytest.raises(DeliveredFileNotFoundError, match="other name.csv"),
-        delivered_file(
+        open_delivered_file(
             destination, "unheard-of", not_before=datetime.now(UTC), file_wait=FileWait(timeout=0.2, poll_interval=0.1)
         ),
     ):

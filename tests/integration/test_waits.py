@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_cordial.triggers.export_job import TOLD_AFTER
+from airflow_provider_cordial.triggers.export_job import REPORTED_AFTER
 from cordial_sandbox.process import SandboxProcess
 from tests.helpers.sandbox import export_body, sftp_connection, sftp_destination
 from tests.integration.airflow import Airflow
@@ -89,7 +89,7 @@ def test_requests_do_not_grow_with_the_waits_and_an_export_starts_a_dag(
 
     airflow.wait_until(lambda: len(picked_up()) == 2, "the files of two exports")
     # Within that time the event might be fired again.
-    time.sleep(TOLD_AFTER + 2)
+    time.sleep(REPORTED_AFTER + 2)
     airflow.replace("triggerer")
     export(sandbox, "weekly-3")
     airflow.wait_until(lambda: len(picked_up()) == 3, "the file of a third, after the triggerer was replaced")

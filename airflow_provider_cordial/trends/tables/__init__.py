@@ -1,28 +1,50 @@
-"""The long table of audience trends, as each database is filled fastest: one module a database that needs its own."""
+"""Tables of audience trends, one module per warehouse, by the type of the Airflow connection."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
 
-from airflow_provider_cordial.trends.tables.base import Columns, TrendsTable
-from airflow_provider_cordial.trends.tables.duckdb import DuckDbTable
-from airflow_provider_cordial.trends.tables.postgres import PostgresTable
-from airflow_provider_cordial.trends.tables.sqlite import SqliteTable
+from airflow_provider_cordial._compat import BaseHook
+from airflow_provider_cordial.trends.columns import Columns
+from airflow_provider_cordial.trends.tables.base import TrendsTable
 
-if TYPE_CHECKING:
-    from airflow.providers.common.sql.hooks.sql import DbApiHook
+__all__ = ["TrendsTable", "build_table", "register_table"]
 
-__all__ = ["Columns", "TrendsTable", "build_table"]
+_PACKAGE = "airflow_provider_cordial.trends.tables"
 
-#: By the type of the Airflow connection; all others are served by ``TrendsTable``.
-_TABLES: dict[str, type[TrendsTable]] = {"duckdb": DuckDbTable, "postgres": PostgresTable, "sqlite": SqliteTable}
+#: ``module:class`` by connection type; imported when a table is built. All others use ``_GENERIC``.
+_TABLES: dict[str, str | type[TrendsTable]] = {
+    "duckdb": f"{_PACKAGE}.duckdb:DuckDbTable",
+    "postgres": f"{_PACKAGE}.postgres:PostgresTable",
+    "sqlite": f"{_PACKAGE}.sqlite:SqliteTable",
+}
+_GENERIC = f"{_PACKAGE}.generic:DbApiTable"
 
 
-def build_table(hook: DbApiHook, name: str, columns: Columns) -> TrendsTable:
-    """Return the table as the database of a hook writes it.
+def register_table(conn_type: str, table: str | type[TrendsTable]) -> None:
+    """Load through a table class of your own for connections of a type.
+
+    :param conn_type: the type of the Airflow connection.
+    :param table: the class, or its import path ``module:class``.
+    """
+    _TABLES[conn_type] = table
+
+
+def build_table(conn_id: str, name: str, columns: Columns, *, create: bool = False) -> TrendsTable:
+    """Return a table of the warehouse behind an Airflow connection.
 
     :param name: ``table`` or ``schema.table``.
-    :raises InvalidExportError: the table or a column is no identifier.
+    :param create: create the table on load if it does not exist.
+    :raises InvalidConnectionError: the connection does not belong to a supported warehouse.
+    :raises InvalidExportError: the name is not an identifier.
     """
-    table_class = _TABLES.get(hook.conn_type, TrendsTable)
-    return table_class(name=name, columns=columns, quote=hook.escape_word_format.format, placeholder=hook.placeholder)
+    table = _TABLES.get(str(BaseHook.get_connection(conn_id).conn_type), _GENERIC)
+    return _resolve(table)(conn_id, name, columns, create=create)
+
+
+def _resolve(table: str | type[TrendsTable]) -> type[TrendsTable]:
+    if not isinstance(table, str):
+        return table
+    module, _, class_name = table.partition(":")
+    found: type[TrendsTable] = getattr(import_module(module), class_name)
+    return found

@@ -1,48 +1,44 @@
-"""DuckDB: the checked rows go to a temporary file, which the database itself reads and unfolds."""
+"""DuckDbTable: the checked rows are written to a temporary file, which the database reads and unfolds."""
 
 from __future__ import annotations
 
 import csv
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from datetime import date, datetime
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_cordial.trends.csv import AudienceRow
-from airflow_provider_cordial.trends.tables.base import TrendsTable
+from airflow_provider_cordial.trends.batch import TrendsBatch
+from airflow_provider_cordial.trends.tables.generic import DbApiTable
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DuckDbTable(TrendsTable):
+class DuckDbTable(DbApiTable):
     """The table in DuckDB."""
 
     @contextmanager
     def transaction(self, connection: Any) -> Iterator[Any]:
-        # A cursor is a connection of its own here, and each statement is committed unless told otherwise.
+        # A cursor is a connection of its own here, which commits each statement by default.
         with closing(connection.cursor()) as cursor:
             cursor.execute("BEGIN TRANSACTION")
             try:
                 yield cursor
                 cursor.execute("COMMIT")
             except BaseException:
-                cursor.execute("ROLLBACK")
+                with suppress(Exception):
+                    cursor.execute("ROLLBACK")
                 raise
 
-    def insert(
-        self, cursor: Any, days: Sequence[date], rows: Iterable[AudienceRow], *, job_id: str, loaded_at: datetime
-    ) -> int:
-        constants = [job_id, loaded_at.replace(tzinfo=None), *self.columns.constants.values()]
-        names = [day.isoformat() for day in days]
+    def insert(self, cursor: Any, batch: TrendsBatch) -> int:
+        constants = [batch.job_id, batch.loaded_at.replace(tzinfo=None), *self.columns.constants.values()]
+        names = [day.isoformat() for day in batch.days]
         with tempfile.TemporaryDirectory(prefix="cordial-") as folder:
             path = Path(folder) / "trends.csv"
             count = 0
             with path.open("w", newline="") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(["audience", *names])
-                for row in rows:
+                for row in batch.rows:
                     writer.writerow([row.audience, *row.contacts])
                     count += len(row.contacts)
             types = ", ".join(["'audience': 'VARCHAR'", *(f"'{name}': 'BIGINT'" for name in names)])

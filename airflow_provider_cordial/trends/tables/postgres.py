@@ -1,23 +1,21 @@
-"""PostgreSQL: rows go in by COPY, loads of one table wait for each other, and what has not changed is not written."""
+"""PostgresTable: COPY, concurrent loads of one table wait for each other, and unchanged rows are not written."""
 
 from __future__ import annotations
 
 import io
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
-from airflow_provider_cordial.exports.timeframe import Timeframe
-from airflow_provider_cordial.trends.csv import AudienceRow
-from airflow_provider_cordial.trends.tables.base import TrendsTable
+from airflow_provider_cordial.trends.batch import TrendsBatch
+from airflow_provider_cordial.trends.tables.generic import DbApiTable
 
 _STAGED = "pg_temp.cordial_staged"
 
 _TEXT_TYPES = ("text", "character varying")
 
-#: The types for which COPY's binary format is written, which PostgreSQL reads faster; any others get text.
+#: The types for which COPY's binary format is used, which PostgreSQL reads faster; all others use text.
 _BINARY_TYPES = {
     "audience": _TEXT_TYPES,
     "snapshot_date": ("date",),
@@ -26,53 +24,46 @@ _BINARY_TYPES = {
     "loaded_at": ("timestamp without time zone",),
 }
 
-#: PostgreSQL counts from here.
+#: PostgreSQL counts from this moment.
 _EPOCH = datetime(2000, 1, 1)  # noqa: DTZ001 - a timestamp without time zone
 
-_Encode = Callable[[Sequence[date], Iterable[AudienceRow], str, datetime, Sequence[str]], Iterator[bytes]]
+_Encode = Callable[[TrendsBatch, Sequence[str]], Iterator[bytes]]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PostgresTable(TrendsTable):
+class PostgresTable(DbApiTable):
     """The table in PostgreSQL."""
 
     def create(self, cursor: Any) -> None:
-        # Two sessions that make the same table at once would both try.
+        # Two sessions that create the same table at once would both try.
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [self.name])
-        TrendsTable.create(self, cursor)
+        super().create(cursor)
 
     def lock(self, cursor: Any) -> None:
-        # Two loads of the same days would each delete what it sees, and then both insert. Readers go on.
+        # Two loads of the same days would each delete the rows that they see, and then both insert. Readers continue.
         cursor.execute(f"LOCK TABLE {self.quoted} IN SHARE ROW EXCLUSIVE MODE")
 
-    def replace(
-        self,
-        cursor: Any,
-        audiences: Sequence[str],
-        timeframe: Timeframe,
-        days: Sequence[date],
-        rows: Iterable[AudienceRow],
-        *,
-        job_id: str,
-        loaded_at: datetime,
-    ) -> int:
+    def replace(self, cursor: Any, batch: TrendsBatch) -> int:
         self.lock(cursor)
-        where, parameters = self._range(audiences, timeframe)
+        where, parameters = self._range(batch)
         cursor.execute(f"SELECT EXISTS (SELECT FROM {self.quoted} AS old WHERE {where})", parameters)  # noqa: S608
-        (is_there,) = cursor.fetchone()
-        if not is_there:
-            return self.insert(cursor, days, rows, job_id=job_id, loaded_at=loaded_at)
-        if not self._may_stage(cursor):
-            self.delete(cursor, audiences, timeframe)
-            return self.insert(cursor, days, rows, job_id=job_id, loaded_at=loaded_at)
-        names = ", ".join(map(self.quote, self.columns.all))
+        (has_rows,) = cursor.fetchone()
+        if not has_rows:
+            return self.insert(cursor, batch)
+        if not self._can_stage(cursor):
+            self.delete(cursor, batch)
+            return self.insert(cursor, batch)
+        return self._replace_changed(cursor, batch, where, parameters)
+
+    def _replace_changed(self, cursor: Any, batch: TrendsBatch, where: str, parameters: list[Any]) -> int:
+        """Stage the rows, delete those that differ, and insert the missing ones."""
+        names = ", ".join(map(self.quote, self.columns.of_table))
         cursor.execute(
             f"CREATE TEMP TABLE cordial_staged ON COMMIT DROP AS SELECT {names} FROM {self.quoted} "  # noqa: S608
             "WITH NO DATA"
         )
-        count = self._copy(cursor, _STAGED, days, rows, job_id, loaded_at)
-        # The moment of the load alone makes no row another one.
-        compared = [self.quote(name) for name in self.columns.all if name != self.columns["loaded_at"]]
+        count = self._copy(cursor, _STAGED, batch)
+        # A different load time alone does not make a row different.
+        compared = [self.quote(name) for name in self.columns.of_table if name != self.columns["loaded_at"]]
         same = " AND ".join(f"new.{name} IS NOT DISTINCT FROM old.{name}" for name in compared[2:])
         key = " AND ".join(f"new.{name} = old.{name}" for name in compared[:2])
         cursor.execute(
@@ -80,30 +71,20 @@ class PostgresTable(TrendsTable):
             f"AND NOT EXISTS (SELECT FROM {_STAGED} AS new WHERE {key} AND {same})",
             parameters,
         )
-        what_stayed = ", ".join(compared[:2])
+        key_columns = ", ".join(compared[:2])
         cursor.execute(
-            f"{self.insert_into} SELECT {names} FROM {_STAGED} ON CONFLICT ({what_stayed}) DO NOTHING"  # noqa: S608
+            f"{self.insert_into} SELECT {names} FROM {_STAGED} ON CONFLICT ({key_columns}) DO NOTHING"  # noqa: S608
         )
         return count
 
-    def insert(
-        self, cursor: Any, days: Sequence[date], rows: Iterable[AudienceRow], *, job_id: str, loaded_at: datetime
-    ) -> int:
-        return self._copy(cursor, self.quoted, days, rows, job_id, loaded_at)
+    def insert(self, cursor: Any, batch: TrendsBatch) -> int:
+        return self._copy(cursor, self.quoted, batch)
 
-    def _copy(
-        self,
-        cursor: Any,
-        target: str,
-        days: Sequence[date],
-        rows: Iterable[AudienceRow],
-        job_id: str,
-        loaded_at: datetime,
-    ) -> int:
+    def _copy(self, cursor: Any, target: str, batch: TrendsBatch) -> int:
         is_binary = self._has_binary_types(cursor)
         encode: _Encode = _binary if is_binary else _text
-        blocks = encode(days, rows, job_id, loaded_at.replace(tzinfo=None), list(self.columns.constants.values()))
-        columns = ", ".join(map(self.quote, self.columns.all))
+        blocks = encode(batch, list(self.columns.constants.values()))
+        columns = ", ".join(map(self.quote, self.columns.of_table))
         copy = f"COPY {target} ({columns}) FROM STDIN" + (" (FORMAT BINARY)" if is_binary else "")
         if hasattr(cursor, "copy"):  # psycopg 3
             with cursor.copy(copy) as stream:
@@ -113,10 +94,10 @@ class PostgresTable(TrendsTable):
             cursor.copy_expert(copy, _Readable(blocks))
         return int(cursor.rowcount)
 
-    def _range(self, audiences: Sequence[str], timeframe: Timeframe) -> tuple[str, list[Any]]:
+    def _range(self, batch: TrendsBatch) -> tuple[str, list[Any]]:
         audience, day = (self.quote(self.columns[column]) for column in ("audience", "snapshot_date"))
         where = f"old.{day} BETWEEN %s AND %s AND old.{audience} = ANY(%s)"
-        return where, [timeframe.start, timeframe.end, list(audiences)]
+        return where, [batch.timeframe.start, batch.timeframe.end, list(batch.audiences)]
 
     def _has_binary_types(self, cursor: Any) -> bool:
         cursor.execute(
@@ -129,8 +110,8 @@ class PostgresTable(TrendsTable):
         expected |= dict.fromkeys(self.columns.constants, _TEXT_TYPES)
         return all(found.get(column) in types for column, types in expected.items())
 
-    def _may_stage(self, cursor: Any) -> bool:
-        """Tell whether the table keeps an audience's day once only, and a temporary table may be made."""
+    def _can_stage(self, cursor: Any) -> bool:
+        """Return whether the table has a unique key of audience and day, and temporary tables are permitted."""
         cursor.execute(
             "SELECT has_database_privilege(current_database(), 'TEMP') AND EXISTS ("
             "SELECT FROM pg_index WHERE indrelid = %s::regclass AND indisunique AND indisvalid AND indpred IS NULL "
@@ -144,19 +125,17 @@ class PostgresTable(TrendsTable):
 
 _NULL = r"\N"
 
-#: What COPY's text format reads as something else than itself.
+#: The characters that are special in COPY's text format.
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
-def _text(
-    days: Sequence[date], rows: Iterable[AudienceRow], job_id: str, loaded_at: datetime, constants: Sequence[str]
-) -> Iterator[bytes]:
-    """Yield the rows in COPY's text format, a block an audience."""
-    parts = [f"\t{day.isoformat()}\t" for day in days]
-    # A column without time zone leaves the zone out.
-    rest = [job_id, loaded_at.isoformat(timespec="seconds") + "+00", *constants]
-    end = "".join(f"\t{text.translate(_ESCAPES)}" for text in rest) + "\n"
-    for row in rows:
+def _text(batch: TrendsBatch, constants: Sequence[str]) -> Iterator[bytes]:
+    """Yield the rows in COPY's text format, a block per audience."""
+    parts = [f"\t{day.isoformat()}\t" for day in batch.days]
+    # A column without time zone ignores the zone.
+    loaded_at = batch.loaded_at.replace(tzinfo=None).isoformat(timespec="seconds") + "+00"
+    end = "".join(f"\t{text.translate(_ESCAPES)}" for text in (batch.job_id, loaded_at, *constants)) + "\n"
+    for row in batch.rows:
         audience = row.audience.translate(_ESCAPES)
         yield "".join(
             [
@@ -166,17 +145,15 @@ def _text(
         ).encode()
 
 
-def _binary(
-    days: Sequence[date], rows: Iterable[AudienceRow], job_id: str, loaded_at: datetime, constants: Sequence[str]
-) -> Iterator[bytes]:
-    """Yield the rows in COPY's binary format, a block an audience: each value after its length in bytes."""
+def _binary(batch: TrendsBatch, constants: Sequence[str]) -> Iterator[bytes]:
+    """Yield the rows in COPY's binary format, a block per audience: each value after its length in bytes."""
     yield b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
     columns = struct.pack(">h", len(_BINARY_TYPES) + len(constants))
-    parts = [struct.pack(">ii", 4, (day - _EPOCH.date()).days) for day in days]
-    moment = round((loaded_at - _EPOCH).total_seconds()) * 1_000_000
-    end = _sized(job_id) + struct.pack(">iq", 8, moment) + b"".join(map(_sized, constants))
+    parts = [struct.pack(">ii", 4, (day - _EPOCH.date()).days) for day in batch.days]
+    moment = round((batch.loaded_at.replace(tzinfo=None) - _EPOCH).total_seconds()) * 1_000_000
+    end = _sized(batch.job_id) + struct.pack(">iq", 8, moment) + b"".join(map(_sized, constants))
     size, null = struct.Struct(">iq").pack, struct.pack(">i", -1)
-    for row in rows:
+    for row in batch.rows:
         start = columns + _sized(row.audience)
         yield b"".join(
             [
@@ -193,7 +170,7 @@ def _sized(text: str) -> bytes:
 
 
 class _Readable(io.RawIOBase):
-    """Blocks as a file, which psycopg 2 reads from."""
+    """Blocks as the file that psycopg 2 reads from."""
 
     def __init__(self, blocks: Iterable[bytes]) -> None:
         self._blocks = iter(blocks)

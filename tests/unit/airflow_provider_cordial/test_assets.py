@@ -1,4 +1,4 @@
-"""Assets: which one a table and a delivery are, and what the events of an export and a load tell."""
+"""Assets: which asset a table and a delivery are, and what the events of an export and a load carry."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from airflow.sdk import Asset, AssetAlias, PartitionedAtRuntime
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
-from airflow_provider_cordial.assets import delivery_asset, table_asset, tell
+from airflow_provider_cordial.assets import delivery_asset, publish_event, table_asset
 from airflow_provider_cordial.destinations import (
     AzureBlobDestination,
     Destination,
@@ -25,18 +25,19 @@ from airflow_provider_cordial.exports.timeframe import Timeframe
 from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
 
 TABLE = table_asset("warehouse", "trends")
+EXTRA = {"audiences": ["a", "b"], "rows": 4}
 TWO_DAYS = Timeframe(date(2026, 11, 10), date(2026, 11, 11))
 ONE_DAY = Timeframe(date(2026, 11, 10), date(2026, 11, 10))
 
 
-def events_of(outlet: Any, timeframe: Timeframe = TWO_DAYS, **context: Any) -> Any:
-    """What a task tells on its one outlet."""
+def publish(outlet: Any, timeframe: Timeframe = TWO_DAYS, **context: Any) -> Any:
+    """Return the event that a task publishes on its only outlet."""
     run = {"outlet_events": OutletEventAccessors(), "dag": SimpleNamespace(timetable=None), **context}
-    tell(run, [outlet], asset_uri=TABLE.uri, audiences=("a", "b"), timeframe=timeframe, extra={"rows": 4})
+    publish_event(run, [outlet], asset_uri=TABLE.uri, days=timeframe, extra=EXTRA)
     return run["outlet_events"][outlet]
 
 
-TOLD = {"days": ["2026-11-10", "2026-11-11"], "audiences": ["a", "b"], "rows": 4}
+CONTENT = {"days": ["2026-11-10", "2026-11-11"], **EXTRA}
 
 
 @pytest.mark.parametrize(
@@ -49,53 +50,55 @@ TOLD = {"days": ["2026-11-10", "2026-11-11"], "audiences": ["a", "b"], "rows": 4
         (FtpDestination(conn_id="ftp_default", path="/exports"), "x-airflow-ftp://ftp_default//exports"),
     ],
 )
-def test_the_asset_of_a_delivery_needs_no_connection(destination: Destination, uri: str) -> None:
+def test_a_delivery_asset_needs_no_connection(destination: Destination, uri: str) -> None:
     assert delivery_asset(destination) == Asset(uri)
     assert delivery_asset(destination).uri == uri
 
 
-def test_the_jobs_page_is_no_asset() -> None:
-    with pytest.raises(InvalidExportError, match="UiDestination.* is no asset"):
+def test_the_jobs_page_has_no_asset() -> None:
+    with pytest.raises(InvalidExportError, match="Destination 'aws' has no asset"):
         delivery_asset(UiDestination())
 
 
-def test_an_event_tells_days_audiences_and_more_and_keeps_what_was_told() -> None:
-    event = events_of(TABLE)
-    assert event.extra == TOLD
+def test_an_event_lists_days_and_extra_and_keeps_earlier_extra() -> None:
+    event = publish(TABLE)
+    assert event.extra == CONTENT
     assert event.partition_keys == set()
     run: dict[str, Any] = {"outlet_events": OutletEventAccessors(), "dag": SimpleNamespace(timetable=None)}
     run["outlet_events"][TABLE].extra = {"team": "crm"}
-    tell(run, [TABLE, "no asset"], asset_uri=None, audiences=["a", "b"], timeframe=TWO_DAYS, extra={"rows": 4})
-    assert run["outlet_events"][TABLE].extra == {"team": "crm", **TOLD}
+    publish_event(run, [TABLE, "not an asset"], asset_uri=None, days=TWO_DAYS, extra=EXTRA)
+    assert run["outlet_events"][TABLE].extra == {"team": "crm", **CONTENT}
     assert len(run["outlet_events"]) == 1
 
 
-def test_an_alias_gets_the_asset() -> None:
-    (added,) = events_of(AssetAlias("trends")).asset_alias_events
-    assert (added.dest_asset_key.uri, added.extra) == (TABLE.uri, TOLD)
+def test_an_alias_event_carries_the_asset() -> None:
+    (added,) = publish(AssetAlias("trends")).asset_alias_events
+    assert (added.dest_asset_key.uri, added.extra) == (TABLE.uri, CONTENT)
 
 
 @pytest.mark.parametrize(
     ("key", "timeframe", "expected"),
     [
-        # The event has the run's own key, and its date.
+        # The run's own key already covers the day.
         ("2026-11-10", ONE_DAY, set()),
         ("2026-11-10T00:00:00", ONE_DAY, set()),
-        # Another day, or more of them, each in the form of the run's key.
+        # Another day, or more days, each in the format of the run's key.
         ("2026-11-12", ONE_DAY, {"2026-11-10"}),
         ("2026-11-10", TWO_DAYS, {"2026-11-10", "2026-11-11"}),
         ("2026-11-10T00:00:00", TWO_DAYS, {"2026-11-10T00:00:00", "2026-11-11T00:00:00"}),
-        # The partitions are no days.
+        # The partitions are not days.
         ("eu", TWO_DAYS, set()),
     ],
 )
-def test_a_partitioned_producer_has_an_event_for_each_day(key: str, timeframe: Timeframe, expected: set[str]) -> None:
-    assert events_of(TABLE, timeframe, partition_key=key).partition_keys == expected
+def test_a_partitioned_producer_publishes_a_key_for_each_day(
+    key: str, timeframe: Timeframe, expected: set[str]
+) -> None:
+    assert publish(TABLE, timeframe, partition_key=key).partition_keys == expected
 
 
-def test_a_producer_of_partitions_at_run_time_finds_the_days() -> None:
+def test_a_runtime_partitioned_producer_publishes_its_days() -> None:
     dag = SimpleNamespace(timetable=PartitionedAtRuntime())
-    assert events_of(TABLE, dag=dag, partition_key=None).partition_keys == {"2026-11-10", "2026-11-11"}
+    assert publish(TABLE, dag=dag, partition_key=None).partition_keys == {"2026-11-10", "2026-11-11"}
 
 
 @pytest.mark.parametrize(
@@ -108,7 +111,5 @@ def test_a_producer_of_partitions_at_run_time_finds_the_days() -> None:
         ({"conn_id": "warehouse", "table": "trends", "outlets": [AssetAlias("x")]}, [AssetAlias("x")]),
     ],
 )
-def test_a_loads_outlet_is_its_table_where_the_author_says_nothing_else(
-    options: dict[str, Any], outlets: list[Any]
-) -> None:
+def test_a_load_has_its_table_as_the_default_outlet(options: dict[str, Any], outlets: list[Any]) -> None:
     assert AudienceTrendsToSqlOperator(task_id="load", export={}, **options).outlets == outlets

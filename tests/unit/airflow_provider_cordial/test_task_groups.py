@@ -1,4 +1,4 @@
-"""The task group: what it wires, and what can be said of its tasks."""
+"""The task group: its tasks, their options, and mapping over ranges."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMMON: dict[str, Any] = {
 RANGES = Timeframe(date(2026, 1, 1), date(2026, 2, 10)).chunks(31)
 
 
-def test_it_exports_waits_and_loads() -> None:
+def test_the_group_exports_waits_and_loads() -> None:
     with DAG("trends", schedule=None) as dag:
         audience_trends_to_sql(
             **COMMON,
@@ -39,7 +39,7 @@ def test_it_exports_waits_and_loads() -> None:
 
 
 @pytest.mark.parametrize("ranges", [RANGES, [part.to_json() for part in RANGES]], ids=["values", "JSON"])
-def test_it_can_be_expanded_over_ranges_and_named(ranges: list[Any]) -> None:
+def test_the_group_expands_over_ranges_under_another_name(ranges: list[Any]) -> None:
     with DAG("trends", schedule=None) as dag:
         audience_trends_to_sql.override(group_id="year").partial(**COMMON, table="trends").expand(timeframe=ranges)
     restored: Any = DagSerialization.from_json(DagSerialization.to_json(dag))

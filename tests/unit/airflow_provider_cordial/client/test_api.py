@@ -11,6 +11,7 @@ from requests.structures import CaseInsensitiveDict
 
 from airflow_provider_cordial import exceptions
 from airflow_provider_cordial.client import api
+from airflow_provider_cordial.client.retries import is_repeatable
 from airflow_provider_cordial.exceptions import (
     ConnectionFailedError,
     CordialError,
@@ -107,7 +108,7 @@ def test_what_an_answer_repeats_of_the_secrets_is_scrubbed() -> None:
     ],
 )
 def test_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> None:
-    assert api.retry_after(headers, now=datetime(2026, 11, 24, 10, tzinfo=UTC)) == seconds
+    assert api.parse_retry_after(headers, now=datetime(2026, 11, 24, 10, tzinfo=UTC)) == seconds
     assert seconds is None or seconds >= 0
 
 
@@ -131,8 +132,8 @@ def test_a_rate_limit_carries_how_long_to_wait_whatever_the_case_of_the_header()
     ],
 )
 def test_what_may_be_sent_again(error: Exception, get: bool, export: bool) -> None:
-    assert api.may_send_again(GET, error) is get
-    assert api.may_send_again(EXPORT, error) is export
+    assert is_repeatable(GET, error) is get
+    assert is_repeatable(EXPORT, error) is export
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from airflow.sdk import Connection
 
 from airflow_provider_cordial.client.connection import CordialConnection
 from airflow_provider_cordial.exceptions import InvalidConnectionError
-from airflow_provider_cordial.get_provider_info import EXTRA_FIELDS, get_provider_info
+from airflow_provider_cordial.get_provider_info import CONNECTION_FIELDS, get_provider_info
 from airflow_provider_cordial.hooks.cordial import CordialHook
 
 
@@ -44,8 +44,10 @@ def test_the_address(fields: dict[str, Any], url: str) -> None:
 
 def test_the_defaults_are_those_of_the_form() -> None:
     connection = read()
-    for name, (_, _, default, _) in EXTRA_FIELDS.items():
-        assert str(getattr(connection, name)) in (str(default), str(float(default)) if name != "timezone" else default)
+    for field in CONNECTION_FIELDS:
+        expected = field.default if field.json_type == "string" else float(field.default)
+        found = getattr(connection, field.name)
+        assert (str(found) if field.json_type == "string" else found) == expected
 
 
 def test_extra_values_may_be_texts_as_a_form_sends_them() -> None:
@@ -116,7 +118,7 @@ def test_airflow_finds_the_provider_by_its_entry_point_and_finding_it_imports_no
 def test_the_form_is_the_same_for_older_airflows() -> None:
     fields = get_provider_info()["connection-types"][0]["conn-fields"]
     widgets = CordialHook.get_connection_form_widgets()
-    assert set(widgets) == set(fields) == set(EXTRA_FIELDS)
+    assert set(widgets) == set(fields) == {field.name for field in CONNECTION_FIELDS}
     behaviour = get_provider_info()["connection-types"][0]["ui-field-behaviour"]
     older = CordialHook.get_ui_field_behaviour()
     assert {name.replace("_", "-"): value for name, value in older.items()} == behaviour

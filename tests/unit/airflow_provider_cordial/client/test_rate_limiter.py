@@ -1,4 +1,4 @@
-"""The budget: told the time, so that hours pass at once."""
+"""The limiter: told the time, so that hours pass at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Limit:
     """A limit as Cordial tells of it: so many requests in a minute, then 429 until the minute is over."""
 
     def __init__(self, per_minute: int, *, always_tells: bool) -> None:
-        self.per_minute = per_minute
+        self.rate = per_minute
         self.always_tells = always_tells
         self.began = 0.0
         self.count = 0
@@ -26,34 +26,34 @@ class Limit:
         self.count += 1
         reset = str(self.began + MINUTE - now)
         headers = {
-            "X-Rate-Limit-Limit": str(self.per_minute),
-            "X-Rate-Limit-Remaining": str(max(0, self.per_minute - self.count)),
+            "X-Rate-Limit-Limit": str(self.rate),
+            "X-Rate-Limit-Remaining": str(max(0, self.rate - self.count)),
             "X-Rate-Limit-Reset": reset,
         }
-        if self.count > self.per_minute:
+        if self.count > self.rate:
             return 429, {**headers, "Retry-After": reset}
         return 200, headers if self.always_tells else {}
 
 
-def send_for(seconds: float, budget: RateLimiter, limit: Limit) -> Counter[int]:
-    """Send as often as the budget lets one, and count the statuses."""
+def send_for(seconds: float, limiter: RateLimiter, limit: Limit) -> Counter[int]:
+    """Send as often as the limiter lets one, and count the statuses."""
     now, statuses = 1000.0, Counter[int]()
     while now < 1000.0 + seconds:
-        now += budget.wait(now)
-        budget.sent(now)
+        now += limiter.delay(now)
+        limiter.record_sent(now)
         status, headers = limit.answer(now)
-        budget.answered(status, headers, now)
+        limiter.observe_answer(status, headers, now)
         statuses[status] += 1
     return statuses
 
 
 def test_requests_are_sent_evenly() -> None:
-    budget = RateLimiter(60)
-    assert budget.wait(5.0) == 0
-    budget.sent(5.0)
-    assert budget.wait(5.0) == pytest.approx(1.0)
-    assert budget.wait(5.75) == pytest.approx(0.25)
-    assert budget.wait(9.0) == 0
+    limiter = RateLimiter(60)
+    assert limiter.delay(5.0) == 0
+    limiter.record_sent(5.0)
+    assert limiter.delay(5.0) == pytest.approx(1.0)
+    assert limiter.delay(5.75) == pytest.approx(0.25)
+    assert limiter.delay(9.0) == 0
 
 
 @pytest.mark.parametrize("always_tells", [True, False])
@@ -74,76 +74,76 @@ def test_a_limit_that_says_no_more_than_429_is_learned() -> None:
 
 
 def test_all_rest_for_retry_after_and_go_on_more_slowly() -> None:
-    budget = RateLimiter(600)
+    limiter = RateLimiter(600)
     for moment in range(30):
-        budget.sent(100.0 + moment)
-    budget.answered(429, {"Retry-After": "90"}, 130.0)
-    assert 90 <= budget.wait(130.0) <= 91
-    assert budget.per_minute == pytest.approx(27)
+        limiter.record_sent(100.0 + moment)
+    limiter.observe_answer(429, {"Retry-After": "90"}, 130.0)
+    assert 90 <= limiter.delay(130.0) <= 91
+    assert limiter.rate == pytest.approx(27)
     # Those that were on their way already are the same lesson.
-    budget.answered(429, {"Retry-After": "80"}, 131.0)
-    assert budget.per_minute == pytest.approx(27)
-    assert 89 <= budget.wait(131.0) <= 91
+    limiter.observe_answer(429, {"Retry-After": "80"}, 131.0)
+    assert limiter.rate == pytest.approx(27)
+    assert 89 <= limiter.delay(131.0) <= 91
 
 
 def test_who_sent_few_requests_does_not_take_the_limit_for_a_low_one() -> None:
-    budget = RateLimiter(600)
-    budget.sent(100.0)
-    budget.answered(429, {"Retry-After": "1"}, 100.0)
-    assert budget.per_minute == pytest.approx(27)
-    budget.answered(429, {"Retry-After": "1"}, 110.0)
-    assert budget.per_minute == pytest.approx(24.3)
+    limiter = RateLimiter(600)
+    limiter.record_sent(100.0)
+    limiter.observe_answer(429, {"Retry-After": "1"}, 100.0)
+    assert limiter.rate == pytest.approx(27)
+    limiter.observe_answer(429, {"Retry-After": "1"}, 110.0)
+    assert limiter.rate == pytest.approx(24.3)
 
 
 def test_the_pace_comes_back_little_by_little() -> None:
-    budget = RateLimiter(600)
+    limiter = RateLimiter(600)
     for moment in range(60):
-        budget.sent(100.0 + moment)
-    budget.answered(429, {"Retry-After": "1"}, 160.0)
-    slow = budget.per_minute
+        limiter.record_sent(100.0 + moment)
+    limiter.observe_answer(429, {"Retry-After": "1"}, 160.0)
+    slow = limiter.rate
     for minute in range(1, 11):
-        budget.sent(160.0 + minute * MINUTE)
-    assert slow < budget.per_minute < 2 * slow
+        limiter.record_sent(160.0 + minute * MINUTE)
+    assert slow < limiter.rate < 2 * slow
     for minute in range(11, 200):
-        budget.sent(160.0 + minute * MINUTE)
-    assert budget.per_minute == 600
+        limiter.record_sent(160.0 + minute * MINUTE)
+    assert limiter.rate == 600
 
 
 def test_a_limit_that_was_raised_is_used_again() -> None:
-    budget = RateLimiter(600)
-    budget.answered(200, {"X-Rate-Limit-Limit": "60"}, 0.0)
-    assert budget.per_minute == pytest.approx(54)
+    limiter = RateLimiter(600)
+    limiter.observe_answer(200, {"X-Rate-Limit-Limit": "60"}, 0.0)
+    assert limiter.rate == pytest.approx(54)
     for minute in range(1, 100):
-        budget.answered(200, {"X-Rate-Limit-Limit": "6000"}, minute * MINUTE)
-        budget.sent(minute * MINUTE)
-    assert budget.per_minute == 600
+        limiter.observe_answer(200, {"X-Rate-Limit-Limit": "6000"}, minute * MINUTE)
+        limiter.record_sent(minute * MINUTE)
+    assert limiter.rate == 600
 
 
 def test_few_requests_that_are_left_last_until_the_reset() -> None:
-    budget = RateLimiter(600)
-    budget.answered(200, {"X-Rate-Limit-Remaining": "50", "X-Rate-Limit-Reset": "30"}, 10.0)
-    assert budget.wait(10.0) == 0
-    budget.answered(200, {"X-Rate-Limit-Remaining": "1", "X-Rate-Limit-Reset": "30"}, 10.0)
-    assert budget.wait(10.0) == pytest.approx(30)
-    budget.answered(200, {"X-Rate-Limit-Remaining": "0", "X-Rate-Limit-Reset": "45"}, 10.0)
-    assert budget.wait(10.0) == pytest.approx(45)
+    limiter = RateLimiter(600)
+    limiter.observe_answer(200, {"X-Rate-Limit-Remaining": "50", "X-Rate-Limit-Reset": "30"}, 10.0)
+    assert limiter.delay(10.0) == 0
+    limiter.observe_answer(200, {"X-Rate-Limit-Remaining": "1", "X-Rate-Limit-Reset": "30"}, 10.0)
+    assert limiter.delay(10.0) == pytest.approx(30)
+    limiter.observe_answer(200, {"X-Rate-Limit-Remaining": "0", "X-Rate-Limit-Reset": "45"}, 10.0)
+    assert limiter.delay(10.0) == pytest.approx(45)
 
 
 @pytest.mark.parametrize("value", ["soon", "-1", "inf", "nan", ""])
 def test_headers_that_make_no_sense_change_nothing(value: str) -> None:
-    budget = RateLimiter(600)
+    limiter = RateLimiter(600)
     names = ("X-Rate-Limit-Limit", "X-Rate-Limit-Remaining", "X-Rate-Limit-Reset")
-    budget.answered(200, dict.fromkeys(names, value), 10.0)
-    assert (budget.wait(10.0), budget.per_minute) == (0, 600)
+    limiter.observe_answer(200, dict.fromkeys(names, value), 10.0)
+    assert (limiter.delay(10.0), limiter.rate) == (0, 600)
 
 
 def test_one_error_is_forgiven_and_many_in_a_row_are_rested_from() -> None:
-    budget = RateLimiter(600)
+    limiter = RateLimiter(600)
     rests = []
     for _ in range(10):
-        budget.failed(0.0)
-        rests.append(budget.wait(0.0))
+        limiter.observe_failure(0.0)
+        rests.append(limiter.delay(0.0))
     assert rests == [0, 1, 2, 4, 8, 16, 32, 60, 60, 60]
-    budget.answered(200, {}, 60.0)
-    budget.answered(503, {}, 60.0)
-    assert budget.wait(60.0) == 0
+    limiter.observe_answer(200, {}, 60.0)
+    limiter.observe_answer(503, {}, 60.0)
+    assert limiter.delay(60.0) == 0

@@ -19,7 +19,8 @@ from airflow_provider_cordial.destinations import (
     destination_from_json,
 )
 from airflow_provider_cordial.destinations.base import DeliveredFile
-from airflow_provider_cordial.destinations.finder import FileWait, delivered_file, newest
+from airflow_provider_cordial.destinations.file_wait import FileWait
+from airflow_provider_cordial.destinations.finder import newest, open_delivered_file
 from airflow_provider_cordial.exceptions import (
     DeliveredFileNotFoundError,
     DestinationUnreachableError,
@@ -77,7 +78,7 @@ def test_a_file_is_read_whole_however_slowly_it_is_written(cordial: SandboxProce
 
     writer = threading.Thread(target=write)
     writer.start()
-    with delivered_file(SFTP, "trends", not_before=datetime.now(UTC), file_wait=QUICK) as (found, stream):
+    with open_delivered_file(SFTP, "trends", not_before=datetime.now(UTC), file_wait=QUICK) as (found, stream):
         assert stream.read() == b"".join(parts)
         assert found.size == len(b"".join(parts))
     writer.join()
@@ -90,7 +91,7 @@ def test_a_file_that_does_not_come_is_an_error_that_lists_what_was_seen(cordial:
     started = time.monotonic()
     with (
         pytest.raises(DeliveredFileNotFoundError) as missing,
-        delivered_file(
+        open_delivered_file(
             SFTP, "trends", not_before=datetime.now(UTC), file_wait=FileWait(timeout=0.3, poll_interval=0.1)
         ),
     ):
@@ -104,7 +105,7 @@ def test_a_folder_that_is_not_there_holds_nothing(cordial: SandboxProcess) -> No
     nowhere = SftpDestination(conn_id="sftp_default", path="nowhere")
     with (
         pytest.raises(DeliveredFileNotFoundError, match="nothing"),
-        delivered_file(nowhere, "t", not_before=NOW, file_wait=FileWait(timeout=0.1, poll_interval=0.1)),
+        open_delivered_file(nowhere, "t", not_before=NOW, file_wait=FileWait(timeout=0.1, poll_interval=0.1)),
     ):
         pass
 
@@ -124,7 +125,7 @@ def test_a_file_that_keeps_growing_is_never_read(cordial: SandboxProcess) -> Non
     try:
         with (
             pytest.raises(DeliveredFileNotFoundError, match="was still growing"),
-            delivered_file(
+            open_delivered_file(
                 SFTP,
                 "trends",
                 not_before=datetime.now(UTC),
@@ -142,7 +143,7 @@ def test_an_empty_file_is_one_that_is_still_to_come(cordial: SandboxProcess) -> 
     file_wait = FileWait(timeout=0.5, poll_interval=0.1, stable_for=0.1)
     with (
         pytest.raises(DeliveredFileNotFoundError, match="trends.csv' was still empty after 0.5 s"),
-        delivered_file(SFTP, "trends", not_before=datetime.now(UTC), file_wait=file_wait),
+        open_delivered_file(SFTP, "trends", not_before=datetime.now(UTC), file_wait=file_wait),
     ):
         pass
 
@@ -150,14 +151,16 @@ def test_an_empty_file_is_one_that_is_still_to_come(cordial: SandboxProcess) -> 
 def test_an_exact_path_is_taken_whatever_its_name_but_not_an_old_file(cordial: SandboxProcess) -> None:
     path = cordial.sftp.root / "exports" / "odd name.txt"
     path.write_text("content")
-    with delivered_file(SFTP, "trends", not_before=datetime.now(UTC), path="exports/odd name.txt", file_wait=QUICK) as (
+    with open_delivered_file(
+        SFTP, "trends", not_before=datetime.now(UTC), path="exports/odd name.txt", file_wait=QUICK
+    ) as (
         _,
         stream,
     ):
         assert stream.read() == b"content"
     with (
         pytest.raises(DeliveredFileNotFoundError, match="file 'exports/odd name.txt'"),
-        delivered_file(
+        open_delivered_file(
             SFTP,
             "trends",
             not_before=datetime.now(UTC) + timedelta(hours=1),
@@ -171,7 +174,7 @@ def test_an_exact_path_is_taken_whatever_its_name_but_not_an_old_file(cordial: S
 def test_a_large_file_comes_through_whole(cordial: SandboxProcess) -> None:
     content = bytes(range(256)) * 40_000
     (cordial.sftp.root / "exports" / "trends.csv").write_bytes(content)
-    with delivered_file(SFTP, "trends", not_before=datetime.now(UTC), file_wait=QUICK) as (_, stream):
+    with open_delivered_file(SFTP, "trends", not_before=datetime.now(UTC), file_wait=QUICK) as (_, stream):
         pieces = list(iter(lambda: stream.read(100_000), b""))
     assert b"".join(pieces) == content
 

@@ -1,7 +1,8 @@
-"""What is done with what is known of a submission, as a table; and the names of its generations."""
+"""The decision table of a submission, and the names of its generations."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,13 +13,13 @@ from airflow_provider_cordial.exceptions import NotFoundError, PermissionDeniedE
 from airflow_provider_cordial.exports.decision import (
     Adopt,
     ListJobs,
+    Pause,
     PollJob,
     Record,
     Reuse,
     Send,
     SubmissionState,
     Uncertain,
-    Wait,
     decide,
 )
 from airflow_provider_cordial.exports.identity import generation_name, parse_generation
@@ -40,21 +41,26 @@ def job(
 
 LONG_AGO = NOW - timedelta(days=1)
 
+
+def state(**changes: Any) -> SubmissionState:
+    return SubmissionState(**{"name": "n", "names_the_run": True, "has_store": True, "try_number": 1, **changes})
+
+
 CASES: list[Any] = [
     # Nothing is known of an earlier submission.
     pytest.param({}, Send(1), id="first-try"),
     pytest.param({"try_number": 2}, Send(1), id="died-before-the-intent"),
     pytest.param({"has_store": False}, Send(1), id="no-store-first-try"),
     pytest.param({"has_store": False, "try_number": 2}, ListJobs(), id="no-store-retry"),
-    # There is a job.
+    # A job is recorded.
     pytest.param({"record": SUBMITTED}, PollJob("j1"), id="recorded"),
     pytest.param({"record": SUBMITTED, "job": job("n")}, Reuse(SUBMITTED), id="recorded-and-live"),
     pytest.param({"record": SUBMITTED, "job": job("n", status="Done")}, Reuse(SUBMITTED), id="recorded-and-done"),
     pytest.param({"record": SUBMITTED, "job": job("n", status="Odd")}, Reuse(SUBMITTED), id="recorded-and-odd"),
-    pytest.param({"record": SUBMITTED, "job": NotFoundError("")}, Reuse(SUBMITTED), id="recorded-and-not-known-yet"),
-    pytest.param({"record": SUBMITTED, "job": ServerError("")}, Reuse(SUBMITTED), id="recorded-and-not-to-be-seen"),
+    pytest.param({"record": SUBMITTED, "job": NotFoundError("")}, Reuse(SUBMITTED), id="recorded-and-not-found-yet"),
+    pytest.param({"record": SUBMITTED, "job": ServerError("")}, Reuse(SUBMITTED), id="recorded-and-unreadable"),
     pytest.param({"record": SUBMITTED, "job": job("n", status="Failed")}, Send(2), id="recorded-and-failed"),
-    # There is an intent without an answer.
+    # The intent has no answer.
     pytest.param({"record": INTENT}, ListJobs(), id="intent"),
     pytest.param({"record": INTENT, "jobs": [job("n")]}, Adopt("j1", 1), id="listed"),
     pytest.param({"record": INTENT, "jobs": [job("n"), job("n")]}, Adopt("j1", 1), id="listed-on-two-pages"),
@@ -62,18 +68,18 @@ CASES: list[Any] = [
     pytest.param(
         {"record": INTENT, "jobs": [job("n", started=LONG_AGO)]}, Adopt("j1", 1, LONG_AGO), id="clock-is-wrong"
     ),
-    pytest.param({"record": INTENT, "jobs": []}, Wait(), id="not-listed-yet"),
-    pytest.param({"record": INTENT, "jobs": [job("other")]}, Wait(), id="another-is-listed"),
+    pytest.param({"record": INTENT, "jobs": []}, Pause(), id="not-listed-yet"),
+    pytest.param({"record": INTENT, "jobs": [job("other")]}, Pause(), id="another-is-listed"),
     pytest.param({"record": INTENT, "jobs": [], "is_settled": True}, Send(1), id="not-listed"),
     pytest.param({"record": INTENT, "jobs": [job("n-2")], "is_settled": True}, Send(1), id="another-generation"),
     pytest.param({"record": SECOND, "jobs": [job("n"), job("n-2", "j2")]}, Adopt("j2", 2), id="its-generation"),
     pytest.param(
         {"record": SECOND, "jobs": [job("n")], "is_settled": True}, Send(2), id="its-generation-is-not-listed"
     ),
-    # There may be a job.
+    # A job may exist.
     pytest.param({"record": INTENT, "jobs": [job("n"), job("n", "j2")]}, Uncertain, id="two"),
     pytest.param({"record": INTENT, "jobs": [job("n", "")]}, Uncertain, id="without-id"),
-    pytest.param({"record": INTENT, "jobs": [job(None)]}, Wait(), id="unnamed-yet"),
+    pytest.param({"record": INTENT, "jobs": [job(None)]}, Pause(), id="unnamed-yet"),
     pytest.param({"record": INTENT, "jobs": [job(None)], "is_settled": True}, Uncertain, id="unnamed"),
     pytest.param(
         {"record": INTENT, "jobs": [job(None, started=LONG_AGO)], "is_settled": True}, Send(1), id="unnamed-and-older"
@@ -82,21 +88,26 @@ CASES: list[Any] = [
         {"record": INTENT, "jobs": [job(None, jobName="ImportContacts")], "is_settled": True}, Send(1), id="no-export"
     ),
     pytest.param({"record": INTENT, "jobs": PermissionDeniedError("no")}, Uncertain, id="list-refused"),
-    # The name is that of other runs too.
+    # The author wants another export where the state is unknown.
+    pytest.param(
+        {"record": INTENT, "jobs": [job("n", "")], "resubmit_if_uncertain": True}, Send(2), id="resubmit-if-uncertain"
+    ),
+    pytest.param({"record": SUBMITTED, "is_accepted": True}, Reuse(SUBMITTED), id="just-submitted"),
+    # Other runs share the name.
     pytest.param({"names_the_run": False, "record": INTENT, "jobs": [job("n")]}, Uncertain, id="same-name-live"),
     pytest.param(
         {"names_the_run": False, "record": INTENT, "jobs": [job("n", started=LONG_AGO)], "is_settled": True},
         Send(1),
         id="same-name-older",
     ),
-    # There is no store: the name tells.
+    # Without a store the name decides.
     pytest.param({"has_store": False, "try_number": 2, "jobs": [job("n")]}, Adopt("j1", 1), id="no-store-listed"),
     pytest.param(
         {"has_store": False, "try_number": 3, "jobs": [job("n", status="Failed"), job("n-2", "j2")]},
         Adopt("j2", 2),
         id="no-store-newest-generation",
     ),
-    pytest.param({"has_store": False, "try_number": 2, "jobs": []}, Wait(), id="no-store-not-listed-yet"),
+    pytest.param({"has_store": False, "try_number": 2, "jobs": []}, Pause(), id="no-store-not-listed-yet"),
     pytest.param(
         {"has_store": False, "try_number": 2, "jobs": [], "is_settled": True}, Send(1), id="no-store-not-listed"
     ),
@@ -104,17 +115,43 @@ CASES: list[Any] = [
 
 
 @pytest.mark.parametrize(("changes", "expected"), CASES)
-def test_what_is_done_with_what_is_known(changes: dict[str, Any], expected: Any) -> None:
-    known = SubmissionState(**{"name": "n", "names_the_run": True, "has_store": True, "try_number": 1, **changes})
-    step = decide(known)
+def test_decide(changes: dict[str, Any], expected: Any) -> None:
+    step = decide(state(**changes))
     assert isinstance(step, expected) if isinstance(expected, type) else step == expected
+
+
+FAILED = job("n", status="Failed", reason="Login failed.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "is_warning"),
+    [
+        ({}, "", False),
+        ({"record": SUBMITTED, "is_accepted": True}, "Submitted export n as job j1", False),
+        ({"record": SUBMITTED, "job": job("n")}, "Resuming job j1 of export n", False),
+        ({"record": SUBMITTED, "job": FAILED}, r"Job j1 Failed; exporting again as n-2\. .*Login failed\.", True),
+        ({"record": INTENT, "jobs": []}, "Export n is not in the list of jobs yet", False),
+        ({"record": INTENT, "jobs": [job("n")]}, "Export n is job j1; not submitting it again", False),
+        ({"record": INTENT, "jobs": [job("x")], "is_settled": True}, "Export n is not among 1 listed jobs", False),
+        ({"record": INTENT, "jobs": [job("n", "")]}, "a listed job has its name, but the list", False),
+        (
+            {"record": INTENT, "jobs": [job("n", "")], "resubmit_if_uncertain": True},
+            r"Unknown whether export n was accepted \(a listed job has its name",
+            True,
+        ),
+    ],
+)
+def test_a_step_carries_the_reason_that_is_logged(changes: dict[str, Any], reason: str, is_warning: bool) -> None:
+    step = decide(state(**changes))
+    assert re.match(reason, step.reason) if reason else step.reason == ""
+    assert step.is_warning is is_warning
 
 
 @pytest.mark.parametrize(
     ("name", "generation"),
     [("n", 1), ("n-2", 2), ("n-10", 10), ("n-1", None), ("n-02", None), ("n-x", None), ("nn", None), (None, None)],
 )
-def test_the_generation_of_a_name(name: str | None, generation: int | None) -> None:
+def test_generation_names(name: str | None, generation: int | None) -> None:
     assert parse_generation(name, "n") == generation
     if generation:
         assert generation_name("n", generation) == name
@@ -123,5 +160,5 @@ def test_the_generation_of_a_name(name: str | None, generation: int | None) -> N
 @pytest.mark.parametrize(
     "value", [None, {}, [], "x", {"digest": "d", "generation": "x", "intended_at": "", "job_id": 1}]
 )
-def test_what_is_no_record(value: Any) -> None:
+def test_an_unreadable_record_is_ignored(value: Any) -> None:
     assert Record.from_json(value) is None

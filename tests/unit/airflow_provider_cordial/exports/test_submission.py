@@ -1,4 +1,4 @@
-"""Submit once, against the sandbox: killed, answered wrongly or not at all, cleared, and tried again."""
+"""Submit exactly once, against the sandbox: lost answers, kills, clears, and retries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.helpers.sandbox import SetConnection
 
 
 class Store:
-    """As much of the task state store as is used; what is in it went through JSON."""
+    """The part of the task state store that is used; values pass through JSON."""
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
@@ -42,7 +42,7 @@ class Store:
 
 
 class Run:
-    """A task's run: its tries share a state store."""
+    """A task run: its tries share a state store."""
 
     def __init__(self, store: Store | None) -> None:
         self.store = store
@@ -70,12 +70,12 @@ def names(cordial: SandboxProcess) -> list[str]:
     return sorted(one["name"] for one in cordial.control.jobs())
 
 
-def test_a_retry_goes_on_with_the_job_and_hands_on_the_same(cordial: SandboxProcess, run: Run) -> None:
+def test_a_retry_resumes_the_job_and_pushes_the_same_export(cordial: SandboxProcess, run: Run) -> None:
     assert run.attempt() == run.attempt() == run.attempt()
     assert len(cordial.control.jobs()) == 1
 
 
-def test_a_clear_and_other_parameters_export_again(cordial: SandboxProcess, run: Run) -> None:
+def test_a_clear_or_other_parameters_export_again(cordial: SandboxProcess, run: Run) -> None:
     first = run.attempt()
     run.clear()
     second = run.attempt()
@@ -85,7 +85,7 @@ def test_a_clear_and_other_parameters_export_again(cordial: SandboxProcess, run:
     assert names(cordial) == sorted(one["name"] for one in (first, second, third))
 
 
-#: The export was accepted, and its answer was lost.
+#: Cordial accepted the export, and the answer was lost.
 LOST = [
     {"effect": "reset", "processed": True},
     {"effect": "truncate", "processed": True},
@@ -94,49 +94,49 @@ LOST = [
     {"effect": "answer", "status": 200, "body": "{}", "processed": True},
 ]
 
-#: The same, and it was not.
+#: The same, but Cordial did not accept it.
 NOT_ARRIVED = [
     {"effect": "reset"},
     *({"effect": "answer", "status": status} for status in (500, 502, 503, 504)),
 ]
 
 
-def quick_timeouts(set_connection: SetConnection, cordial: SandboxProcess) -> None:
+def set_short_timeouts(set_connection: SetConnection, cordial: SandboxProcess) -> None:
     extra = {"attempts": 2, "read_timeout": 5, "export_timeout": 1}
     set_connection("cordial_default", conn_type="cordial", host=cordial.url, password=cordial.api_key, extra=extra)
 
 
 @pytest.mark.parametrize("fault", [*LOST, *NOT_ARRIVED], ids=str)
-def test_an_answer_that_is_lost_is_found_again(
+def test_a_lost_answer_creates_one_job(
     cordial: SandboxProcess, run: Run, set_connection: SetConnection, fault: dict[str, Any]
 ) -> None:
-    quick_timeouts(set_connection, cordial)
+    set_short_timeouts(set_connection, cordial)
     cordial.control.fault("create_export", times=1, **fault)
     result = run.attempt()
     assert [(one["id"], one["name"]) for one in cordial.control.jobs()] == [(result["job_id"], result["name"])]
     assert run.attempt() == result
 
 
-def test_a_job_that_is_listed_late_is_waited_for(cordial: SandboxProcess, run: Run) -> None:
+def test_a_job_that_is_listed_late_is_found(cordial: SandboxProcess, run: Run) -> None:
     cordial.control.behaviour(visible_after=1)
     cordial.control.fault("create_export", "reset", processed=True, times=1)
     result = run.attempt(settling_time=5)
     assert [one["id"] for one in cordial.control.jobs()] == [result["job_id"]]
 
 
-def test_a_list_that_fails_while_a_job_may_still_come_is_read_again(cordial: SandboxProcess, run: Run) -> None:
+def test_a_failing_list_is_read_again_while_settling(cordial: SandboxProcess, run: Run) -> None:
     cordial.control.fault("create_export", "reset", processed=True, times=1)
-    # As often as the hook tries, and once more.
+    # One more than the attempts of the hook.
     cordial.control.fault("list_jobs", "answer", status=503, times=4)
     run.attempt(settling_time=5)
     assert len(cordial.control.jobs()) == 1
 
 
-def test_the_time_to_be_listed_begins_when_the_post_is_over(
+def test_the_settling_time_starts_when_the_post_ends(
     cordial: SandboxProcess, run: Run, set_connection: SetConnection
 ) -> None:
-    quick_timeouts(set_connection, cordial)
-    # The answer is given up after a second, which is longer than the settling time; the job is listed later still.
+    set_short_timeouts(set_connection, cordial)
+    # The POST times out after a second, longer than the settling time; the job is listed later still.
     cordial.control.behaviour(visible_after=1.2)
     cordial.control.fault("create_export", "delay", seconds=3, processed=True, times=1)
     result = run.attempt(settling_time=0.8)
@@ -144,7 +144,7 @@ def test_the_time_to_be_listed_begins_when_the_post_is_over(
 
 
 @pytest.mark.parametrize("has_store", [True, False])
-def test_an_answer_that_is_lost_together_with_the_task(cordial: SandboxProcess, run: Run, has_store: bool) -> None:
+def test_an_answer_lost_with_its_task_creates_one_job(cordial: SandboxProcess, run: Run, has_store: bool) -> None:
     if not has_store:
         run.store = None
     cordial.control.fault("create_export", "reset", processed=True, times=1)
@@ -157,7 +157,7 @@ def test_an_answer_that_is_lost_together_with_the_task(cordial: SandboxProcess, 
 
 
 @pytest.mark.parametrize("has_store", [True, False])
-def test_a_job_that_failed_is_followed_by_another_of_a_new_name(
+def test_a_failed_job_is_exported_again_under_a_new_name(
     cordial: SandboxProcess, run: Run, has_store: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     if not has_store:
@@ -175,29 +175,29 @@ def test_a_job_that_failed_is_followed_by_another_of_a_new_name(
     again = run.attempt(wait_for_completion=True, poll_interval=0.05, timeout=20)
     if has_store:
         assert again == result
-    # Without a store the job's start is all that is known, to the second.
+    # Without a store only the job's start is known, to the second.
     assert again.pop("submitted_at")[:19] <= datetime.now(UTC).isoformat()
     assert again == {key: value for key, value in result.items() if key != "submitted_at"}
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "fault", "said"),
+    ("behaviour", "fault", "text"),
     [
-        ({"list_names": False}, None, "1 jobs in the list have no name"),
-        ({"list_ids": False}, None, "does not tell the job's id"),
+        ({"list_names": False}, None, r"the list contains jobs without a name \(1\)"),
+        ({"list_ids": False}, None, "does not contain the job's id"),
         ({}, {"status": 403}, "the list of jobs cannot be read"),
         ({}, {"status": 401}, "the list of jobs cannot be read"),
     ],
 )
-def test_what_cannot_be_told_is_for_a_person(
-    cordial: SandboxProcess, run: Run, behaviour: dict[str, Any], fault: dict[str, Any] | None, said: str
+def test_an_uncertain_submission_is_left_to_a_person(
+    cordial: SandboxProcess, run: Run, behaviour: dict[str, Any], fault: dict[str, Any] | None, text: str
 ) -> None:
     cordial.control.behaviour(**behaviour)
     cordial.control.fault("create_export", "reset", processed=True, times=1)
     if fault:
         cordial.control.fault("list_jobs", "answer", **fault)
     for _ in range(2):
-        with pytest.raises(SubmissionUncertainError, match=said) as uncertain:
+        with pytest.raises(SubmissionUncertainError, match=text) as uncertain:
             run.attempt()
         (one,) = cordial.control.jobs()
         assert one["name"] in str(uncertain.value)
@@ -209,18 +209,18 @@ def test_what_cannot_be_told_is_for_a_person(
     assert run.attempt() == result
 
 
-def test_a_name_that_all_runs_share_does_not_tell_whose_a_job_is(cordial: SandboxProcess) -> None:
+def test_a_shared_name_does_not_identify_a_job(cordial: SandboxProcess) -> None:
     cordial.control.behaviour(job_stays_in="Pending")
     another = Run(Store())
     another.attempt(name="daily")
     run = Run(Store())
     cordial.control.fault("create_export", "reset", times=1)
-    with pytest.raises(SubmissionUncertainError, match="has its name, but so have the exports of other runs"):
+    with pytest.raises(SubmissionUncertainError, match="has its name, but so do the exports of other runs"):
         run.attempt(name="daily")
     assert len(cordial.control.jobs()) == 1
 
 
-def test_what_surely_did_not_arrive_is_sent_again_at_once(cordial: SandboxProcess, run: Run) -> None:
+def test_an_unsent_export_is_submitted_again_at_once(cordial: SandboxProcess, run: Run) -> None:
     cordial.control.fault("create_export", "answer", status=429, headers={"Retry-After": "1"}, times=1)
     run.attempt(settling_time=60)
     assert len(cordial.control.jobs()) == 1
@@ -228,7 +228,7 @@ def test_what_surely_did_not_arrive_is_sent_again_at_once(cordial: SandboxProces
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 406, 415, 429])
-def test_after_a_refusal_nothing_is_looked_for(cordial: SandboxProcess, run: Run, status: int) -> None:
+def test_a_rejected_export_is_not_searched_for(cordial: SandboxProcess, run: Run, status: int) -> None:
     cordial.control.fault("create_export", "answer", status=status)
     with pytest.raises((RefusedError, RateLimitError)):
         run.attempt()
@@ -239,7 +239,7 @@ def test_after_a_refusal_nothing_is_looked_for(cordial: SandboxProcess, run: Run
     assert len(cordial.control.jobs()) == 1
 
 
-def test_a_refusal_does_not_forget_the_job_that_failed(cordial: SandboxProcess, run: Run) -> None:
+def test_a_rejection_keeps_the_record_of_the_failed_job(cordial: SandboxProcess, run: Run) -> None:
     cordial.control.behaviour(job_stays_in=None, job_fails_with="no", job_seconds=0)
     first = run.attempt()
     while cordial.control.job(first["job_id"])["status"] != "Failed":
@@ -250,9 +250,7 @@ def test_a_refusal_does_not_forget_the_job_that_failed(cordial: SandboxProcess, 
     assert run.attempt()["name"] == f"{first['name']}-2"
 
 
-def test_a_host_that_is_not_there_is_not_looked_for(
-    cordial: SandboxProcess, run: Run, set_connection: SetConnection
-) -> None:
+def test_an_unreachable_host_is_not_searched(cordial: SandboxProcess, run: Run, set_connection: SetConnection) -> None:
     set_connection(
         "cordial_default", conn_type="cordial", host="http://127.0.0.1:9", password="k", extra={"attempts": 1}
     )
@@ -263,18 +261,18 @@ def test_a_host_that_is_not_there_is_not_looked_for(
     assert cordial.control.jobs() == []
 
 
-def test_it_gives_up_sending_after_some_times(cordial: SandboxProcess, run: Run) -> None:
+def test_one_try_submits_a_limited_number_of_times(cordial: SandboxProcess, run: Run) -> None:
     cordial.control.fault("create_export", "reset")
     with pytest.raises(ConnectionFailedError):
         run.attempt(settling_time=0.1)
     sent = [one for one in cordial.control.requests() if one["method"] == "POST"]
-    assert len(sent) == submission.MAX_SENDINGS
+    assert len(sent) == submission.MAX_SUBMISSIONS
     cordial.control.clear_faults()
     run.attempt(settling_time=0.1)
     assert len(cordial.control.jobs()) == 1
 
 
-def test_no_secret_is_in_the_state_store(cordial: SandboxProcess, run: Run) -> None:
+def test_the_state_store_has_no_secret(cordial: SandboxProcess, run: Run) -> None:
     run.attempt(destination=SftpDestination(conn_id="sftp_default", path="exports"))
     assert run.store
     assert set(run.store.get(STATE_KEY)) == {"digest", "generation", "intended_at", "job_id"}
@@ -282,12 +280,12 @@ def test_no_secret_is_in_the_state_store(cordial: SandboxProcess, run: Run) -> N
         assert secret not in str(run.store.values)
 
 
-def test_the_log_of_a_kill_while_the_answer_is_awaited(
+def test_a_kill_during_the_submission_is_logged(
     cordial: SandboxProcess, set_connection: SetConnection, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
 
-    quick_timeouts(set_connection, cordial)
+    set_short_timeouts(set_connection, cordial)
     cordial.control.fault("create_export", "answer", status=401)
     operator = AudienceTrendsExportOperator(
         task_id="export",
@@ -299,4 +297,4 @@ def test_the_log_of_a_kill_while_the_answer_is_awaited(
     with pytest.raises(RefusedError):
         operator.execute(context)  # type: ignore[arg-type]
     operator.on_kill()
-    assert "whether export Der-tagliche-DAG-export-" in capsys.readouterr().out
+    assert "but export Der-tagliche-DAG-export-" in capsys.readouterr().out

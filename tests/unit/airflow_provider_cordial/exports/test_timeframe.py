@@ -1,4 +1,4 @@
-"""Which days a run asks for: under every timetable of Airflow 3, over a year, across both changes of the clock."""
+"""Which days a run exports: every timetable of Airflow 3, a whole year, both changes of the clock."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ LA, UTC_NAME = "America/Los_Angeles", "UTC"
 ONE_DAY = timedelta(days=1)
 
 
-def context_of(info: DagRunInfo) -> dict[str, Any]:
-    """The keys that Airflow gives a task of such a run."""
+def build_context(info: DagRunInfo) -> dict[str, Any]:
+    """Return the context keys of a task in such a run."""
     context: dict[str, Any] = {
         "dag_run": SimpleNamespace(run_after=info.run_after),
         "partition_date": info.partition_date,
@@ -42,7 +42,7 @@ def context_of(info: DagRunInfo) -> dict[str, Any]:
 
 
 def runs(timetable: Timetable, start: datetime, end: datetime) -> Iterator[DagRunInfo]:
-    """The scheduled runs of a timetable with catch-up."""
+    """Yield the scheduled runs of a timetable with catch-up."""
     restriction = TimeRestriction(pendulum.instance(start), pendulum.instance(end), catchup=True)
     last: DagRunInfo | None = None
     while True:
@@ -81,11 +81,11 @@ def resolve(context: dict[str, Any], **options: Any) -> Timeframe:
         ),
     ],
 )
-def test_daily_runs_leave_no_day_of_a_year_out(timetable: Timetable) -> None:
+def test_daily_runs_skip_no_day_of_a_year(timetable: Timetable) -> None:
     start, end = datetime(2026, 1, 2, 12, tzinfo=UTC), datetime(2027, 1, 3, 11, tzinfo=UTC)
-    asked = [resolve(context_of(info)) for info in runs(timetable, start, end)]
-    # Where a run fires within an hour of midnight there, the change to summer time makes it ask for two days, and the
-    # change back makes two runs fall on one day.
+    asked = [resolve(build_context(info)) for info in runs(timetable, start, end)]
+    # A run within an hour of midnight exports two days at the change to summer time, and two runs fall on one day at
+    # the change back.
     assert sum(len(timeframe) != 1 for timeframe in asked) <= 1
     days = [day for timeframe in asked for day in timeframe]
     repeats = len(days) - len(set(days))
@@ -98,10 +98,10 @@ def test_daily_runs_leave_no_day_of_a_year_out(timetable: Timetable) -> None:
 @pytest.mark.parametrize(
     ("cron", "zone"), [("0 3 * * *", LA), ("0 0 * * *", UTC_NAME), ("0 6 * * 1", UTC_NAME), ("0 0 1 * *", LA)]
 )
-def test_a_plain_cron_asks_for_no_day_that_is_not_over(cron: str, zone: str) -> None:
+def test_a_plain_cron_exports_only_days_that_are_over(cron: str, zone: str) -> None:
     timetable = CronTriggerTimetable(cron, timezone=zone)
     for info in runs(timetable, datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 12, 31, tzinfo=UTC)):
-        asked = resolve(context_of(info), days=7)
+        asked = resolve(build_context(info), days=7)
         over = datetime.combine(asked.end + ONE_DAY, datetime.min.time(), LOS_ANGELES)
         assert over <= info.run_after < over + ONE_DAY + timedelta(hours=1)
         assert 7 <= len(asked) <= 8
@@ -120,7 +120,7 @@ def test_a_plain_cron_asks_for_no_day_that_is_not_over(cron: str, zone: str) -> 
         pytest.param("2026-11-10T06:00-08:00", "2026-11-10T06:00-08:00", ("2026-11-09", "2026-11-09"), id="empty"),
     ],
 )
-def test_a_data_interval(start: str, end: str, expected: tuple[str, str]) -> None:
+def test_a_data_interval_decides_the_days(start: str, end: str, expected: tuple[str, str]) -> None:
     context = {
         "data_interval_start": datetime.fromisoformat(start),
         "data_interval_end": datetime.fromisoformat(end),
@@ -129,12 +129,12 @@ def test_a_data_interval(start: str, end: str, expected: tuple[str, str]) -> Non
     assert resolve(context) == Timeframe(*map(date.fromisoformat, expected))
 
 
-def test_without_a_logical_date_the_days_before_run_after() -> None:
+def test_without_a_logical_date_run_after_decides() -> None:
     context = {"dag_run": SimpleNamespace(run_after=datetime(2026, 11, 24, 10, 30, tzinfo=UTC)), "partition_date": None}
     assert resolve(context, days=3) == Timeframe(date(2026, 11, 21), date(2026, 11, 23))
 
 
-def test_a_partition_is_the_day_it_is_named_after_also_where_that_is_another_moment() -> None:
+def test_a_partition_exports_the_day_of_its_key() -> None:
     context = {
         "partition_date": datetime(2026, 11, 10, tzinfo=UTC),
         "partition_key": "2026-11-10",
@@ -150,13 +150,13 @@ def test_a_partition_is_the_day_it_is_named_after_also_where_that_is_another_mom
         ("2026-11-10", 10),
         ("2026-11-10T00:00:00", 10),
         ("2026-11-10 23:00", 10),
-        # No day: the day before run_after.
+        # Not a day: the day before run_after.
         ("2026-11-10x", 23),
         ("2026-13-10", 23),
         ("eu", 23),
     ],
 )
-def test_a_partition_that_was_found_at_run_time_has_a_key_and_no_date(key: str, day: int) -> None:
+def test_a_runtime_partition_has_a_key_and_no_date(key: str, day: int) -> None:
     context = {
         "partition_key": key,
         "partition_date": None,
@@ -176,12 +176,12 @@ def test_a_partition_that_was_found_at_run_time_has_a_key_and_no_date(key: str, 
         "2026-11-11 07:59:00+00:00",
     ],
 )
-def test_explicit_days_win_and_are_read_in_the_accounts_time_zone(value: Any) -> None:
+def test_explicit_days_win_in_the_accounts_time_zone(value: Any) -> None:
     context = {"partition_date": datetime(2026, 1, 1, tzinfo=UTC)}
     assert resolve(context, start=value, end=value) == Timeframe(date(2026, 11, 10), date(2026, 11, 10))
 
 
-def test_a_timeframe_may_be_given_as_one_value() -> None:
+def test_a_timeframe_can_be_one_value() -> None:
     whole = Timeframe(date(2026, 11, 10), date(2026, 11, 12))
     context = {"partition_key": "2026-01-01"}
     assert resolve(context, timeframe=whole) == whole
@@ -192,40 +192,46 @@ def test_a_timeframe_may_be_given_as_one_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "text"),
     [
-        ({"timeframe": "2026-11-10"}, "timeframe '2026-11-10' is none. Give a Timeframe, or its to_json"),
-        ({"timeframe": {"start": "2026-11-10"}}, "is none"),
-        ({"timeframe": {"start": "2026-11-10", "end": None}}, "end of timeframe None is no date"),
-        ({"timeframe": {"start": "2026-11-10", "end": "2026-11-09"}}, "lies before"),
-        ({"timeframe": {"start": "2026-11-10", "end": "2026-11-10"}, "start": "2026-11-10"}, "both given"),
-        ({"start": "2026-11-11", "end": "2026-11-10"}, "selected_timeframe_end 2026-11-10 lies before"),
-        ({"start": "2026-11-10"}, "selected_timeframe_end is not. Give both"),
-        ({"end": "2026-11-10"}, "selected_timeframe_start is not. Give both"),
-        ({"start": "", "end": ""}, "selected_timeframe_start '' is no date"),
-        ({"start": "yesterday", "end": "2026-11-10"}, "selected_timeframe_start 'yesterday' is no date"),
-        ({"start": "10.11.2026", "end": "2026-11-10"}, "'10.11.2026' is no date"),
-        ({"start": 20261110, "end": "2026-11-10"}, "20261110 is no date"),
-        ({"days": 0}, "days 0 is not a whole number above 0"),
-        ({"days": True}, "days True is not"),
-        ({"days": "7"}, "days '7' is not"),
+        (
+            {"timeframe": "2026-11-10"},
+            "Invalid timeframe '2026-11-10': expected a Timeframe or a mapping with 'start' and 'end'.",
+        ),
+        ({"timeframe": {"start": "2026-11-10"}}, "expected a Timeframe or a mapping"),
+        ({"timeframe": {"start": "2026-11-10", "end": None}}, "Invalid timeframe end None: expected a date"),
+        ({"timeframe": {"start": "2026-11-10", "end": "2026-11-09"}}, "is before the start"),
+        (
+            {"timeframe": {"start": "2026-11-10", "end": "2026-11-10"}, "start": "2026-11-10"},
+            "Both timeframe and selected_timeframe_start or _end are set",
+        ),
+        ({"start": "2026-11-11", "end": "2026-11-10"}, "the end 2026-11-10 is before the start 2026-11-11"),
+        ({"start": "2026-11-10"}, "selected_timeframe_end is missing: set it together"),
+        ({"end": "2026-11-10"}, "selected_timeframe_start is missing: set it together"),
+        ({"start": "", "end": ""}, "Invalid selected_timeframe_start '': expected a date"),
+        ({"start": "yesterday", "end": "2026-11-10"}, "Invalid selected_timeframe_start 'yesterday': expected a date"),
+        ({"start": "10.11.2026", "end": "2026-11-10"}, "'10.11.2026': expected a date"),
+        ({"start": 20261110, "end": "2026-11-10"}, "20261110: expected a date"),
+        ({"days": 0}, "Invalid days 0: expected a whole number above 0"),
+        ({"days": True}, "Invalid days True"),
+        ({"days": "7"}, "Invalid days '7'"),
         ({}, "neither a data interval nor a run_after"),
     ],
 )
-def test_what_is_no_timeframe_is_refused_by_name(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(InvalidExportError) as refused:
+def test_invalid_timeframes_are_rejected(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(InvalidExportError) as rejected:
         resolve({}, **options)
-    assert said in str(refused.value)
+    assert text in str(rejected.value)
 
 
 @given(start=st.dates(date(2000, 1, 1), date(2100, 1, 1)), length=st.integers(1, 800), size=st.integers(1, 400))
-def test_chunks_are_the_same_days_in_order(start: date, length: int, size: int) -> None:
+def test_chunks_cover_the_same_days_in_order(start: date, length: int, size: int) -> None:
     whole = Timeframe(start, start + timedelta(days=length - 1))
     chunks = whole.chunks(size)
     assert [day for chunk in chunks for day in chunk] == list(whole)
     assert all(len(chunk) == size for chunk in chunks[:-1])
 
 
-def test_chunks_of_no_days_are_refused() -> None:
-    with pytest.raises(InvalidExportError, match="days 0"):
+def test_chunks_need_at_least_one_day() -> None:
+    with pytest.raises(InvalidExportError, match="Invalid days 0"):
         Timeframe(date(2026, 1, 1), date(2026, 1, 2)).chunks(0)

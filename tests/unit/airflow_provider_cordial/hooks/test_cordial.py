@@ -28,6 +28,8 @@ from airflow_provider_cordial.hooks.cordial import CordialHook, read_connection
 from cordial_sandbox.process import SandboxProcess
 from tests.helpers.sandbox import SetConnection, export_body, sftp_destination
 
+KIND = "audiencetrendsexport"
+
 GetJob = Callable[[str], Job]
 
 
@@ -56,7 +58,7 @@ def body(sandbox: SandboxProcess, **changes: Any) -> dict[str, Any]:
 
 
 def test_a_job_is_submitted_and_seen_to_its_end(cordial: SandboxProcess, hook: CordialHook, get_job: GetJob) -> None:
-    job_id = hook.create_audience_trends_export(body(cordial))
+    job_id = hook.create_export(KIND, body(cordial))
     deadline = time.monotonic() + 10
     while not (job := get_job(job_id)).is_done and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -90,7 +92,7 @@ def test_every_documented_400(
     cordial: SandboxProcess, hook: CordialHook, destination: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(DestinationError) as refused:
-        hook.create_audience_trends_export(body(cordial, destination=destination))
+        hook.create_export(KIND, body(cordial, destination=destination))
     assert (refused.value.status, refused.value.cordial_message) == (400, said)
     assert cordial.control.jobs() == []
 
@@ -124,7 +126,7 @@ def test_every_documented_400(
 )
 def test_every_documented_406(cordial: SandboxProcess, hook: CordialHook, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ExportConfigurationError) as refused:
-        hook.create_audience_trends_export(body(cordial, **changes))
+        hook.create_export(KIND, body(cordial, **changes))
     assert (refused.value.status, refused.value.cordial_message) == (406, said)
     assert cordial.control.jobs() == []
 
@@ -153,15 +155,15 @@ def test_415_and_html_and_a_redirect(cordial: SandboxProcess, hook: CordialHook)
         "create_export", "answer", status=415, times=1, body='{"error": true, "message": "Unsupported"}'
     )
     with pytest.raises(exceptions.RequestError, match="415: Unsupported"):
-        hook.create_audience_trends_export(body(cordial))
+        hook.create_export(KIND, body(cordial))
     cordial.control.fault("create_export", "answer", status=200, times=1, body="<html>hello</html>")
     with pytest.raises(UnreadableAnswerError, match="not JSON"):
-        hook.create_audience_trends_export(body(cordial))
+        hook.create_export(KIND, body(cordial))
     cordial.control.fault(
         "create_export", "answer", status=307, times=1, headers={"Location": "https://example.invalid/"}
     )
     with pytest.raises(exceptions.RequestError, match="Redirects are not followed"):
-        hook.create_audience_trends_export(body(cordial))
+        hook.create_export(KIND, body(cordial))
     assert cordial.control.jobs() == []
 
 
@@ -183,7 +185,7 @@ TROUBLES = [
 def test_a_get_is_sent_again_until_the_attempts_are_used_up(
     cordial: SandboxProcess, hook: CordialHook, fault: dict[str, Any], error: type[CordialError]
 ) -> None:
-    job_id = hook.create_audience_trends_export(body(cordial))
+    job_id = hook.create_export(KIND, body(cordial))
     cordial.control.fault("get_job", times=2, **fault)
     assert hook.get_job(job_id).id == job_id
     cordial.control.fault("get_job", **fault)
@@ -198,7 +200,7 @@ def test_a_get_is_sent_again_until_the_attempts_are_used_up(
 def test_the_client_leaves_another_look_to_who_waits(
     cordial: SandboxProcess, hook: CordialHook, fault: dict[str, Any], error: type[CordialError]
 ) -> None:
-    job_id = hook.create_audience_trends_export(body(cordial))
+    job_id = hook.create_export(KIND, body(cordial))
     cordial.control.fault("get_job", times=1, **fault)
 
     async def look_twice() -> Job:
@@ -225,7 +227,7 @@ def test_a_slow_answer_ends_in_an_error(
 def test_retry_after_is_kept_and_a_wish_that_is_too_long_is_an_error(
     cordial: SandboxProcess, hook: CordialHook
 ) -> None:
-    job_id = hook.create_audience_trends_export(body(cordial))
+    job_id = hook.create_export(KIND, body(cordial))
     cordial.control.fault("get_job", "answer", status=429, headers={"Retry-After": "1"}, times=1)
     started = time.monotonic()
     assert hook.get_job(job_id).id == job_id
@@ -254,7 +256,7 @@ def test_an_export_that_may_have_arrived_is_not_sent_again(
 ) -> None:
     cordial.control.fault("create_export", times=1, processed=True, **fault)
     with pytest.raises(error) as raised:
-        hook.create_audience_trends_export(body(cordial))
+        hook.create_export(KIND, body(cordial))
     assert len(cordial.control.jobs()) == 1
     assert len(cordial.control.requests()) == 1
     assert cordial.sftp.password not in str(raised.value)
@@ -262,7 +264,7 @@ def test_an_export_that_may_have_arrived_is_not_sent_again(
 
 def test_an_export_that_was_turned_away_for_its_rate_is_sent_again(cordial: SandboxProcess, hook: CordialHook) -> None:
     cordial.control.fault("create_export", "answer", status=429, headers={"Retry-After": "0"}, times=2)
-    job_id = hook.create_audience_trends_export(body(cordial))
+    job_id = hook.create_export(KIND, body(cordial))
     assert [job["id"] for job in cordial.control.jobs()] == [job_id]
     assert [request["status"] for request in cordial.control.requests()] == [429, 429, 200]
 
@@ -276,13 +278,13 @@ def test_an_export_that_found_no_server_is_sent_again(
         set_connection("cordial_default", conn_type="cordial", host=host, password="KEY-123456", extra={"attempts": 2})
         hook = CordialHook()
         with pytest.raises(ConnectionFailedError, match="It did not reach") as failed:
-            hook.create_audience_trends_export(body(cordial))
+            hook.create_export(KIND, body(cordial))
     assert failed.value.sent is False
     assert capsys.readouterr().out.count("Sending it again in") == 1
 
 
 def test_one_connection_and_a_user_agent_with_the_version(cordial: SandboxProcess, hook: CordialHook) -> None:
-    job_id = hook.create_audience_trends_export(body(cordial))
+    job_id = hook.create_export(KIND, body(cordial))
     for _ in range(3):
         hook.get_job(job_id)
     requests = cordial.control.requests()
@@ -292,7 +294,7 @@ def test_one_connection_and_a_user_agent_with_the_version(cordial: SandboxProces
 
 
 def test_all_pages_are_listed_however_long_a_page_is(cordial: SandboxProcess, hook: CordialHook) -> None:
-    made = [hook.create_audience_trends_export(body(cordial, name=f"trends-{n}")) for n in range(5)]
+    made = [hook.create_export(KIND, body(cordial, name=f"trends-{n}")) for n in range(5)]
     assert [job.id for job in hook.list_jobs(per_page=2)] == made[::-1]
     assert [job.name for job in hook.list_jobs(per_page=100)] == [f"trends-{n}" for n in (4, 3, 2, 1, 0)]
     assert list(hook.list_jobs(filters={"status": "Throttled"})) == []

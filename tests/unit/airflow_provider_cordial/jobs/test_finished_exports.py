@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cordial.hooks.cordial import CordialHook
-from airflow_provider_cordial.jobs.finished_exports import KEPT, FinishedExports
+from airflow_provider_cordial.jobs.finished_exports import MAX_REMEMBERED, FinishedExports
 from airflow_provider_cordial.triggers import export_job
 from airflow_provider_cordial.triggers.export_job import STATE, ExportJobTrigger
 from cordial_sandbox.process import SandboxProcess
@@ -34,7 +34,7 @@ def moment(number: int) -> str:
 
 
 def told(ended: FinishedExports, *rows: dict[str, Any], whole: bool = True) -> list[str]:
-    return [job.id for job in ended.news(rows, whole=whole)]
+    return [job.id for job in ended.observe(rows, is_complete=whole)]
 
 
 def restarted(ended: FinishedExports) -> FinishedExports:
@@ -83,30 +83,30 @@ def test_records_without_ids_are_told_of_once() -> None:
         return {**row(number), "_id": None}
 
     ended = watched(anonymous(1))
-    assert [job.name for job in ended.news([anonymous(2), anonymous(1)], whole=True)] == ["weekly-2"]
-    assert restarted(ended).news([anonymous(2), anonymous(1)], whole=True) == []
+    assert [job.name for job in ended.observe([anonymous(2), anonymous(1)], is_complete=True)] == ["weekly-2"]
+    assert restarted(ended).observe([anonymous(2), anonymous(1)], is_complete=True) == []
 
 
 def test_what_is_remembered_stays_small_and_nothing_is_told_again() -> None:
-    many = [row(number) for number in range(2 * KEPT, 0, -1)]
+    many = [row(number) for number in range(2 * MAX_REMEMBERED, 0, -1)]
     ended = restarted(watched(*many))
     assert len(json.dumps(ended.to_json())) < 64_000
-    assert told(ended, row(2 * KEPT + 5), *many) == [f"job-{2 * KEPT + 5}"]
+    assert told(ended, row(2 * MAX_REMEMBERED + 5), *many) == [f"job-{2 * MAX_REMEMBERED + 5}"]
 
 
 def test_a_look_ends_where_nothing_new_can_come() -> None:
     ended = watched(row(3), row(2, "Processing"), row(1))
     page = [row(4), row(3)]
-    assert not ended.suffices(page, page), "there is a new job on the page"
-    assert not ended.suffices([row(3)], [row(3)]), "one that was at work is still to be seen"
-    assert ended.suffices([row(3), row(2)], [row(3), row(2)])
+    assert not ended.is_sufficient(page, page), "there is a new job on the page"
+    assert not ended.is_sufficient([row(3)], [row(3)]), "one that was at work is still to be seen"
+    assert ended.is_sufficient([row(3), row(2)], [row(3), row(2)])
 
 
 @pytest.mark.parametrize(
     "rows", [[row(1), row(2)], [row(1)], [{**row(2), "_id": None}, row(1)], [{**row(2), "times": None}, row(1)]]
 )
 def test_a_list_of_another_order_is_read_to_its_end(rows: list[dict[str, Any]]) -> None:
-    assert not watched(*rows).suffices(rows, rows)
+    assert not watched(*rows).is_sufficient(rows, rows)
 
 
 class Memory:
@@ -137,7 +137,7 @@ async def names(trigger: ExportJobTrigger, memory: Memory, seconds: float) -> li
 
 def exported(*names: str) -> None:
     for name in names:
-        CordialHook().create_audience_trends_export(export_body(name=name))
+        CordialHook().create_export("audiencetrendsexport", export_body(name=name))
 
 
 def test_a_watcher_fires_once_for_each_export_over_restarts(cordial: SandboxProcess) -> None:

@@ -1,4 +1,4 @@
-"""One poller for all waits of a connection, against the sandbox: what it asks, what it tells, what it survives."""
+"""One poller for all waits of a connection, against the sandbox: its requests, its results, and its faults."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from airflow_provider_cordial.exceptions import (
     JobTimeoutError,
 )
 from airflow_provider_cordial.hooks.cordial import CordialHook
-from airflow_provider_cordial.jobs import poller, waiting
+from airflow_provider_cordial.jobs import poller, subscription
+from airflow_provider_cordial.jobs.events import parse_event
 from airflow_provider_cordial.triggers.job import JobTrigger
 from cordial_sandbox.process import SandboxProcess
 from tests.helpers.sandbox import SetConnection
@@ -41,10 +42,10 @@ async def events(job_ids: Sequence[str], **options: Any) -> list[Event]:
 
 
 def all_done(found: Sequence[Event], job_ids: Sequence[str]) -> bool:
-    return [waiting.parse_event(one, job_id).id for one, job_id in zip(found, job_ids, strict=True)] == list(job_ids)
+    return [parse_event(one, job_id).id for one, job_id in zip(found, job_ids, strict=True)] == list(job_ids)
 
 
-def asked(sandbox: SandboxProcess, kind: str) -> list[dict[str, Any]]:
+def requests_of(sandbox: SandboxProcess, kind: str) -> list[dict[str, Any]]:
     return [request for request in sandbox.control.requests() if request["request"] == kind]
 
 
@@ -56,7 +57,7 @@ def connect(
 
 @pytest.fixture
 def lookups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The connections that were looked up."""
+    """The connections that were read."""
     looked_up: list[str] = []
     real = CordialHook.get_connection
 
@@ -68,7 +69,7 @@ def lookups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return looked_up
 
 
-def test_the_requests_do_not_grow_with_the_waits(cordial: SandboxProcess, lookups: list[str]) -> None:
+def test_requests_do_not_grow_with_the_waits(cordial: SandboxProcess, lookups: list[str]) -> None:
     counts = []
     for waits in (10, 90):
         cordial.control.reset()
@@ -87,21 +88,21 @@ def test_the_requests_do_not_grow_with_the_waits(cordial: SandboxProcess, lookup
 def test_waits_on_many_pages_all_end(cordial: SandboxProcess) -> None:
     job_ids = cordial.control.add_jobs(450, shortest=0.5, longest=3.0)
     assert all_done(asyncio.run(events(job_ids)), job_ids)
-    assert len(asked(cordial, "get_job")) < 45
+    assert len(requests_of(cordial, "get_job")) < 45
 
 
-def test_a_list_that_does_not_tell_of_a_job_loses_no_wait(cordial: SandboxProcess) -> None:
+def test_an_incomplete_list_loses_no_wait(cordial: SandboxProcess) -> None:
     cordial.control.behaviour(list_tells=20)
     job_ids = cordial.control.add_jobs(40, shortest=1.0, longest=1.0)
     assert all_done(asyncio.run(events(job_ids)), job_ids)
-    singly = {request["path"].rpartition("/")[2] for request in asked(cordial, "get_job")}
+    singly = {request["path"].rpartition("/")[2] for request in requests_of(cordial, "get_job")}
     assert singly >= set(job_ids[:20])
-    # A walk costs one page here, so before each there is room for one single look.
-    assert len(singly) - 20 <= len(asked(cordial, "list_jobs"))
+    # A listing costs one page here, so one lookup may precede each.
+    assert len(singly) - 20 <= len(requests_of(cordial, "list_jobs"))
 
 
 @pytest.mark.parametrize("how", ["no ids", "refused", "not a list", "always the same page", "empty", "always 503"])
-def test_a_list_that_is_of_no_use_leaves_single_looks(cordial: SandboxProcess, how: str) -> None:
+def test_jobs_are_polled_one_by_one_without_a_usable_list(cordial: SandboxProcess, how: str) -> None:
     match how:
         case "no ids":
             cordial.control.behaviour(list_ids=False)
@@ -118,31 +119,29 @@ def test_a_list_that_is_of_no_use_leaves_single_looks(cordial: SandboxProcess, h
             cordial.control.fault("list_jobs", "answer", status=503)
     job_ids = cordial.control.add_jobs(6, shortest=0.5, longest=1.0)
     assert all_done(asyncio.run(events(job_ids)), job_ids)
-    assert 1 <= len(asked(cordial, "list_jobs")) <= len(job_ids)
+    assert 1 <= len(requests_of(cordial, "list_jobs")) <= len(job_ids)
 
 
 @pytest.mark.parametrize("when", ["at the deadline", "now and then"])
-def test_a_list_that_tells_old_news_loses_no_wait(
-    cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch, when: str
-) -> None:
+def test_an_outdated_list_loses_no_wait(cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
     job_ids = cordial.control.add_jobs(4, shortest=0.5, longest=0.5)
-    old_news = json.dumps([{"status": "Processing", "_id": job_id} for job_id in job_ids])
-    cordial.control.fault("list_jobs", "answer", status=200, body=old_news)
+    outdated = json.dumps([{"status": "Processing", "_id": job_id} for job_id in job_ids])
+    cordial.control.fault("list_jobs", "answer", status=200, body=outdated)
     seconds = 3.0
     if when == "now and then":
-        monkeypatch.setattr(poller, "RESYNC_INTERVAL", 2.0)
+        monkeypatch.setattr(subscription, "RESYNC_INTERVAL", 2.0)
         seconds = 30.0
     started = time.monotonic()
     assert all_done(asyncio.run(events(job_ids, seconds=seconds)), job_ids)
     assert time.monotonic() - started < 6
 
 
-def test_a_job_behind_those_of_others_is_asked_for_singly(cordial: SandboxProcess) -> None:
+def test_a_job_behind_many_others_is_looked_up(cordial: SandboxProcess) -> None:
     job_ids = cordial.control.add_jobs(3, shortest=1.0, longest=1.0)
     cordial.control.add_jobs(900, shortest=60.0, longest=60.0)
     assert all_done(asyncio.run(events(job_ids)), job_ids)
-    # A page is worth one single look: it does not pay to go deeper than there are waits.
-    assert 1 <= len(asked(cordial, "list_jobs")) <= 3
+    # A page costs as much as a lookup: reading more pages than there are waits does not pay.
+    assert 1 <= len(requests_of(cordial, "list_jobs")) <= 3
 
 
 def test_the_order_of_the_list_does_not_matter(cordial: SandboxProcess) -> None:
@@ -150,10 +149,10 @@ def test_the_order_of_the_list_does_not_matter(cordial: SandboxProcess) -> None:
     cordial.control.add_jobs(25, shortest=60.0, longest=60.0)
     job_ids = cordial.control.add_jobs(30, shortest=1.0, longest=1.5)
     assert all_done(asyncio.run(events(job_ids)), job_ids)
-    assert len(asked(cordial, "get_job")) < 30
+    assert len(requests_of(cordial, "get_job")) < 30
 
 
-def test_single_looks_keep_to_the_pace_of_the_account(cordial: SandboxProcess, set_connection: SetConnection) -> None:
+def test_lookups_respect_the_rate_of_the_account(cordial: SandboxProcess, set_connection: SetConnection) -> None:
     cordial.control.behaviour(list_ids=False)
     for conn_id in ("one", "two"):
         connect(set_connection, cordial, conn_id, requests_per_minute=600)
@@ -166,20 +165,20 @@ def test_single_looks_keep_to_the_pace_of_the_account(cordial: SandboxProcess, s
 
     assert all_done(asyncio.run(on_two_connections()), job_ids)
     moments = sorted(request["time"] for request in cordial.control.requests())
-    # Each arrives when it is sent, give or take what the machine was busy with.
+    # Requests arrive when they are sent, within the load of the machine.
     assert (moments[-1] - moments[0]) / (len(moments) - 1) > 0.09
 
 
-def test_a_429_lets_all_rest_as_long_as_cordial_asks(cordial: SandboxProcess) -> None:
+def test_a_429_pauses_all_requests_for_its_retry_after(cordial: SandboxProcess) -> None:
     job_ids = cordial.control.add_jobs(20, shortest=1.0, longest=1.0)
     cordial.control.fault("any", "answer", status=429, headers={"Retry-After": "2"}, times=1)
     assert all_done(asyncio.run(events(job_ids)), job_ids)
     requests = cordial.control.requests()
-    (away,) = [number for number, request in enumerate(requests) if request["status"] == 429]
-    assert requests[away + 1]["time"] - requests[away]["time"] >= 1.9
+    (rejected,) = [number for number, request in enumerate(requests) if request["status"] == 429]
+    assert requests[rejected + 1]["time"] - requests[rejected]["time"] >= 1.9
 
 
-def test_where_cordial_tells_its_limit_no_request_is_turned_away(cordial: SandboxProcess) -> None:
+def test_a_reported_limit_is_never_exceeded(cordial: SandboxProcess) -> None:
     cordial.control.behaviour(rate_limit=60, rate_limit_headers="always")
     job_ids = cordial.control.add_jobs(150, shortest=1.0, longest=4.0)
     assert all_done(asyncio.run(events(job_ids)), job_ids)
@@ -189,14 +188,14 @@ def test_where_cordial_tells_its_limit_no_request_is_turned_away(cordial: Sandbo
 
 @pytest.mark.parametrize("kind", ["list_jobs", "get_job"])
 @pytest.mark.parametrize("effect", ["reset", "truncate", "answer"])
-def test_what_may_pass_ends_no_wait(cordial: SandboxProcess, kind: str, effect: str) -> None:
+def test_a_temporary_failure_ends_no_wait(cordial: SandboxProcess, kind: str, effect: str) -> None:
     cordial.control.behaviour(list_ids=kind == "list_jobs")
     job_ids = cordial.control.add_jobs(5, shortest=0.5, longest=0.5)
     cordial.control.fault(kind, effect, times=2)
     assert all_done(asyncio.run(events(job_ids)), job_ids)
 
 
-def test_a_wait_that_starts_late_ends_is_cancelled_or_fails_disturbs_no_other(
+def test_waits_that_start_late_or_end_early_disturb_no_other(
     cordial: SandboxProcess, set_connection: SetConnection
 ) -> None:
     connect(set_connection, cordial, not_found_grace=0.5)
@@ -218,23 +217,23 @@ def test_a_wait_that_starts_late_ends_is_cancelled_or_fails_disturbs_no_other(
     assert all_done([one, four], [steady, late])
     for ended, error in ((two, JobFailedError), (three, JobNotFoundError), (five, JobTimeoutError)):
         with pytest.raises(error):
-            waiting.parse_event(ended)
+            parse_event(ended, ended["job_id"])
 
 
-def test_two_waits_for_one_job_both_hear_of_it(cordial: SandboxProcess) -> None:
+def test_two_waits_for_one_job_both_end(cordial: SandboxProcess) -> None:
     (job_id,) = cordial.control.add_jobs(1, shortest=0.5, longest=0.5)
     assert all_done(asyncio.run(events([job_id, job_id])), [job_id, job_id])
 
 
 async def _once_running() -> asyncio.Task[Any]:
-    """Return the poller's task, a little after it began."""
+    """Return the poller's task, shortly after its start."""
     await asyncio.sleep(0.7)
     (task,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("cordial-poller")]
     return task
 
 
 @pytest.mark.parametrize("how", ["cancelled", "error"])
-def test_a_poller_that_dies_is_replaced(
+def test_a_crashed_poller_is_restarted(
     cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
     job_ids = cordial.control.add_jobs(5, shortest=1.5, longest=1.5)
@@ -246,17 +245,17 @@ def test_a_poller_that_dies_is_replaced(
             task.cancel()
         else:
             with monkeypatch.context() as broken:
-                broken.setattr(poller.Poller, "_take_due", None)
+                broken.setattr(poller.Poller, "_until_next", None)
                 await asyncio.wait([task], timeout=5)
         await asyncio.sleep(0.1)
         assert task.done()
         return await waits
 
     assert all_done(asyncio.run(kill_it()), job_ids)
-    assert "with 5 jobs to look at; starting another" in caplog.text
+    assert "with 5 jobs; restarting" in caplog.text
 
 
-def test_nothing_is_left_behind_when_the_last_wait_has_ended(cordial: SandboxProcess) -> None:
+def test_nothing_is_left_when_the_last_wait_has_ended(cordial: SandboxProcess) -> None:
     job_ids = cordial.control.add_jobs(3, shortest=0.3, longest=0.3)
 
     async def leftovers() -> list[str]:
@@ -267,7 +266,7 @@ def test_nothing_is_left_behind_when_the_last_wait_has_ended(cordial: SandboxPro
     assert asyncio.run(leftovers()) == []
 
 
-def test_a_wait_after_the_last_has_ended_gets_a_poller_of_its_own(cordial: SandboxProcess, lookups: list[str]) -> None:
+def test_a_wait_after_the_last_gets_a_new_poller(cordial: SandboxProcess, lookups: list[str]) -> None:
     job_ids = cordial.control.add_jobs(2, shortest=0.3, longest=0.3)
 
     async def one_after_the_other() -> list[Event]:
@@ -277,7 +276,7 @@ def test_a_wait_after_the_last_has_ended_gets_a_poller_of_its_own(cordial: Sandb
     assert len(lookups) == 2
 
 
-def test_a_key_that_was_replaced_is_read_again(
+def test_a_rotated_key_is_read_again(
     cordial: SandboxProcess, set_connection: SetConnection, monkeypatch: pytest.MonkeyPatch, lookups: list[str]
 ) -> None:
     monkeypatch.setattr(poller, "REREAD_PAUSE", 0.0)
@@ -290,39 +289,39 @@ def test_a_key_that_was_replaced_is_read_again(
         cordial.control.fault("any", "answer", status=401, times=1)
         return await waits
 
-    # To the sandbox the key is the same; to the poller it is another connection.
+    # The key is the same for the sandbox; the poller sees another connection.
     found = asyncio.run(replace_it(lambda: connect(set_connection, cordial, read_timeout=7)))
     assert all_done(found, job_ids)
     assert len(lookups) == 2
 
 
-def test_a_key_that_is_refused_ends_all_waits(cordial: SandboxProcess, set_connection: SetConnection) -> None:
+def test_a_rejected_key_ends_all_waits(cordial: SandboxProcess, set_connection: SetConnection) -> None:
     job_ids = cordial.control.add_jobs(5, shortest=20, longest=20)
     set_connection("cordial_default", conn_type="cordial", host=cordial.url, password="wrong-key-123")
     for ended in asyncio.run(events(job_ids)):
         assert "wrong-key-123" not in str(ended)
         with pytest.raises(AuthenticationError):
-            waiting.parse_event(ended)
+            parse_event(ended, ended["job_id"])
 
 
-def test_nothing_is_told_before_airflow_has_heard_that_the_task_deferred(cordial: SandboxProcess) -> None:
+def test_no_event_precedes_the_record_of_the_deferral(cordial: SandboxProcess) -> None:
     others = cordial.control.add_jobs(5, shortest=6.0, longest=6.0)
     (done,) = cordial.control.add_jobs(1, shortest=0.0, longest=0.0)
 
     async def late() -> float:
-        walking = asyncio.create_task(events(others))
+        polling = asyncio.create_task(events(others))
         await asyncio.sleep(1)
         started = time.monotonic()
-        # The walks of the others, every 0.3 s, see this job too.
+        # The listings of the others, every 0.3 s, contain this job too.
         await event(done, poll_interval=3.0)
         seconds = time.monotonic() - started
-        walking.cancel()
+        polling.cancel()
         return seconds
 
     assert 2.7 <= asyncio.run(late()) < 4.5
 
 
-def test_what_the_poller_logs_belongs_to_no_task(cordial: SandboxProcess, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_of_the_poller_belongs_to_no_task(cordial: SandboxProcess, caplog: pytest.LogCaptureFixture) -> None:
     task_id: ContextVar[str | None] = ContextVar("task_id", default=None)
     seen: dict[str, set[str | None]] = {}
 
@@ -335,7 +334,7 @@ def test_what_the_poller_logs_belongs_to_no_task(cordial: SandboxProcess, caplog
     (job_id,) = cordial.control.add_jobs(1, shortest=0.5, longest=0.5)
 
     async def as_a_task() -> Event:
-        task_id.set("an unlucky one")
+        task_id.set("another task")
         return await event(job_id)
 
     with caplog.at_level("INFO"):
@@ -343,7 +342,7 @@ def test_what_the_poller_logs_belongs_to_no_task(cordial: SandboxProcess, caplog
     assert seen["airflow_provider_cordial.jobs.poller"] == {None}
 
 
-def test_the_loop_goes_on_beside_a_thousand_waits(cordial: SandboxProcess, set_connection: SetConnection) -> None:
+def test_a_thousand_waits_do_not_block_the_loop(cordial: SandboxProcess, set_connection: SetConnection) -> None:
     connect(set_connection, cordial, requests_per_minute=6000)
     job_ids = cordial.control.add_jobs(1000, shortest=1.0, longest=4.0)
     lags: list[float] = []
@@ -355,7 +354,7 @@ def test_the_loop_goes_on_beside_a_thousand_waits(cordial: SandboxProcess, set_c
             lags.append(time.perf_counter() - before - 0.01)
 
     async def both() -> list[Event]:
-        # The first import of aiohttp takes its time, once in the life of a triggerer.
+        # The first import of aiohttp is slow, once in the life of a triggerer.
         import aiohttp  # noqa: F401
 
         waits: Awaitable[list[Event]] = asyncio.create_task(events(job_ids, poll_interval=1.0, seconds=60))
@@ -368,6 +367,79 @@ def test_the_loop_goes_on_beside_a_thousand_waits(cordial: SandboxProcess, set_c
     assert all_done(asyncio.run(both()), job_ids)
     lags.sort()
     assert len(lags) > 200
-    # Of a shared machine; what a machine of its own does, `make bench-wait` prints.
+    # Bounds for a shared machine; `make bench-wait` prints the figures of an idle one.
     assert lags[int(len(lags) * 0.95)] < 0.05
     assert lags[-1] < 0.5
+
+
+def test_a_connection_that_cannot_be_read_for_now_is_read_again(
+    cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(poller, "FIRST_READ_PAUSE", 0.1)
+    job_ids = cordial.control.add_jobs(5, shortest=0.5, longest=0.5)
+    real, failures = CordialHook.get_connection, iter([RuntimeError("db password=hunter22")] * 2)
+
+    def busy(conn_id: str) -> Any:
+        if error := next(failures, None):
+            raise error
+        return real(conn_id)
+
+    monkeypatch.setattr(CordialHook, "get_connection", staticmethod(busy))
+    assert all_done(asyncio.run(events(job_ids)), job_ids)
+    assert caplog.text.count("Cannot read connection cordial_default (RuntimeError); retrying") == 1
+    assert "hunter22" not in caplog.text
+
+
+def test_a_connection_that_can_never_be_read_ends_at_the_deadline(
+    cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscription, "FINAL_POLL_GRACE", 0.1)
+
+    def broken(conn_id: str) -> Any:
+        raise RuntimeError(conn_id)
+
+    monkeypatch.setattr(CordialHook, "get_connection", staticmethod(broken))
+    with pytest.raises(JobTimeoutError, match="Airflow connection 'cordial_default' could not be read"):
+        parse_event(asyncio.run(event("j1", seconds=1)), "j1")
+
+
+def test_a_connection_that_cannot_be_read_after_a_rejection_ends_no_wait(
+    cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "REREAD_PAUSE", 0.0)
+    job_ids = cordial.control.add_jobs(3, shortest=1.5, longest=1.5)
+    real, reads = CordialHook.get_connection, iter([False, True])
+
+    def busy_later(conn_id: str) -> Any:
+        if next(reads, False):
+            raise RuntimeError
+        return real(conn_id)
+
+    monkeypatch.setattr(CordialHook, "get_connection", staticmethod(busy_later))
+
+    async def reject_once() -> list[Event]:
+        waits = asyncio.create_task(events(job_ids))
+        await asyncio.sleep(0.7)
+        cordial.control.fault("any", "answer", status=401, times=1)
+        return await waits
+
+    assert all_done(asyncio.run(reject_once()), job_ids)
+
+
+def test_a_rotation_with_many_lookups_in_flight_fails_no_wait(
+    cordial: SandboxProcess, set_connection: SetConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "REREAD_PAUSE", 0.0)
+    connect(set_connection, cordial, requests_per_minute=6000)
+    cordial.control.behaviour(list_ids=False)
+    job_ids = cordial.control.add_jobs(100, shortest=1.0, longest=1.0)
+
+    async def rotate() -> list[Event]:
+        waits = asyncio.create_task(events(job_ids))
+        await asyncio.sleep(0.6)
+        cordial.control.fault("get_job", "delay", seconds=0.3, times=6)
+        connect(set_connection, cordial, requests_per_minute=6000, read_timeout=7)
+        cordial.control.fault("get_job", "answer", status=401, times=1)
+        return await waits
+
+    assert all_done(asyncio.run(rotate()), job_ids)

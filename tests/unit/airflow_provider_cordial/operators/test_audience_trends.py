@@ -1,4 +1,4 @@
-"""The export operator: what it asks for, what it refuses before anything is sent, and what it hands on."""
+"""The export operator: what it submits, what it rejects before anything is sent, and what it pushes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from airflow_provider_cordial.exceptions import (
 )
 from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport
 from airflow_provider_cordial.exports.base import validate_name
-from airflow_provider_cordial.exports.identity import compute_identity, derived_name
+from airflow_provider_cordial.exports.identity import compute_identity, derive_name
 from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
 from airflow_provider_cordial.triggers.job import JobTrigger
 from cordial_sandbox.process import SandboxProcess
@@ -32,7 +32,7 @@ from tests.helpers.operators import SFTP, export, run_context
 from tests.helpers.sandbox import SetConnection
 
 
-def test_it_submits_one_job_and_hands_the_export_on(cordial: SandboxProcess) -> None:
+def test_one_job_is_submitted_and_the_export_is_pushed(cordial: SandboxProcess) -> None:
     before = datetime.now(UTC)
     job_id, pushed = export(days=3)
     (job,) = cordial.control.jobs()
@@ -46,10 +46,10 @@ def test_it_submits_one_job_and_hands_the_export_on(cordial: SandboxProcess) -> 
     assert cordial.sftp.password not in str(pushed)
 
 
-def test_the_derived_name_is_the_same_for_a_retry_and_another_for_all_else() -> None:
+def test_derived_names_are_stable_over_retries_and_distinct() -> None:
     def name(what: str = "audience", **fields: Any) -> str:
         context = run_context(**fields)
-        return derived_name(context, compute_identity(context, [what]))
+        return derive_name(context, compute_identity(context, [what]))
 
     assert validate_name(name()).startswith("Der-tagliche-DAG-export-")
     assert name(try_number=2) == name()
@@ -64,13 +64,13 @@ def test_the_derived_name_is_the_same_for_a_retry_and_another_for_all_else() -> 
     assert len({name(), *others}) == 7
 
 
-def test_an_authors_name_is_kept(cordial: SandboxProcess) -> None:
+def test_the_authors_name_is_kept(cordial: SandboxProcess) -> None:
     assert export(name="Trends-2026-11-11")[1]["name"] == "Trends-2026-11-11"
     assert cordial.control.jobs()[0]["name"] == "Trends-2026-11-11"
 
 
-def test_the_days_and_the_destination_may_be_what_another_task_made(cordial: SandboxProcess) -> None:
-    # A text that came of rendering is no template any more.
+def test_days_and_destination_can_come_from_another_task(cordial: SandboxProcess) -> None:
+    # The result of rendering is not a template.
     place = {**SFTP.to_json(), "path": "exports/{{ not rendered }}"}
     _, pushed = export(timeframe={"start": "2026-10-01", "end": "2026-10-31"}, destination=place)
     (job,) = cordial.control.jobs()
@@ -79,42 +79,42 @@ def test_the_days_and_the_destination_may_be_what_another_task_made(cordial: San
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "text"),
     [
-        ({"destination": "sftp"}, "destination 'sftp' is none. Give one, or the mapping"),
+        ({"destination": "sftp"}, "Invalid destination 'sftp': expected a Destination or its to_json()."),
         ({"destination": {"type": "pigeon"}}, "{'type': 'pigeon'} is not understood"),
-        ({"timeframe": "last week"}, "timeframe 'last week' is none"),
-        ({"name": "daily trends"}, "name 'daily trends' may hold letters, digits and dashes only"),
+        ({"timeframe": "last week"}, "Invalid timeframe 'last week'"),
+        ({"name": "daily trends"}, "Invalid name 'daily trends': expected letters, digits, and dashes"),
         ({"name": "trends.csv"}, "Use 'trends-csv'"),
         ({"name": "a/b"}, "Use 'a-b'"),
-        ({"name": "käufer"}, "name 'käufer' may hold"),
-        ({"name": "trends\n"}, "may hold letters"),
-        ({"name": ""}, "name '' may hold letters, digits and dashes only, and must not be empty"),
-        ({"audiences": []}, "audiences is empty"),
-        ({"audiences": "opened_last_30_days"}, "audiences 'opened_last_30_days' is not a list"),
-        ({"audiences": ["a", "b", "a"]}, "audiences names 'a' more than once"),
-        ({"audiences": ["a", ""]}, "audiences holds '', which is no audience name"),
-        ({"audiences": ["a", None]}, "audiences holds None"),
-        ({"days": 0}, "days 0 is not a whole number above 0"),
-        ({"selected_timeframe_start": "2026-11-10"}, "selected_timeframe_end is not"),
-        ({"selected_timeframe_start": "2026-11-10", "selected_timeframe_end": "2026-11-01"}, "lies before"),
-        ({"selected_timeframe_start": "", "selected_timeframe_end": ""}, "selected_timeframe_start '' is no date"),
-        ({"selected_timeframe_start": "x", "selected_timeframe_end": "2026-11-01"}, "'x' is no date"),
+        ({"name": "käufer"}, "Invalid name 'käufer'"),
+        ({"name": "trends\n"}, "expected letters"),
+        ({"name": ""}, "Invalid name '': expected letters, digits, and dashes"),
+        ({"audiences": []}, "Invalid audiences: the list is empty"),
+        ({"audiences": "opened_last_30_days"}, "Invalid audiences 'opened_last_30_days': expected a list"),
+        ({"audiences": ["a", "b", "a"]}, "Duplicate audience 'a'"),
+        ({"audiences": ["a", ""]}, "Invalid audience '': expected the name"),
+        ({"audiences": ["a", None]}, "Invalid audience None"),
+        ({"days": 0}, "Invalid days 0: expected a whole number above 0"),
+        ({"selected_timeframe_start": "2026-11-10"}, "selected_timeframe_end is missing"),
+        ({"selected_timeframe_start": "2026-11-10", "selected_timeframe_end": "2026-11-01"}, "is before the start"),
+        ({"selected_timeframe_start": "", "selected_timeframe_end": ""}, "Invalid selected_timeframe_start ''"),
+        ({"selected_timeframe_start": "x", "selected_timeframe_end": "2026-11-01"}, "'x': expected a date"),
         ({"destination": SftpDestination(conn_id="sftp_default", path="")}, "path '' of the destination is empty"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_sent(
-    cordial: SandboxProcess, options: dict[str, Any], said: str
+def test_invalid_parameters_are_rejected_before_sending(
+    cordial: SandboxProcess, options: dict[str, Any], text: str
 ) -> None:
-    with pytest.raises(InvalidExportError) as refused:
+    with pytest.raises(InvalidExportError) as rejected:
         export(**options)
-    assert said in str(refused.value)
-    assert isinstance(refused.value, AirflowFailException)
+    assert text in str(rejected.value)
+    assert isinstance(rejected.value, AirflowFailException)
     assert cordial.control.requests() == []
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "text"),
     [
         ({"login": "u", "password": "p"}, "host is empty. Give the server's name"),
         ({"host": "h", "password": "p"}, "login is empty. Give the user that Cordial writes as"),
@@ -122,31 +122,31 @@ def test_what_cannot_be_is_refused_before_anything_is_sent(
         ({"host": "h", "login": "u", "extra": {"private_key": "---"}}, "saved_key: the name of a key pair"),
     ],
 )
-def test_a_destination_that_lacks_something_is_refused_before_anything_is_sent(
-    cordial: SandboxProcess, set_connection: SetConnection, fields: dict[str, Any], said: str
+def test_an_incomplete_destination_is_rejected_before_sending(
+    cordial: SandboxProcess, set_connection: SetConnection, fields: dict[str, Any], text: str
 ) -> None:
     set_connection("sftp_other", conn_type="sftp", **fields)
-    with pytest.raises(InvalidConnectionError) as refused:
+    with pytest.raises(InvalidConnectionError) as rejected:
         export(destination=SftpDestination(conn_id="sftp_other", path="exports"))
-    assert said in str(refused.value)
-    assert "'sftp_other'" in str(refused.value)
+    assert text in str(rejected.value)
+    assert "'sftp_other'" in str(rejected.value)
     assert cordial.control.requests() == []
 
 
-def test_an_unknown_audience_and_one_with_analytics_off_fail_the_task_at_once(cordial: SandboxProcess) -> None:
-    for audience, said in (("nobody", "does not exist"), ("vip", "analytics disabled")):
-        with pytest.raises(ExportConfigurationError, match=said) as refused:
+def test_an_audience_without_analytics_fails_the_task_at_once(cordial: SandboxProcess) -> None:
+    for audience, text in (("nobody", "does not exist"), ("vip", "analytics disabled")):
+        with pytest.raises(ExportConfigurationError, match=text) as rejected:
             export(audiences=[audience])
-        assert isinstance(refused.value, AirflowFailException)
+        assert isinstance(rejected.value, AirflowFailException)
     assert cordial.control.jobs() == []
 
 
-def test_waiting_in_the_task_itself(cordial: SandboxProcess) -> None:
+def test_wait_in_the_task(cordial: SandboxProcess) -> None:
     job_id, _ = export(wait_for_completion=True, poll_interval=0.02)
     assert cordial.control.job(job_id)["status"] == "Done"
 
 
-def test_waiting_in_the_triggerer(cordial: SandboxProcess) -> None:
+def test_wait_in_the_triggerer(cordial: SandboxProcess) -> None:
     context = run_context()
     started = time.time()
     with pytest.raises(TaskDeferred) as deferred:
@@ -161,7 +161,7 @@ def test_waiting_in_the_triggerer(cordial: SandboxProcess) -> None:
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(50, 45), (1000, 990), (None, 3600)])
-def test_the_deadline_is_before_the_end_of_the_tasks_own_time(
+def test_the_deadline_precedes_the_execution_timeout(
     cordial: SandboxProcess, limit: int | None, expected: float
 ) -> None:
     execution_timeout = timedelta(seconds=limit) if limit else None
@@ -176,7 +176,7 @@ def test_the_deadline_is_before_the_end_of_the_tasks_own_time(
         export(wait_for_completion=True, poll_interval=0.05, execution_timeout=timedelta(seconds=0.5))
 
 
-def test_where_airflow_gives_up_on_the_trigger_the_job_is_looked_at(cordial: SandboxProcess) -> None:
+def test_a_trigger_timeout_polls_the_job_one_last_time(cordial: SandboxProcess) -> None:
     context = run_context()
     cordial.control.behaviour(job_stays_in="Processing")
     operator = AudienceTrendsExportOperator(
@@ -184,18 +184,18 @@ def test_where_airflow_gives_up_on_the_trigger_the_job_is_looked_at(cordial: San
     )
     with pytest.raises(TaskDeferred):
         operator.execute(context)  # type: ignore[arg-type]
-    given_up = {"error": "Trigger timeout"}
+    timed_out = {"error": "Trigger timeout"}
     with pytest.raises(JobTimeoutError, match="last status was Processing"):
-        operator.resume_execution("__fail__", given_up, context)  # type: ignore[arg-type]
+        operator.resume_execution("__fail__", timed_out, context)  # type: ignore[arg-type]
     cordial.control.behaviour(job_stays_in=None, job_fails_with="The storage is full.", job_seconds=0)
     (job,) = cordial.control.jobs()
     while cordial.control.job(job["id"])["status"] != "Failed":
         time.sleep(0.02)
     with pytest.raises(JobFailedError, match="The storage is full"):
-        operator.resume_execution("__fail__", given_up, context)  # type: ignore[arg-type]
+        operator.resume_execution("__fail__", timed_out, context)  # type: ignore[arg-type]
 
 
-def test_a_job_that_is_done_when_airflow_gives_up_is_a_success(cordial: SandboxProcess) -> None:
+def test_a_done_job_at_the_trigger_timeout_is_a_success(cordial: SandboxProcess) -> None:
     context = run_context()
     cordial.control.behaviour(job_seconds=0)
     operator = AudienceTrendsExportOperator(
@@ -211,7 +211,7 @@ def test_a_job_that_is_done_when_airflow_gives_up_is_a_success(cordial: SandboxP
         operator.resume_execution("__fail__", {"error": "Trigger failure"}, context)  # type: ignore[arg-type]
 
 
-def test_a_failed_job_fails_the_wait_with_all_that_cordial_says(cordial: SandboxProcess) -> None:
+def test_a_failed_job_fails_the_wait_with_its_record(cordial: SandboxProcess) -> None:
     cordial.control.behaviour(job_fails_with="The storage is full.")
     with pytest.raises(JobFailedError, match=r"Failed.*The storage is full\.") as failed:
         export(wait_for_completion=True, poll_interval=0.02)
@@ -220,7 +220,7 @@ def test_a_failed_job_fails_the_wait_with_all_that_cordial_says(cordial: Sandbox
 
 
 @pytest.mark.parametrize(("status", "error"), [("Throttled", JobTimeoutError), ("Reticulating", UnknownJobStatusError)])
-def test_a_wait_that_takes_too_long_names_the_last_status(
+def test_an_expired_wait_reports_the_last_status(
     cordial: SandboxProcess, status: str, error: type[JobTimeoutError]
 ) -> None:
     cordial.control.behaviour(job_stays_in=status)
@@ -241,7 +241,7 @@ def test_a_wait_that_takes_too_long_names_the_last_status(
         pytest.param({}, "nowhere", "Invalid file path 'nowhere'.", id="path"),
     ],
 )
-def test_a_wrong_destination_makes_a_failed_job_with_the_reason(
+def test_a_wrong_destination_fails_the_job_with_a_reason(
     cordial: SandboxProcess, set_connection: SetConnection, changes: dict[str, Any], path: str, reason: str
 ) -> None:
     sftp = cordial.sftp
@@ -258,25 +258,25 @@ def test_a_wrong_destination_makes_a_failed_job_with_the_reason(
     assert str(fields["password"]) not in str(failed.value)
 
 
-def test_killing_the_task_says_that_the_job_goes_on(
+def test_killing_the_task_logs_that_the_job_continues(
     cordial: SandboxProcess, capsys: pytest.CaptureFixture[str]
 ) -> None:
     operator = AudienceTrendsExportOperator(task_id="export", audiences=["opened_last_30_days"], destination=SFTP)
     operator.on_kill()
-    assert "goes on" not in capsys.readouterr().out
+    assert "continues" not in capsys.readouterr().out
     job_id = operator.execute(run_context())  # type: ignore[arg-type]
     operator.on_kill()
-    assert f"job {job_id} goes on in Cordial, which has no cancel" in capsys.readouterr().out
+    assert f"job {job_id} continues: Cordial jobs cannot be cancelled" in capsys.readouterr().out
 
 
-def test_reading_from_a_server_that_lets_nobody_in(cordial: SandboxProcess, set_connection: SetConnection) -> None:
+def test_a_rejected_login_is_an_unreachable_destination(cordial: SandboxProcess, set_connection: SetConnection) -> None:
     sftp = cordial.sftp
     fields = {"host": sftp.host, "port": sftp.port, "login": sftp.username, "password": "wrong-password"}
     set_connection("sftp_wrong", conn_type="sftp", **fields, extra={"no_host_key_check": "true"})
     destination = SftpDestination(conn_id="sftp_wrong", path="exports")
     with (
-        pytest.raises(DestinationUnreachableError, match="'sftp_wrong'.*Authentication") as refused,
+        pytest.raises(DestinationUnreachableError, match="'sftp_wrong'.*Authentication") as rejected,
         destination.reader(timeout=5),
     ):
         pass
-    assert "wrong-password" not in str(refused.value)
+    assert "wrong-password" not in str(rejected.value)

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from pyarrow import parquet
 
-from airflow_provider_cordial.exceptions import IncompleteTrendsError, InvalidExportError
+from airflow_provider_cordial.exceptions import InvalidExportError
 from airflow_provider_cordial.transfers.audience_trends_to_file import AudienceTrendsToFileOperator
+from airflow_provider_cordial.trends import Columns, IncompleteTrendsError
 from airflow_provider_cordial.trends.csv import AudienceRow
 from airflow_provider_cordial.trends.files import write_long_csv
 from cordial_sandbox.process import SandboxProcess
@@ -36,7 +37,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 def test_a_file_a_day(cordial: SandboxProcess, tmp_path: Path) -> None:
     deliver(cordial, PLAIN)
     target = tmp_path / "out"
-    counts = write(target, constants={"account": "acme"})
+    counts = write(target, columns=Columns(constants={"account": "acme"}))
     quoted = '"Käufer, ""Gold"""'
     header = "audience,snapshot_date,contacts,account\n"
     expected = {
@@ -54,7 +55,7 @@ def test_a_file_a_day(cordial: SandboxProcess, tmp_path: Path) -> None:
         "path": str(target),
     }
     before = tree(target)
-    write(f"file://{target}", constants={"account": "acme"})
+    write(f"file://{target}", columns=Columns(constants={"account": "acme"}))
     assert tree(target) == before
 
 
@@ -110,10 +111,13 @@ def test_a_file_that_is_not_right_leaves_what_was_there(cordial: SandboxProcess,
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"file_format": "xlsx"}, "file_format 'xlsx' is none that can be written. Use csv or parquet."),
+        ({"file_format": "xlsx"}, "Unsupported file_format 'xlsx': use csv or parquet."),
         ({"file_name": "a/b"}, "file_name 'a/b' is no file's name"),
         ({"file_name": ""}, "file_name '' is no file's name"),
-        ({"constants": {"contacts": "1"}}, "constants names 'contacts', which is a column already"),
+        (
+            {"columns": Columns(names={"job_id": "job"})},
+            "Unknown column 'job_id' of a file: expected one of audience, ",
+        ),
         ({"export": "548817d0"}, "'548817d0' is no export"),
     ],
 )
@@ -135,7 +139,7 @@ def test_memory_does_not_grow_with_the_rows_nor_open_files_with_the_days(tmp_pat
         folder = tmp_path / str(count)
         folder.mkdir()
         tracemalloc.start()
-        written, files = write_long_csv(folder, days, rows(count), constants={}, by_day=by_day)
+        written, files = write_long_csv(folder, days, rows(count), columns=Columns(), by_day=by_day)
         top = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert written == count * 1500

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_cordial.exceptions import TrendsCsvError
-from airflow_provider_cordial.trends.csv import CsvFormat, TrendsReader
+from airflow_provider_cordial.trends.csv import CsvFormat, TrendsCsvError, TrendsReader
 
 
 def read(data: bytes | str, **options: object) -> dict[str, dict[date, int | None]]:

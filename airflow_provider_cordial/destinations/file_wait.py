@@ -1,0 +1,21 @@
+"""FileWait: how long to wait for a delivered file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FileWait:
+    """How long to wait for a delivered file; everything in seconds.
+
+    :param timeout: until the file must be there and complete.
+    :param poll_interval: between two listings.
+    :param stable_for: how long its size and time must be unchanged.
+    :param read_timeout: for a connection, and for a read that makes no progress.
+    """
+
+    timeout: float = 600.0
+    poll_interval: float = 5.0
+    stable_for: float = 2.0
+    read_timeout: float = 60.0

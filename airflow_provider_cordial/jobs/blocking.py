@@ -1,0 +1,46 @@
+"""Wait for a job in the task's own process."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from airflow_provider_cordial.client.job import Job
+from airflow_provider_cordial.exceptions import CordialError
+from airflow_provider_cordial.jobs.watcher import JobWatcher, Log
+
+if TYPE_CHECKING:
+    from airflow_provider_cordial.hooks.cordial import CordialHook
+
+
+def poll_once(hook: CordialHook, job_id: str) -> Job | CordialError:
+    """Poll a job once; Cordial's error is a result too."""
+    try:
+        return hook.get_job(job_id)
+    except CordialError as error:
+        return error
+
+
+def wait_for_job(hook: CordialHook, job_id: str, *, poll_interval: float, deadline: float, log: Log) -> Job:
+    """Wait for a job and return it when it is Done.
+
+    :param poll_interval: the longest pause between two polls, in seconds.
+    :param deadline: seconds since the epoch.
+    :raises CordialError: see ``JobWatcher.observe`` and ``JobWatcher.timeout_error``.
+    """
+    watcher = JobWatcher(job_id, grace=hook.connection.not_found_grace, since=time.time(), log=log)
+    while True:
+        if job := watcher.observe(poll_once(hook, job_id), time.time()):
+            return job
+        left = deadline - time.time()
+        if left <= 0:
+            raise watcher.timeout_error()
+        time.sleep(min(watcher.pause(poll_interval, time.time()), left))
+
+
+def poll_last_time(hook: CordialHook, job_id: str, *, log: Log) -> Job:
+    """Poll a job once after its wait was ended, and return it if it is Done.
+
+    :raises CordialError: as ``wait_for_job`` at its deadline.
+    """
+    return wait_for_job(hook, job_id, poll_interval=0.0, deadline=0.0, log=log)

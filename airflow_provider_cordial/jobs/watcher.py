@@ -1,0 +1,124 @@
+"""JobWatcher: what the results of polling a job mean; the same for sensor, operator, and trigger. No I/O.
+
+Done is the only success, and Failed the only failure that Cordial reports; every other status, known or not, continues
+the wait. A temporary failure does not end a wait; the deadline does.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from airflow_provider_cordial.client.job import Job, JobStatus
+from airflow_provider_cordial.exceptions import (
+    CordialError,
+    JobFailedError,
+    JobNotFoundError,
+    JobTimeoutError,
+    NotFoundError,
+    RateLimitError,
+    TransientError,
+    UnknownJobStatusError,
+)
+from airflow_provider_cordial.jobs.schedule import compute_pause, jitter
+
+
+class Log(Protocol):
+    """The part of a logger that is used; the loggers of Airflow's classes are not from the standard library."""
+
+    def info(self, text: str, /, *args: object) -> object: ...
+    def warning(self, text: str, /, *args: object) -> object: ...
+
+
+class JobWatcher:
+    """One wait for a job: observes the result of each poll and decides whether the wait is over.
+
+    :param grace: seconds from ``since`` during which the job may be unknown to Cordial.
+    :param since: when the wait started, as seconds since the epoch.
+    :param log: receives one line per change.
+    """
+
+    def __init__(self, job_id: str, *, grace: float, since: float, log: Log) -> None:
+        self.job_id = job_id
+        self.job: Job | None = None
+        self._grace = grace
+        self._since = since
+        self._log = log
+        self._last_state = ""
+        self._retry_after = 0.0
+
+    def observe(self, result: Job | CordialError, now: float) -> Job | None:
+        """Return the job if it is Done, and None if the wait continues.
+
+        :raises JobFailedError: it Failed.
+        :raises JobNotFoundError: Cordial does not know it, and the grace period is over.
+        :raises RefusedError: Cordial rejects the request.
+        """
+        self._retry_after = (result.retry_after or 0.0) if isinstance(result, RateLimitError) else 0.0
+        if isinstance(result, Job):
+            return self._observe_job(result)
+        if isinstance(result, NotFoundError):
+            self._observe_not_found(result, now)
+        elif isinstance(result, TransientError):
+            self._log_change(type(result).__name__, "Job %s: %s Polling continues.", self.job_id, result, warn=True)
+        else:
+            raise result
+        return None
+
+    def pause(self, poll_interval: float, now: float) -> float:
+        """Return the seconds until the next poll: more if Cordial asked for it."""
+        return self.at_least(compute_pause(now - self._since, poll_interval) * jitter())
+
+    def at_least(self, seconds: float) -> float:
+        """Return the seconds, or more if the last answer asked for it."""
+        return max(seconds, self._retry_after)
+
+    def timeout_error(self) -> JobTimeoutError:
+        """Return the error for an expired deadline, with the last status."""
+        if self.job is None:
+            msg = (
+                f"Job {self.job_id} did not end before the deadline, and its status could never be read. "
+                "Check Cordial's Jobs page."
+            )
+            return JobTimeoutError(msg)
+        if not self.job.is_known:
+            msg = (
+                f"Job {self.job_id} did not end before the deadline. Unrecognized status {self.job.status!r}: expected "
+                f"one of {', '.join(JobStatus)}. Check Cordial's Jobs page."
+            )
+            return UnknownJobStatusError(msg, job=self.job)
+        msg = (
+            f"Job {self.job_id} did not end before the deadline; its last status was {self.job.status}. The job may "
+            "still finish; Cordial jobs cannot be cancelled. Set a longer timeout, or check Cordial's Jobs page."
+        )
+        return JobTimeoutError(msg, job=self.job)
+
+    def _observe_job(self, job: Job) -> Job | None:
+        self.job = job
+        if job.is_failed:
+            msg = (
+                f"Job {job.id} Failed. Job record: {job.to_json()}. Check Cordial's Jobs page and Account Monitor for "
+                "the reason; a wrong destination is the usual one."
+            )
+            raise JobFailedError(msg, job=job)
+        if job.is_known:
+            self._log_change(job.status, "Job %s is %s", job.id, job.status)
+        else:
+            self._log_change(
+                job.status, "Job %s has the unrecognized status %r; polling continues", job.id, job.status, warn=True
+            )
+        return job if job.is_done else None
+
+    def _observe_not_found(self, error: NotFoundError, now: float) -> None:
+        if now - self._since < self._grace:
+            self._log_change("not found", "Job %s is not known to Cordial yet", self.job_id)
+            return
+        msg = (
+            f"Job {self.job_id} is unknown to Cordial {now - self._since:.0f} s after the wait started. Check that the "
+            "job id and the Airflow connection belong to the same account; Cordial keeps job records for 60 days."
+        )
+        raise JobNotFoundError(msg, status=error.status, error_key=error.error_key) from error
+
+    def _log_change(self, state: str, text: str, *args: object, warn: bool = False) -> None:
+        if state != self._last_state:
+            self._last_state = state
+            (self._log.warning if warn else self._log.info)(text, *args)

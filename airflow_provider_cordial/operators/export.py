@@ -1,0 +1,213 @@
+"""CordialExportOperator: submit an export of any kind exactly once, and optionally wait for its job."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, get_args
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_cordial._compat import conf, is_trigger_timeout
+from airflow_provider_cordial.assets import is_static, publish_event
+from airflow_provider_cordial.destinations import Destination, destination_from_json
+from airflow_provider_cordial.exceptions import InvalidExportError, InvalidParameterError, JobFailedError
+from airflow_provider_cordial.exports.base import Export, SubmittedExport, validate_name
+from airflow_provider_cordial.exports.identity import Identity, compute_identity, derive_name
+from airflow_provider_cordial.exports.submission import SETTLING_TIME, OnUncertainSubmission, Submission
+from airflow_provider_cordial.jobs.blocking import poll_last_time, wait_for_job
+from airflow_provider_cordial.jobs.events import parse_event
+from airflow_provider_cordial.jobs.options import compute_deadline, default_poll_interval, validate_wait_options
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context, XComArg
+
+    from airflow_provider_cordial.hooks.cordial import CordialHook
+
+#: The key of the XCom that a load takes.
+EXPORT_KEY = "export"
+
+#: Stands in for a derived name until the rest of the export, which the name is derived from, is built.
+_UNNAMED = "unnamed"
+
+
+class CordialExportOperator(BaseOperator):
+    """Submit an export exactly once, and return the job id; a subclass builds the export in ``build_export``.
+
+    The task pushes the export to the XCom ``export`` before it waits. A killed task stops, but its job continues:
+    Cordial jobs cannot be cancelled. A retry resumes that job, and exports again only if the job Failed; a clear always
+    exports again (see ``exports.submission``).
+
+    Events on the outlets, ``assets.delivery_asset(destination)`` for instance, carry ``job_id``, ``days``, the
+    ``export`` that a load takes, and what the kind of export adds. With ``wait_for_completion`` another DAG can load
+    what was delivered.
+
+    :param destination: where Cordial delivers the file; its texts are templated. Or the output of its ``to_json``, also
+        from another task (templated).
+    :param name: the export's name, which also names the file: letters, digits, and dashes (templated). By default it is
+        derived from the run and the request. Pass a name that differs from run to run: with a shared name, a submission
+        whose answer was lost cannot be found again.
+    :param cordial_conn_id: the Airflow connection (templated).
+    :param wait_for_completion: wait until the job is Done; otherwise a ``JobSensor`` can.
+    :param deferrable: wait in the triggerer; by default ``[operators] default_deferrable``.
+    :param poll_interval: seconds between two polls of the job; by default ``[cordial] poll_interval``.
+    :param timeout: seconds after which the wait ends; ``execution_timeout`` applies as well, also while deferred.
+    :param settling_time: seconds within which a job that Cordial accepted appears in its list of jobs. A try searches
+        the list that long for a submission without an answer before it submits again.
+    :param on_uncertain_submission: ``fail`` where it is unknown whether Cordial accepted the export, or ``resubmit``,
+        which may create a second one.
+    :returns: the job id.
+    :raises InvalidParameterError: a parameter is invalid; nothing was sent.
+    :raises RefusedError: Cordial rejects the export.
+    :raises SubmissionUncertainError: it is unknown whether Cordial accepted the export.
+    :raises JobFailedError: with ``wait_for_completion``, the job Failed.
+    :raises JobTimeoutError: with ``wait_for_completion``, the timeout expired.
+    """
+
+    template_fields: Sequence[str] = ("name", "destination", "cordial_conn_id")
+    ui_color = "#d5e8f0"
+
+    def __init__(
+        self,
+        *,
+        destination: Destination | Mapping[str, Any] | str | XComArg,
+        name: str | None = None,
+        cordial_conn_id: str = "cordial_default",
+        wait_for_completion: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | None = None,
+        timeout: float = 24 * 60 * 60.0,
+        settling_time: float = SETTLING_TIME,
+        on_uncertain_submission: OnUncertainSubmission = "fail",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.destination = destination
+        self.name = name
+        self.cordial_conn_id = cordial_conn_id
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.poll_interval = default_poll_interval() if poll_interval is None else poll_interval
+        self.timeout = timeout
+        self.settling_time = settling_time
+        self.on_uncertain_submission = on_uncertain_submission
+        # A text without a template is the same in all runs.
+        self._name_is_constant = is_static(name)
+
+    @abstractmethod
+    def build_export(self, context: Context, hook: CordialHook, *, name: str, destination: Destination) -> Export:
+        """Return what to export; check every parameter here, before anything is sent.
+
+        :param hook: its ``connection`` has the account's time zone.
+        :raises InvalidExportError: a parameter is invalid.
+        """
+
+    def execute(self, context: Context) -> str:
+        """Submit the export, or resume the job of an earlier try, and wait for it if requested."""
+        from airflow_provider_cordial.hooks.cordial import CordialHook
+
+        self._validate()
+        deadline = compute_deadline(self.timeout, self.execution_timeout)
+        hook = CordialHook(self.cordial_conn_id)
+        export, identity = self._identify(context, hook)
+        self._still_running = f"export {export.name}, whose submission may have been accepted,"
+        submitted = Submission(
+            hook,
+            export,
+            identity,
+            store=context.get("task_state_store"),
+            try_number=context["ti"].try_number,
+            settling_time=self.settling_time,
+            on_uncertain=self.on_uncertain_submission,
+        ).run()
+        self._still_running = f"job {submitted.job_id}"
+        context["ti"].xcom_push(key=EXPORT_KEY, value=submitted.to_json())
+        if self.wait_for_completion:
+            with self._destination_in_errors(context):
+                self._wait(hook, submitted.job_id, deadline)
+        self._publish(context, submitted)
+        return submitted.job_id
+
+    def execute_complete(self, context: Context, event: Any) -> str:
+        """Resume after the wait in the triggerer."""
+        submitted = self._submitted(context)
+        with self._destination_in_errors(context):
+            job = parse_event(event, submitted.job_id)
+        self.log.info("Job %s is %s", job.id, job.status)
+        self._publish(context, submitted)
+        return job.id
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume after the triggerer; if the framework's own timeout ended the wait, poll the job one last time."""
+        if not is_trigger_timeout(next_method, next_kwargs):
+            return super().resume_execution(next_method, next_kwargs, context)
+        from airflow_provider_cordial.hooks.cordial import CordialHook
+
+        submitted = self._submitted(context)
+        with self._destination_in_errors(context):
+            poll_last_time(CordialHook(self.cordial_conn_id), submitted.job_id, log=self.log)
+        self._publish(context, submitted)
+        return submitted.job_id
+
+    def on_kill(self) -> None:
+        """Log what continues in Cordial."""
+        if still_running := getattr(self, "_still_running", None):
+            self.log.warning("Task killed, but %s continues: Cordial jobs cannot be cancelled", still_running)
+
+    def _validate(self) -> None:
+        validate_wait_options(poll_interval=self.poll_interval, timeout=self.timeout)
+        if self.on_uncertain_submission not in get_args(OnUncertainSubmission):
+            msg = f"Invalid on_uncertain_submission {self.on_uncertain_submission!r}: expected 'fail' or 'resubmit'."
+            raise InvalidParameterError(msg)
+
+    def _identify(self, context: Context, hook: CordialHook) -> tuple[Export, Identity]:
+        """Return the export under its name, and the identity of its submission."""
+        given = validate_name(self.name) if self.name is not None else None
+        destination = self._rendered_destination(context)
+        export = self.build_export(context, hook, name=given or _UNNAMED, destination=destination)
+        request = [self.cordial_conn_id, {**export.to_json(), "name": given}]
+        identity = compute_identity(context, request, names_the_run=not self._name_is_constant)
+        return export.named(given or derive_name(context, identity)), identity
+
+    def _rendered_destination(self, context: Context) -> Destination:
+        if isinstance(self.destination, Destination):
+            return self.destination.rendered(lambda text: str(self.render_template(text, context)))
+        if not isinstance(self.destination, Mapping):
+            msg = f"Invalid destination {self.destination!r}: expected a Destination or its to_json()."
+            raise InvalidExportError(msg)
+        # Airflow has rendered it already; the result of rendering is not a template.
+        return destination_from_json(self.destination)
+
+    def _submitted(self, context: Context) -> SubmittedExport:
+        """Return the export that this try pushed before it waited."""
+        ti = context["ti"]
+        return SubmittedExport.from_json(ti.xcom_pull(task_ids=self.task_id, key=EXPORT_KEY, map_indexes=ti.map_index))
+
+    def _publish(self, context: Context, submitted: SubmittedExport) -> None:
+        """Add what was exported to the asset events of the outlets."""
+        export = submitted.export
+        publish_event(
+            context,
+            self.outlets,
+            asset_uri=export.destination.asset_uri,
+            days=export.days(),
+            extra={**export.event_extra(), "job_id": submitted.job_id, "export": submitted.to_json()},
+        )
+
+    @contextmanager
+    def _destination_in_errors(self, context: Context) -> Iterator[None]:
+        """Name the destination in the error of a Failed job: a wrong destination is the usual cause."""
+        try:
+            yield
+        except JobFailedError as error:
+            msg = f"{error.message} Destination: {self._rendered_destination(context)!r}."
+            raise JobFailedError(msg, job=error.job) from None
+
+    def _wait(self, hook: CordialHook, job_id: str, deadline: float) -> None:
+        if not self.deferrable:
+            wait_for_job(hook, job_id, poll_interval=self.poll_interval, deadline=deadline, log=self.log)
+            return
+        from airflow_provider_cordial.triggers.job import build_deferral
+
+        self.defer(**build_deferral(self.cordial_conn_id, job_id, self.poll_interval, deadline))

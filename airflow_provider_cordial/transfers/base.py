@@ -1,0 +1,90 @@
+"""AudienceTrendsLoadOperator: what all loads of Audience Trends share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_cordial.assets import publish_event
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_cordial.destinations import FileWait
+    from airflow_provider_cordial.trends import Columns, CsvFormat, OnMissing
+    from airflow_provider_cordial.trends.delivery import DeliveredTrends
+
+
+class AudienceTrendsLoadOperator(BaseOperator):
+    """Find the delivered CSV of an Audience Trends export, wait until it is complete, and load it.
+
+    :param export: ``export.output["export"]`` of the export operator (templated).
+    :param columns: other names for the columns, and constant columns (their texts are templated).
+    :param source_path: the delivered file's exact path, if it is not named after the export (templated).
+    :param on_missing: what happens if a requested audience or day is missing: ``fail``, ``warn``, or ``ignore``.
+    :param csv_format: how the delivered file is written.
+    :param file_wait: how long to wait for the delivered file.
+    :raises DeliveredFileNotFoundError: no such file arrived in time; a retry searches again.
+    :raises TrendsCsvError: the file cannot be read.
+    :raises IncompleteTrendsError: the file does not match the export.
+    """
+
+    template_fields: Sequence[str] = ("export", "source_path")
+    ui_color = "#f0ead5"
+
+    def __init__(
+        self,
+        *,
+        export: Any,
+        columns: Columns | None = None,
+        source_path: str | None = None,
+        on_missing: OnMissing = "fail",
+        csv_format: CsvFormat | None = None,
+        file_wait: FileWait | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.export = export
+        self.columns = columns
+        self.source_path = source_path
+        self.on_missing = on_missing
+        self.csv_format = csv_format
+        self.file_wait = file_wait
+
+    def _rendered_columns(self, context: Context) -> Columns:
+        from airflow_provider_cordial.trends import Columns
+
+        return (self.columns or Columns()).rendered(lambda text: str(self.render_template(text, context)))
+
+    def _open_trends(self) -> AbstractContextManager[DeliveredTrends]:
+        # Imported here to keep DAG parsing fast.
+        from airflow_provider_cordial.trends.delivery import open_delivered_trends
+
+        return open_delivered_trends(
+            self.export,
+            path=self.source_path,
+            on_missing=self.on_missing,
+            csv_format=self.csv_format,
+            file_wait=self.file_wait,
+        )
+
+    def _finish(
+        self, context: Context, trends: DeliveredTrends, rows: int, *, asset_uri: str | None, **more: Any
+    ) -> dict[str, Any]:
+        """Publish the load on the outlets, and return its result.
+
+        :param more: what else the event and the result contain.
+        """
+        counts = {**trends.counts(rows), **more}
+        extra = {"rows": rows, "missing": counts["missing"], **more, "job_id": trends.job_id}
+        publish_event(
+            context,
+            self.outlets,
+            asset_uri=asset_uri,
+            days=trends.export.days(),
+            extra={**trends.export.event_extra(), **extra},
+        )
+        return counts

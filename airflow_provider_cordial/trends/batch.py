@@ -1,0 +1,28 @@
+"""TrendsBatch: what one load brings into a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from airflow_provider_cordial.exports.timeframe import Timeframe
+from airflow_provider_cordial.trends.csv import AudienceRow
+
+
+@dataclass(frozen=True, slots=True)
+class TrendsBatch:
+    """The rows of one export, and what they replace: these audiences on the days of this timeframe.
+
+    :param days: the days of ``AudienceRow.contacts``, in their order.
+    :param rows: one per audience; they can be iterated once.
+    :param job_id: of the export.
+    :param loaded_at: the moment of the load.
+    """
+
+    audiences: tuple[str, ...]
+    timeframe: Timeframe
+    days: tuple[date, ...]
+    rows: Iterable[AudienceRow]
+    job_id: str
+    loaded_at: datetime
