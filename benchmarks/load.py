@@ -35,13 +35,14 @@ FIRST_DAY = date(2025, 1, 1)
 OURS, AGAIN, READY = "ours", "ours, the same again", "COPY of a ready file"
 
 
-def ours(hook: Any, path: Path) -> None:
+def ours(_hook: Any, path: Path) -> None:
     from airflow_provider_cordial.destinations import UiDestination
     from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport
     from airflow_provider_cordial.exports.timeframe import Timeframe
+    from airflow_provider_cordial.trends import Columns, TrendsBatch
     from airflow_provider_cordial.trends.completeness import Completeness
     from airflow_provider_cordial.trends.csv import TrendsReader
-    from airflow_provider_cordial.trends.tables import Columns, build_table
+    from airflow_provider_cordial.trends.tables import build_table
 
     audiences, days = json.loads(path.with_suffix(".json").read_text())
     export = AudienceTrendsExport(
@@ -50,13 +51,17 @@ def ours(hook: Any, path: Path) -> None:
         timeframe=Timeframe(FIRST_DAY, FIRST_DAY + timedelta(days=days - 1)),
         destination=UiDestination(),
     )
-    table = build_table(hook, TABLE, Columns())
-    with path.open("rb", buffering=0) as stream, closing(hook.get_conn()) as connection:
+    with path.open("rb", buffering=0) as stream:
         reader = TrendsReader(stream)
-        rows = Completeness(export).checked(reader)
-        with table.transaction(connection) as cursor:
-            now = datetime.now(UTC)
-            table.replace(cursor, export.audiences, export.timeframe, reader.days, rows, job_id="j1", loaded_at=now)
+        batch = TrendsBatch(
+            export.audiences,
+            export.timeframe,
+            tuple(reader.days),
+            Completeness(export).check(reader),
+            "j1",
+            datetime.now(UTC),
+        )
+        build_table("warehouse", TABLE, Columns()).load(batch)
 
 
 def insert_rows(hook: Any, path: Path) -> None:
@@ -116,10 +121,11 @@ def one_way(name: str, path: Path, *, with_key: bool) -> None:
     """Load in this process, into an empty table but for ``AGAIN``; print seconds and kilobytes."""
     from airflow.sdk import BaseHook
 
-    from airflow_provider_cordial.trends.tables import Columns, build_table
+    from airflow_provider_cordial.trends import Columns
+    from airflow_provider_cordial.trends.tables import build_table
 
     hook: Any = BaseHook.get_hook("warehouse")
-    table = build_table(hook, TABLE, Columns())
+    table: Any = build_table("warehouse", TABLE, Columns())
     with closing(hook.get_conn()) as connection, table.transaction(connection) as cursor:
         if name != AGAIN:
             cursor.execute(f"DROP TABLE IF EXISTS {TABLE}")

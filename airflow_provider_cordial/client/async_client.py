@@ -147,12 +147,8 @@ def _proxy_to(base_url: str) -> dict[str, Any]:
     if not proxy or proxy_bypass(f"{address.host}:{address.port}"):
         return {}
     url = URL(proxy)
-    options: dict[str, Any] = {"proxy": url.with_user(None)}
-    if url.user:
-        login = aiohttp.BasicAuth(url.user, url.password or "")
-        # Not proxy_auth, which aiohttp 4 removes.
-        options["proxy_headers"] = {"Proxy-Authorization": login.encode()}
-    return options
+    login = aiohttp.BasicAuth(url.user, url.password or "") if url.user else None
+    return {"proxy": url.with_user(None), "proxy_auth": login}
 
 
 @cache

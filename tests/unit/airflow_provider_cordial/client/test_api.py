@@ -20,7 +20,7 @@ from airflow_provider_cordial.exceptions import (
 )
 
 BODY = {"name": "trends", "destination": {"type": "sftp", "password": "hunter2-secret", "path": "exports"}}
-EXPORT = api.create_export("audiencetrendsexport", BODY)
+EXPORT = api.create_export("audiencetrendsexport", BODY, secrets=["hunter2-secret"], error_hint="Check the cohort.")
 GET = api.get_job("548817d0367df1ef518b4567")
 
 
@@ -42,7 +42,7 @@ def generic(message: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("request_", "status", "body", "error", "said"),
+    ("request_", "status", "body", "error", "text"),
     [
         (EXPORT, 400, generic("The destination.path field is required."), "DestinationError", "destination.path field"),
         (EXPORT, 406, generic("For Audience 'vip' analytics disabled."), "ExportConfigurationError", "'vip' analytics"),
@@ -52,7 +52,7 @@ def generic(message: str) -> dict[str, Any]:
         (GET, 400, generic("When include=statistic"), "RequestError", "include=statistic"),
         (EXPORT, 415, generic("Unsupported Media Type"), "RequestError", "Unsupported Media Type"),
         (GET, 422, generic("Time value is incorrect"), "RequestError", "Time value is incorrect"),
-        (GET, 429, b"", "RateLimitError", "does not say for how long"),
+        (GET, 429, b"", "RateLimitError", "does not specify a wait"),
         (GET, 500, b"<html>oops</html>", "ServerError", "<html>oops</html>"),
         (GET, 524, b"", "ServerError", "answered 524"),
         (GET, 302, b"", "RequestError", "Redirects are not followed"),
@@ -68,23 +68,29 @@ def generic(message: str) -> dict[str, Any]:
         (GET, 400, ["unexpected"], "RequestError", "unexpected"),
     ],
 )
-def test_the_meaning_of_an_answer(request_: api.Request, status: int, body: Any, error: str, said: str) -> None:
+def test_interpret_answers(request_: api.Request, status: int, body: Any, error: str, text: str) -> None:
     raised = error_of(request_, answer(status, body))
     assert type(raised) is getattr(exceptions, error)
-    assert said in str(raised)
+    assert text in str(raised)
     assert raised.status == status
     assert str(request_) in str(raised)
 
 
-def test_the_error_key_and_cordials_words_are_kept() -> None:
+def test_a_rejected_configuration_carries_the_hint_of_the_export() -> None:
+    assert "Correct the export. Check the cohort." in str(error_of(EXPORT, answer(406, generic("no"))))
+    plain = api.create_export("audiencetrendsexport", {})
+    assert str(error_of(plain, answer(406, generic("no")))).endswith("Correct the export.")
+
+
+def test_errors_keep_the_error_key_and_message() -> None:
     raised = error_of(GET, answer(404, {"error": True, "errorKey": "RECORD_NOT_FOUND", "message": "record not found"}))
     assert (raised.error_key, raised.cordial_message) == ("RECORD_NOT_FOUND", "record not found")
 
 
-def test_what_an_answer_repeats_of_the_secrets_is_scrubbed() -> None:
-    said = generic("password hunter2-secret of key K3Y-1 is wrong")
+def test_repeated_secrets_are_struck_out() -> None:
+    text = generic("password hunter2-secret of key K3Y-1 is wrong")
     with pytest.raises(CordialError) as raised:
-        api.interpret(EXPORT, answer(400, said), secrets=("K3Y-1",))
+        api.interpret(EXPORT, answer(400, text), secrets=("K3Y-1",))
     assert "hunter2" not in str(raised.value)
     assert "hunter2" not in str(raised.value.to_json())
     assert "K3Y-1" not in str(raised.value)
@@ -107,12 +113,12 @@ def test_what_an_answer_repeats_of_the_secrets_is_scrubbed() -> None:
         ({}, None),
     ],
 )
-def test_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> None:
+def test_parse_retry_after(headers: dict[str, str], seconds: float | None) -> None:
     assert api.parse_retry_after(headers, now=datetime(2026, 11, 24, 10, tzinfo=UTC)) == seconds
     assert seconds is None or seconds >= 0
 
 
-def test_a_rate_limit_carries_how_long_to_wait_whatever_the_case_of_the_header() -> None:
+def test_a_rate_limit_error_carries_its_retry_after() -> None:
     raised = error_of(GET, answer(429, b"", **{"retry-after": "12"}))
     assert isinstance(raised, RateLimitError)
     assert raised.retry_after == 12.0
@@ -131,7 +137,7 @@ def test_a_rate_limit_carries_how_long_to_wait_whatever_the_case_of_the_header()
         (ValueError("x"), False, False),
     ],
 )
-def test_what_may_be_sent_again(error: Exception, get: bool, export: bool) -> None:
+def test_repeatable_requests(error: Exception, get: bool, export: bool) -> None:
     assert is_repeatable(GET, error) is get
     assert is_repeatable(EXPORT, error) is export
 
@@ -148,11 +154,11 @@ def test_job_ids_are_opaque() -> None:
     assert api.parse_job_id(EXPORT, {"jobId": "548817d0"}) == "548817d0"
     assert api.parse_job_id(EXPORT, {"jobId": 17}) == "17"
     assert api.get_job("a/b c").path == "/v2/jobs/a%2Fb%20c"
-    with pytest.raises(exceptions.RequestError, match="job_id is empty"):
+    with pytest.raises(exceptions.RequestError, match="Invalid job_id ''"):
         api.get_job("")
 
 
-def test_a_job_has_the_id_that_was_asked_for_and_no_secret() -> None:
+def test_a_job_has_the_requested_id_and_no_secret() -> None:
     record = {"status": "Processing", "metadata": {"name": "t", "destination": {"password": "hunter2", "path": "x"}}}
     job = api.parse_job(GET, record, "548817d0")
     assert (job.id, job.status, job.name) == ("548817d0", "Processing", "t")
@@ -170,10 +176,10 @@ def test_a_job_without_a_status_is_unreadable(payload: Any) -> None:
 
 
 @pytest.mark.parametrize("member", ["_id", "id", "jobId"])
-def test_a_listed_job_may_carry_its_id_under_three_names(member: str) -> None:
+def test_a_listed_job_may_have_one_of_three_id_members(member: str) -> None:
     assert [job.id for job in api.parse_jobs(GET, [{"status": "Done", member: "7"}, {"status": "Done"}])] == ["7", ""]
 
 
-def test_what_is_no_list_is_unreadable() -> None:
+def test_a_list_of_another_form_is_unreadable() -> None:
     with pytest.raises(UnreadableAnswerError, match="not a list"):
         api.parse_jobs(GET, {"jobs": []})

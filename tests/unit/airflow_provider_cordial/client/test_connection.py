@@ -58,39 +58,48 @@ def test_extra_values_may_be_texts_as_a_form_sends_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "text"),
     [
-        ({"password": None}, "the password field is empty. Paste the raw Cordial API key into it."),
-        ({"password": None, "login": "KEY-123456"}, "It is in the login field: move it."),
-        ({"host": "http://api.cordial.io"}, "'http://api.cordial.io' is not https"),
-        ({"host": "http://10.0.0.1"}, "is not https"),
-        ({"host": "http://localhost.example.com"}, "is not https"),
-        ({"host": "ftp://api.cordial.io"}, "is no address"),
-        ({"host": "https://"}, "is no address"),
-        ({"host": "https://api.cordial.io:port"}, "is no address"),
-        ({"host": "https://api.cordial.io/v1/jobs"}, "has a path"),
-        ({"host": "https://KEY-123456@api.cordial.io"}, "'api.cordial.io' is no address"),
-        ({"extra": '{"timezone": "Pacific"}'}, "the extra timezone 'Pacific' is no IANA time zone"),
-        ({"extra": '{"timezone": "../../etc/passwd"}'}, "is no IANA time zone"),
-        ({"extra": '{"read_timeout": "long"}'}, "the extra read_timeout 'long' is not a number above 0"),
-        ({"extra": '{"attempts": 0}'}, "the extra attempts 0 is not a number above 0"),
-        ({"extra": '{"max_wait": "inf"}'}, "the extra max_wait 'inf' is not"),
-        ({"extra": '["KEY-123456"]'}, "the extra field is not a JSON object"),
+        ({"password": None}, "has no API key: paste the raw Cordial API key into the password field."),
+        ({"password": None, "login": "KEY-123456"}, "Move it from the login field."),
+        (
+            {"host": "http://api.cordial.io"},
+            "Invalid host 'http://api.cordial.io' of",
+        ),
+        ({"host": "http://10.0.0.1"}, "expected https"),
+        ({"host": "http://localhost.example.com"}, "expected https"),
+        ({"host": "ftp://api.cordial.io"}, "expected https://api.cordial.io or https://api.usw2.cordial.io"),
+        ({"host": "https://"}, "expected https://api.cordial.io or https://api.usw2.cordial.io"),
+        ({"host": "https://api.cordial.io:port"}, "expected https://api.cordial.io or https://api.usw2.cordial.io"),
+        ({"host": "https://api.cordial.io/v1/jobs"}, "expected a scheme and a host, without a path"),
+        ({"host": "https://KEY-123456@api.cordial.io"}, "Invalid host 'api.cordial.io' of"),
+        (
+            {"extra": '{"timezone": "Pacific"}'},
+            "Invalid timezone 'Pacific' in the extra",
+        ),
+        ({"extra": '{"timezone": "../../etc/passwd"}'}, "expected an IANA name"),
+        (
+            {"extra": '{"read_timeout": "long"}'},
+            "Invalid read_timeout 'long' in the extra",
+        ),
+        ({"extra": '{"attempts": 0}'}, "expected a number above 0"),
+        ({"extra": '{"max_wait": "inf"}'}, "Invalid max_wait 'inf' in the extra"),
+        ({"extra": '["KEY-123456"]'}, "Invalid extra of Airflow connection 'c': expected a JSON object"),
     ],
 )
-def test_what_cannot_be_used_is_refused_by_field_and_value_without_the_key(fields: dict[str, Any], said: str) -> None:
-    with pytest.raises(InvalidConnectionError) as refused:
+def test_invalid_fields_are_rejected_without_showing_the_key(fields: dict[str, Any], text: str) -> None:
+    with pytest.raises(InvalidConnectionError) as rejected:
         read(**fields)
-    assert "Airflow connection 'c': " in str(refused.value)
-    assert said in str(refused.value)
-    assert "KEY-123456" not in str(refused.value)
+    assert "Airflow connection 'c'" in str(rejected.value)
+    assert text in str(rejected.value)
+    assert "KEY-123456" not in str(rejected.value)
 
 
-def test_the_key_is_not_shown() -> None:
+def test_the_key_is_not_in_the_repr() -> None:
     assert "KEY-123456" not in repr(read())
 
 
-def test_the_metadata_fits_airflows_schema_and_every_module_in_it_is_there() -> None:
+def test_the_metadata_matches_airflows_schema() -> None:
     info = get_provider_info()
     schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
     jsonschema.validate(info, schema)
@@ -103,7 +112,7 @@ def test_the_metadata_fits_airflows_schema_and_every_module_in_it_is_there() -> 
     assert info["connection-types"][0]["connection-type"] == CordialHook.conn_type
 
 
-def test_airflow_finds_the_provider_by_its_entry_point_and_finding_it_imports_no_other_package() -> None:
+def test_discovery_imports_no_other_package() -> None:
     (found,) = [point for point in entry_points(group="apache_airflow_provider") if "cordial" in point.value]
     assert found.load()() == get_provider_info()
     code = (
@@ -115,7 +124,7 @@ def test_airflow_finds_the_provider_by_its_entry_point_and_finding_it_imports_no
     assert printed.strip() == "['airflow_provider_cordial', 'airflow_provider_cordial.get_provider_info']"
 
 
-def test_the_form_is_the_same_for_older_airflows() -> None:
+def test_the_form_is_the_same_for_older_versions() -> None:
     fields = get_provider_info()["connection-types"][0]["conn-fields"]
     widgets = CordialHook.get_connection_form_widgets()
     assert set(widgets) == set(fields) == {field.name for field in CONNECTION_FIELDS}

@@ -118,7 +118,7 @@ def test_the_body_of_the_other_destinations(
 @pytest.mark.parametrize(
     ("fields", "destination", "said"),
     [
-        ({**S3_KEYS}, S3Destination(bucket="b", path="a"), "Give the bucket's region"),
+        ({**S3_KEYS}, S3Destination(bucket="b", path="a"), "set the bucket's region"),
         ({}, S3Destination(bucket="b", path="a", region="r"), "has no static keys"),
         ({"login": "AKIA"}, S3Destination(bucket="b", path="a", region="r"), "has no static keys"),
         (
@@ -126,21 +126,29 @@ def test_the_body_of_the_other_destinations(
             S3Destination(bucket="b", path="a", region="r"),
             "temporary keys with a session token, and Cordial's API has no field for the token",
         ),
-        ({**S3_KEYS}, S3Destination(bucket="b/c", path="a", region="r"), "bucket 'b/c' is no bucket's name"),
-        ({**S3_KEYS}, S3Destination(bucket="", path="a", region="r"), "bucket '' is no bucket's name"),
-        ({**S3_KEYS}, S3Destination(bucket="b", path="/", region="r"), "path '/' of the destination is empty"),
-        ({}, GcsDestination(bucket="b/c", path="a"), "bucket 'b/c' is no bucket's name"),
+        (
+            {**S3_KEYS},
+            S3Destination(bucket="b/c", path="a", region="r"),
+            "Invalid bucket 'b/c'",
+        ),
+        ({**S3_KEYS}, S3Destination(bucket="", path="a", region="r"), "Invalid bucket '': expected the bare name"),
+        ({**S3_KEYS}, S3Destination(bucket="b", path="/", region="r"), "Invalid path '/' of the destination"),
+        ({}, GcsDestination(bucket="b/c", path="a"), "Invalid bucket 'b/c'"),
         (
             {},
             AzureBlobDestination(account="https://acme.blob.core.windows.net", container="c", path="a"),
-            "account 'https://acme.blob.core.windows.net' is no storage account's name",
+            "Invalid storage account 'https://acme.blob.core.windows.net': expected the bare account name",
         ),
-        ({}, AzureBlobDestination(account="acme", container="c/d", path="a"), "container 'c/d' is no container's name"),
-        ({}, AzureBlobDestination(account="acme", container="c", path="/"), "path '/' of the destination is empty"),
-        ({}, GcsDestination(bucket="b", path=" / "), "path ' / ' of the destination is empty"),
-        ({"host": "h", "login": "u"}, FtpDestination(conn_id="aws_default", path="a"), "password is empty"),
-        ({"host": "h", "password": "p"}, FtpDestination(conn_id="aws_default", path="a"), "login is empty"),
-        ({"login": "u", "password": "p"}, FtpDestination(conn_id="aws_default", path="a"), "host is empty"),
+        (
+            {},
+            AzureBlobDestination(account="acme", container="c/d", path="a"),
+            "Invalid container 'c/d'",
+        ),
+        ({}, AzureBlobDestination(account="acme", container="c", path="/"), "Invalid path '/' of the destination"),
+        ({}, GcsDestination(bucket="b", path=" / "), "Invalid path ' / ' of the destination"),
+        ({"host": "h", "login": "u"}, FtpDestination(conn_id="aws_default", path="a"), "has no password"),
+        ({"host": "h", "password": "p"}, FtpDestination(conn_id="aws_default", path="a"), "has no login"),
+        ({"login": "u", "password": "p"}, FtpDestination(conn_id="aws_default", path="a"), "has no host"),
     ],
 )
 def test_what_the_other_destinations_lack_is_refused_before_anything_is_sent(

@@ -84,7 +84,7 @@ def test_a_file_is_read_whole_however_slowly_it_is_written(cordial: SandboxProce
     writer.join()
 
 
-def test_a_file_that_does_not_come_is_an_error_that_lists_what_was_seen(cordial: SandboxProcess) -> None:
+def test_a_missing_file_is_an_error_that_lists_the_others(cordial: SandboxProcess) -> None:
     folder = cordial.sftp.root / "exports"
     (folder / "other.csv").write_text("x")
     (folder / "subfolder").mkdir()
@@ -97,20 +97,20 @@ def test_a_file_that_does_not_come_is_an_error_that_lists_what_was_seen(cordial:
     ):
         pass
     assert time.monotonic() - started < 2
-    assert "file named 'trends'" in str(missing.value)
-    assert "Seen instead (1 files): other.csv (1 bytes, " in str(missing.value)
+    assert "No file named 'trends'" in str(missing.value)
+    assert "Files there (1): other.csv (1 bytes, " in str(missing.value)
 
 
-def test_a_folder_that_is_not_there_holds_nothing(cordial: SandboxProcess) -> None:
+def test_a_missing_folder_is_empty(cordial: SandboxProcess) -> None:
     nowhere = SftpDestination(conn_id="sftp_default", path="nowhere")
     with (
-        pytest.raises(DeliveredFileNotFoundError, match="nothing"),
+        pytest.raises(DeliveredFileNotFoundError, match=r"Files there \(0\): none"),
         open_delivered_file(nowhere, "t", not_before=NOW, file_wait=FileWait(timeout=0.1, poll_interval=0.1)),
     ):
         pass
 
 
-def test_a_file_that_keeps_growing_is_never_read(cordial: SandboxProcess) -> None:
+def test_a_growing_file_is_never_read(cordial: SandboxProcess) -> None:
     path = cordial.sftp.root / "exports" / "trends.csv"
     stop = threading.Event()
 
@@ -138,7 +138,7 @@ def test_a_file_that_keeps_growing_is_never_read(cordial: SandboxProcess) -> Non
         writer.join()
 
 
-def test_an_empty_file_is_one_that_is_still_to_come(cordial: SandboxProcess) -> None:
+def test_an_empty_file_is_incomplete(cordial: SandboxProcess) -> None:
     (cordial.sftp.root / "exports" / "trends.csv").touch()
     file_wait = FileWait(timeout=0.5, poll_interval=0.1, stable_for=0.1)
     with (
@@ -148,7 +148,7 @@ def test_an_empty_file_is_one_that_is_still_to_come(cordial: SandboxProcess) -> 
         pass
 
 
-def test_an_exact_path_is_taken_whatever_its_name_but_not_an_old_file(cordial: SandboxProcess) -> None:
+def test_an_exact_path_accepts_any_name_but_no_old_file(cordial: SandboxProcess) -> None:
     path = cordial.sftp.root / "exports" / "odd name.txt"
     path.write_text("content")
     with open_delivered_file(
@@ -171,7 +171,7 @@ def test_an_exact_path_is_taken_whatever_its_name_but_not_an_old_file(cordial: S
         pass
 
 
-def test_a_large_file_comes_through_whole(cordial: SandboxProcess) -> None:
+def test_a_large_file_is_read_completely(cordial: SandboxProcess) -> None:
     content = bytes(range(256)) * 40_000
     (cordial.sftp.root / "exports" / "trends.csv").write_bytes(content)
     with open_delivered_file(SFTP, "trends", not_before=datetime.now(UTC), file_wait=QUICK) as (_, stream):
@@ -180,29 +180,29 @@ def test_a_large_file_comes_through_whole(cordial: SandboxProcess) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "text"),
     [
         ({"host": "127.0.0.1", "port": 9}, "'sftp_wrong' (127.0.0.1)"),
         ({"host": "sftp.invalid"}, "'sftp_wrong' (sftp.invalid)"),
     ],
 )
-def test_a_server_that_is_not_there(set_connection: SetConnection, fields: dict[str, object], said: str) -> None:
+def test_an_unreachable_server_is_reported(set_connection: SetConnection, fields: dict[str, object], text: str) -> None:
     set_connection("sftp_wrong", conn_type="sftp", login="u", password="secret-123", **fields)
     with (
         pytest.raises(DestinationUnreachableError) as failed,
         SftpDestination(conn_id="sftp_wrong", path="x").reader(timeout=5),
     ):
         pass
-    assert said in str(failed.value)
+    assert text in str(failed.value)
     assert "secret-123" not in str(failed.value)
 
 
-def test_the_jobs_page_has_no_file_for_a_program() -> None:
-    with pytest.raises(NoDownloadError, match="Jobs page.*Export to another destination"):
+def test_the_jobs_page_cannot_be_read() -> None:
+    with pytest.raises(NoDownloadError, match="Jobs page.*export to another destination"):
         UiDestination().reader(timeout=1)
 
 
-def test_destinations_go_to_json_and_back() -> None:
+def test_destinations_round_trip_through_json() -> None:
     for destination in (
         SFTP,
         SftpDestination(conn_id="c", path="p", saved_key="k"),
@@ -213,11 +213,26 @@ def test_destinations_go_to_json_and_back() -> None:
         UiDestination(),
     ):
         assert destination_from_json(destination.to_json()) == destination
-    for record in ({}, {"type": "dropbox"}, {"type": "sftp"}, {"type": "aws", "path": "x"}):
-        with pytest.raises(
-            InvalidExportError, match="is not understood. SubmissionState types: azureblob, ftp, gcs, s3, sftp, aws"
-        ):
-            destination_from_json(record)
+
+
+@pytest.mark.parametrize(
+    ("record", "text"),
+    [
+        ({}, "Invalid destination type None: expected one of aws, azureblob, ftp, gcs, "),
+        ({"type": "dropbox"}, "Invalid destination type 'dropbox'"),
+        ({"type": "sftp"}, "Missing member 'conn_id' of destination 'sftp'"),
+        ({"type": "aws", "path": "x"}, "Unknown member 'path' of destination 'aws': expected none"),
+        (
+            {"type": "sftp", "conn_id": "hunter22-c", "path": "hunter22-p", "password": "hunter22-x"},
+            "Unknown member 'password' of destination 'sftp': expected conn_id, path, saved_key.",
+        ),
+    ],
+)
+def test_invalid_records_are_rejected_without_their_values(record: dict[str, str], text: str) -> None:
+    with pytest.raises(InvalidExportError) as rejected:
+        destination_from_json(record)
+    assert text in str(rejected.value)
+    assert "hunter22" not in str(rejected.value)
 
 
 def test_texts_of_a_destination_can_be_templates() -> None:

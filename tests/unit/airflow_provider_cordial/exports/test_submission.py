@@ -168,7 +168,7 @@ def test_a_failed_job_is_exported_again_under_a_new_name(
             run.attempt(wait_for_completion=True, poll_interval=0.05, timeout=20)
     name = min(names(cordial), key=len)
     assert names(cordial) == [name, f"{name}-2", f"{name}-3"]
-    assert f"exporting again, as {name}-3" in caplog.text
+    assert f"exporting again as {name}-3" in caplog.text
     cordial.control.behaviour(job_fails_with=None)
     result = run.attempt(wait_for_completion=True, poll_interval=0.05, timeout=20)
     assert result["name"] == f"{name}-4"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -113,7 +114,7 @@ def cohorts(cordial: SandboxProcess, set_connection: SetConnection) -> Iterator[
 def run(cohort: str = "opened_last_30_days", **options: Any) -> tuple[dict[str, Any], Any]:
     """Execute the operator; return the pushed export and the event on its outlet."""
     outlet = Asset("x-cohorts://all")
-    context = {**run_context(), "outlet_events": OutletEventAccessors(), "dag": None}
+    context = {**run_context(), "outlet_events": OutletEventAccessors(), "dag": SimpleNamespace(timetable=None)}
     operator = CohortExportOperator(
         task_id="export",
         cohort=cohort,

@@ -19,6 +19,7 @@ from airflow_provider_cordial.exceptions import (
     CordialError,
     DestinationError,
     ExportConfigurationError,
+    InvalidConnectionError,
     NotFoundError,
     RateLimitError,
     ServerError,
@@ -70,7 +71,7 @@ S3 = {"type": "s3", "aws_bucket": "b", "aws_region": "us-west-2", "path": "f"}
 
 
 @pytest.mark.parametrize(
-    ("destination", "said"),
+    ("destination", "text"),
     [
         ({}, "The destination.type field is required."),
         ({"type": "dropbox"}, "The selected destination.transport is invalid."),
@@ -89,16 +90,16 @@ S3 = {"type": "s3", "aws_bucket": "b", "aws_region": "us-west-2", "path": "f"}
     ],
 )
 def test_every_documented_400(
-    cordial: SandboxProcess, hook: CordialHook, destination: dict[str, Any], said: str
+    cordial: SandboxProcess, hook: CordialHook, destination: dict[str, Any], text: str
 ) -> None:
-    with pytest.raises(DestinationError) as refused:
+    with pytest.raises(DestinationError) as rejected:
         hook.create_export(KIND, body(cordial, destination=destination))
-    assert (refused.value.status, refused.value.cordial_message) == (400, said)
+    assert (rejected.value.status, rejected.value.cordial_message) == (400, text)
     assert cordial.control.jobs() == []
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "text"),
     [
         ({"audiences": ["fakeAudience"]}, "Audience 'fakeAudience' does not exist."),
         ({"audiences": ["opened_last_30_days", "fakeAudience"]}, "Audience 'fakeAudience' does not exist."),
@@ -124,25 +125,25 @@ def test_every_documented_400(
         ),
     ],
 )
-def test_every_documented_406(cordial: SandboxProcess, hook: CordialHook, changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ExportConfigurationError) as refused:
+def test_every_documented_406(cordial: SandboxProcess, hook: CordialHook, changes: dict[str, Any], text: str) -> None:
+    with pytest.raises(ExportConfigurationError) as rejected:
         hook.create_export(KIND, body(cordial, **changes))
-    assert (refused.value.status, refused.value.cordial_message) == (406, said)
+    assert (rejected.value.status, rejected.value.cordial_message) == (406, text)
     assert cordial.control.jobs() == []
 
 
 def test_401_names_the_likely_causes(cordial: SandboxProcess, set_connection: SetConnection, get_job: GetJob) -> None:
     set_connection("cordial_default", conn_type="cordial", host=cordial.url, password="wrong-key-123")
-    with pytest.raises(AuthenticationError, match="Authentication Failure.*raw key.*allow-list") as refused:
+    with pytest.raises(AuthenticationError, match="Authentication Failure.*raw key.*allow-list") as rejected:
         get_job("548817d0")
-    assert refused.value.status == 401
-    assert "wrong-key-123" not in str(refused.value)
+    assert rejected.value.status == 401
+    assert "wrong-key-123" not in str(rejected.value)
 
 
 def test_404(get_job: GetJob) -> None:
-    with pytest.raises(NotFoundError) as refused:
+    with pytest.raises(NotFoundError) as rejected:
         get_job("548817d0")
-    assert (refused.value.error_key, refused.value.cordial_message) == ("RECORD_NOT_FOUND", "record not found")
+    assert (rejected.value.error_key, rejected.value.cordial_message) == ("RECORD_NOT_FOUND", "record not found")
 
 
 def test_422(hook: CordialHook) -> None:
@@ -280,7 +281,7 @@ def test_an_export_that_found_no_server_is_sent_again(
         with pytest.raises(ConnectionFailedError, match="It did not reach") as failed:
             hook.create_export(KIND, body(cordial))
     assert failed.value.sent is False
-    assert capsys.readouterr().out.count("Sending it again in") == 1
+    assert capsys.readouterr().out.count("Retrying in") == 1
 
 
 def test_one_connection_and_a_user_agent_with_the_version(cordial: SandboxProcess, hook: CordialHook) -> None:
@@ -310,18 +311,18 @@ def test_a_list_that_heeds_no_page_number_ends(cordial: SandboxProcess, hook: Co
 def test_the_connection_test_says_what_is_the_matter(
     cordial: SandboxProcess, hook: CordialHook, set_connection: SetConnection
 ) -> None:
-    assert hook.test_connection() == (True, f"Connected to {cordial.url}, and the API key is accepted.")
+    assert hook.test_connection() == (True, f"Connected to {cordial.url}; the API key is accepted.")
     assert cordial.control.requests()[-1]["query"] == "page=1&per_page=1"
     cordial.control.fault("list_jobs", "answer", status=404, times=1)
     assert hook.test_connection()[0] is True
     cordial.control.fault("list_jobs", "answer", status=403, times=1)
-    worked, said = hook.test_connection()
-    assert (worked, "may call GET /v2/jobs" in said) == (False, True)
+    worked, text = hook.test_connection()
+    assert (worked, "permission for GET /v2/jobs" in text) == (False, True)
     cordial.control.fault("list_jobs", "answer", status=500, times=1)
-    assert "reaches a server, but not as expected" in hook.test_connection()[1]
+    assert "reaches a server with an unexpected answer" in hook.test_connection()[1]
     set_connection("cordial_default", conn_type="cordial", host=cordial.url, password="wrong-key-123")
-    worked, said = CordialHook().test_connection()
-    assert (worked, "Check the API key" in said, "wrong-key-123" in said) == (False, True, False)
+    worked, text = CordialHook().test_connection()
+    assert (worked, "Check the API key" in text, "wrong-key-123" in text) == (False, True, False)
     set_connection("cordial_default", conn_type="cordial", host="http://127.0.0.1:9", password="KEY-123456")
     assert "Check the connection's host" in CordialHook().test_connection()[1]
     set_connection("cordial_default", conn_type="cordial", host="http://api.cordial.io", password="KEY-123456")
@@ -356,3 +357,34 @@ def test_the_client_goes_through_the_proxy_of_the_environment(
     with pytest.raises(ConnectionFailedError, match="no answer"):
         asyncio.run(look())
     assert len(heard) == 1
+
+
+def test_a_retired_client_closes_after_its_requests(cordial: SandboxProcess) -> None:
+    job_id = CordialHook().create_export(KIND, export_body())
+    cordial.control.fault("get_job", "delay", seconds=0.5, times=3)
+
+    async def retire_under_requests() -> tuple[list[str], bool, bool]:
+        client = AsyncCordialClient(await read_connection("cordial_default"))
+        requests = [asyncio.create_task(client.get_job(job_id)) for _ in range(5)]
+        # The first are in flight, and the last still wait for their turn.
+        await asyncio.sleep(0.15)
+        await client.retire()
+        was_open = not client._session.closed
+        found = await asyncio.gather(*requests)
+        return [job.id for job in found], was_open, client._session.closed
+
+    assert asyncio.run(retire_under_requests()) == ([job_id] * 5, True, True)
+
+
+def test_an_idle_retired_client_closes_at_once(cordial: SandboxProcess) -> None:
+    async def retire() -> bool:
+        client = AsyncCordialClient(await read_connection("cordial_default"))
+        await client.retire()
+        return client._session.closed
+
+    assert asyncio.run(retire())
+
+
+def test_a_missing_connection_is_an_error_that_creates_it() -> None:
+    with pytest.raises(InvalidConnectionError, match="does not exist. Create it: airflow connections add no_such_one"):
+        CordialHook("no_such_one").get_job("j1")

@@ -82,7 +82,7 @@ def test_days_and_destination_can_come_from_another_task(cordial: SandboxProcess
     ("options", "text"),
     [
         ({"destination": "sftp"}, "Invalid destination 'sftp': expected a Destination or its to_json()."),
-        ({"destination": {"type": "pigeon"}}, "{'type': 'pigeon'} is not understood"),
+        ({"destination": {"type": "dropbox"}}, "Invalid destination type 'dropbox': expected one of"),
         ({"timeframe": "last week"}, "Invalid timeframe 'last week'"),
         ({"name": "daily trends"}, "Invalid name 'daily trends': expected letters, digits, and dashes"),
         ({"name": "trends.csv"}, "Use 'trends-csv'"),
@@ -100,7 +100,7 @@ def test_days_and_destination_can_come_from_another_task(cordial: SandboxProcess
         ({"selected_timeframe_start": "2026-11-10", "selected_timeframe_end": "2026-11-01"}, "is before the start"),
         ({"selected_timeframe_start": "", "selected_timeframe_end": ""}, "Invalid selected_timeframe_start ''"),
         ({"selected_timeframe_start": "x", "selected_timeframe_end": "2026-11-01"}, "'x': expected a date"),
-        ({"destination": SftpDestination(conn_id="sftp_default", path="")}, "path '' of the destination is empty"),
+        ({"destination": SftpDestination(conn_id="sftp_default", path="")}, "Invalid path '' of the destination"),
     ],
 )
 def test_invalid_parameters_are_rejected_before_sending(
@@ -116,8 +116,8 @@ def test_invalid_parameters_are_rejected_before_sending(
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"login": "u", "password": "p"}, "host is empty. Give the server's name"),
-        ({"host": "h", "password": "p"}, "login is empty. Give the user that Cordial writes as"),
+        ({"login": "u", "password": "p"}, "has no host: set the server's name"),
+        ({"host": "h", "password": "p"}, "has no login: set the user that Cordial writes as"),
         ({"host": "h", "login": "u"}, "has no password, and Cordial cannot use a private key"),
         ({"host": "h", "login": "u", "extra": {"private_key": "---"}}, "saved_key: the name of a key pair"),
     ],

@@ -162,7 +162,7 @@ def test_a_wrong_key_ends_a_wait_at_once(
 ) -> None:
     job_id = submit_job(cordial)
     set_connection("cordial_default", conn_type="cordial", host=cordial.url, password="wrong-key-123")
-    with pytest.raises(AuthenticationError, match="addresses of workers and of triggerers"):
+    with pytest.raises(AuthenticationError, match="addresses of workers and triggerers"):
         wait(job_id, **mode)
 
 
@@ -249,7 +249,7 @@ def test_errors_of_a_sensor_are_not_retried_in_vain() -> None:
     assert for_sensor(other) is other
 
 
-@pytest.mark.parametrize("options", [{"poke_interval": 0}, {"timeout": 0}, {"poke_interval": float("inf")}])
+@pytest.mark.parametrize("options", [{"poke_interval": 0}, {"timeout": 0}])
 @every_mode
 def test_invalid_intervals_are_rejected_when_the_task_starts(
     cordial: SandboxProcess, mode: dict[str, Any], options: dict[str, Any]

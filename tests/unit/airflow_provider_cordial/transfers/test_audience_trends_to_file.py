@@ -112,13 +112,13 @@ def test_a_file_that_is_not_right_leaves_what_was_there(cordial: SandboxProcess,
     ("options", "said"),
     [
         ({"file_format": "xlsx"}, "Unsupported file_format 'xlsx': use csv or parquet."),
-        ({"file_name": "a/b"}, "file_name 'a/b' is no file's name"),
-        ({"file_name": ""}, "file_name '' is no file's name"),
+        ({"file_name": "a/b"}, "Invalid file_name 'a/b': must be non-empty"),
+        ({"file_name": ""}, "Invalid file_name '': must be non-empty"),
         (
             {"columns": Columns(names={"job_id": "job"})},
             "Unknown column 'job_id' of a file: expected one of audience, ",
         ),
-        ({"export": "548817d0"}, "'548817d0' is no export"),
+        ({"export": "548817d0"}, "got '548817d0'"),
     ],
 )
 def test_what_cannot_be_written_is_refused_by_name(tmp_path: Path, options: dict[str, Any], said: str) -> None:

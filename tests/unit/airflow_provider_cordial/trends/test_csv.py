@@ -67,39 +67,43 @@ def test_columns_keep_the_order_of_the_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "text"),
     [
-        pytest.param("", "not even a header row", id="empty"),
+        pytest.param("", "expected a header row", id="empty"),
         pytest.param("audience,2026-11-10,2026-11-11\nvip,1\n", "Line 2 has 2 cells, but the header has 3", id="short"),
         pytest.param("audience,2026-11-10\nvip,1,2\n", "Line 2 has 3 cells, but the header has 2", id="long"),
         pytest.param(
-            "audience,2026-11-10,2026-11-10\n", "Column 3, '2026-11-10', is the day 2026-11-10 again", id="twice"
+            "audience,2026-11-10,2026-11-10\n", "Duplicate day 2026-11-10 in columns 2 and 3 ('2026-11-10')", id="twice"
         ),
-        pytest.param("audience,2026-11-10,20261110\n", "column 2 has it already", id="twice-in-another-form"),
-        pytest.param("audience,2026-13-45\n", "Column 2, '2026-13-45', is no date", id="no-date"),
-        pytest.param("audience,id,2026-11-10\n", "Column 2, 'id', is no date", id="another-column"),
-        pytest.param("audience,10/11/2026\n", "is no date. Give date_formats", id="ambiguous-date"),
-        pytest.param("audience,2026-11-10\nvip,many\n", "audience 'vip', day 2026-11-10: 'many' is no size", id="text"),
-        pytest.param("audience,2026-11-10\nvip,-1\n", "'-1' is no size", id="negative"),
-        pytest.param("audience,2026-11-10\nvip,1.5\n", "'1.5' is no size", id="fraction"),
-        pytest.param("audience,2026-11-10\nvip,1_000\n", "'1_000' is no size", id="underscore"),
-        pytest.param("audience,2026-11-10\nvip,٣\n", "is no size", id="other-digits"),
+        pytest.param("audience,2026-11-10,20261110\n", "day 2026-11-10 in columns 2 and 3", id="twice-in-another-form"),
+        pytest.param("audience,2026-13-45\n", "Invalid date '2026-13-45' in the header, column 2", id="no-date"),
+        pytest.param("audience,id,2026-11-10\n", "Invalid date 'id' in the header, column 2", id="another-column"),
+        pytest.param("audience,10/11/2026\n", "column 2. Set date_formats of the CsvFormat", id="ambiguous-date"),
         pytest.param(
-            "audience,2026-11-10\nvip,1\nnew,2\nvip,3\n", "Line 4 gives audience 'vip' again; line 2", id="again"
+            "audience,2026-11-10\nvip,many\n",
+            "'many' in line 2, audience 'vip', day 2026-11-10",
+            id="text",
         ),
-        pytest.param("audience,2026-11-10\n,1\n", "Line 2 names no audience", id="no-audience"),
+        pytest.param("audience,2026-11-10\nvip,-1\n", "Invalid contact count '-1'", id="negative"),
+        pytest.param("audience,2026-11-10\nvip,1.5\n", "Invalid contact count '1.5'", id="fraction"),
+        pytest.param("audience,2026-11-10\nvip,1_000\n", "Invalid contact count '1_000'", id="underscore"),
+        pytest.param("audience,2026-11-10\nvip,٣\n", "Invalid contact count", id="other-digits"),
+        pytest.param(
+            "audience,2026-11-10\nvip,1\nnew,2\nvip,3\n", "Duplicate audience 'vip' in lines 2 and 4", id="again"
+        ),
+        pytest.param("audience,2026-11-10\n,1\n", "Line 2 has no audience name", id="no-audience"),
         pytest.param('audience,2026-11-10\n"vip,1\n', "is not CSV", id="open-quote"),
-        pytest.param(b"audience,2026-11-10\nv\xffp,1\n", "is not utf-8 (byte 0xff)", id="not-utf-8"),
+        pytest.param(b"audience,2026-11-10\nv\xffp,1\n", "is not utf-8 after line 0 (byte 0xff)", id="not-utf-8"),
     ],
 )
-def test_what_cannot_be_understood_is_refused_by_line_or_column(data: bytes | str, said: str) -> None:
-    with pytest.raises(TrendsCsvError) as refused:
+def test_invalid_files_are_rejected_by_line_or_column(data: bytes | str, text: str) -> None:
+    with pytest.raises(TrendsCsvError) as rejected:
         read(data)
-    assert said in str(refused.value)
+    assert text in str(rejected.value)
 
 
-def test_a_column_that_is_not_there_is_refused_with_what_is() -> None:
-    with pytest.raises(TrendsCsvError, match="0 columns named 'Segment' .* begins with 'audience', '2026-11-10'"):
+def test_a_missing_audience_column_is_rejected() -> None:
+    with pytest.raises(TrendsCsvError, match="0 audience columns 'Segment': .* starts with 'audience', '2026-11-10'"):
         read("audience,2026-11-10\n", audience_column="Segment")
 
 
@@ -109,7 +113,7 @@ names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\
 @given(
     st.dictionaries(names, st.lists(st.none() | st.integers(0, 10**12), min_size=3, max_size=3), min_size=1, max_size=8)
 )
-def test_what_the_csv_module_writes_is_read_back(sizes: dict[str, list[int | None]]) -> None:
+def test_files_of_the_csv_module_are_read(sizes: dict[str, list[int | None]]) -> None:
     import csv
 
     text = io.StringIO(newline="")
@@ -121,7 +125,7 @@ def test_what_the_csv_module_writes_is_read_back(sizes: dict[str, list[int | Non
 
 
 class Endless:
-    """A file of many rows that is never whole in memory."""
+    """A file of many rows that is never completely in memory."""
 
     def __init__(self, rows: int, days: int) -> None:
         header = "audience," + ",".join(str(date.fromordinal(730000 + n)) for n in range(days)) + "\n"
@@ -146,5 +150,5 @@ def test_memory_does_not_grow_with_the_file(days: int) -> None:
         return top
 
     peak(10)
-    # Only the names of the audiences are kept, to tell one that comes twice: some 150 bytes each.
+    # Only the names of the audiences are kept, to detect duplicates: about 150 bytes each.
     assert peak(2000) - peak(500) < 1500 * 300
