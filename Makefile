@@ -9,23 +9,23 @@ help:
 	@echo 'make demo       export, wait and load seven days, from a local Cordial into a table'
 	@echo 'make test       the whole test suite'
 	@echo 'make test-integration'
-	@echo '                the destinations again, on servers as they are run for real (root on Debian)'
+	@echo '                the destinations again, on servers as in production (root on Debian)'
 	@echo 'make test-cluster'
 	@echo '                a month of runs and a year of ranges on Celery, Redis and PostgreSQL, with faults'
-	@echo 'make lint types what CI checks besides'
+	@echo 'make lint types what CI checks as well: format, imports, wording, types'
 	@echo 'make benchmark  the figures of the README'
 	@echo 'make bench-wait WAITS="100 1000 5000"'
 	@echo '                many deferred waits in one event loop, beside peers and a limit'
 	@echo 'make bench-limit'
 	@echo '                1,000 waits on an account that allows 60 requests a minute'
 	@echo 'make chaos N=200'
-	@echo '                kill 200 tasks that submit, and count the jobs; beside a peer'
-	@echo 'make lock       pin the development environment anew'
+	@echo '                kill 200 submitting tasks, and count the jobs; beside a peer'
+	@echo 'make lock       pin the development environment again'
 
 demo: .venv/.ready
 	@$(BIN)/python scripts/demo.py
 
-# In two processes; a whole Airflow is run in one of them only (the xdist_group of its tests).
+# In two processes; only one of them runs a whole Airflow (the xdist_group of its tests).
 test: .venv/.ready
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup
 
@@ -40,6 +40,7 @@ lint: .venv/.ready
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/check_wording.py
 
 types: .venv/.ready
 	$(BIN)/mypy

@@ -1,4 +1,4 @@
-"""Submit once, under fire: ``chaos.py [KILLS] [SEED]`` kills tasks until so many were killed, and counts jobs.
+"""Submit once, under faults: ``chaos.py [KILLS] [SEED]`` kills so many tasks, and counts the jobs.
 
 Beside ours stands a peer, with the same kills and the same faults against a stand-in for its service: the operator of
 the dbt Cloud provider, as it is when nothing is set. The points at which only ours can be killed, where it keeps its
@@ -31,7 +31,7 @@ from tests.chaos.harness import POINTS, Counts, chaos, import_all
 from tests.integration.servers import free_port, running
 from tests.integration.servers.trouble import certificate
 
-#: Of ``POINTS``, those that any task comes to.
+#: The ``POINTS`` that every task reaches.
 COMMON_POINTS = POINTS[:6]
 
 SUCCESS = 10
@@ -98,7 +98,7 @@ class DbtCloudSubject:
 
 
 class StandIn(BaseHTTPRequestHandler):
-    """What of dbt Cloud's API the operator calls: start a run, and say that it succeeded."""
+    """The part of dbt Cloud's API that the operator calls: start a run, and report its success."""
 
     protocol_version = "HTTP/1.1"
     timeout = 30
@@ -111,7 +111,7 @@ class StandIn(BaseHTTPRequestHandler):
         fault = self.fault.pop() if self.fault else None
         if fault is None or fault["processed"]:
             self.runs.append(str(len(self.runs) + 1))
-        # Time to be killed in, as the sandbox takes it too.
+        # Time to be killed in, as long as the sandbox takes.
         time.sleep(0.1)
         if fault is None:
             self._answer(200, {"id": int(self.runs[-1]), "href": "x", "status": SUCCESS})
@@ -149,28 +149,28 @@ class StandIn(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_args: Any) -> None:
-        """Say nothing: clients are killed here."""
+        """Log nothing: clients are killed here."""
 
 
 def serve(port: int, pem: Path) -> None:
     server = Server(("127.0.0.1", port), StandIn)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
-    # The handshake is a handler's own: a client that dies in the middle of it holds up nobody.
+    # Each handler does its own handshake: a client that dies during it blocks no other.
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     server.serve_forever()
 
 
 @contextmanager
 def dbt_cloud(folder: Path) -> Iterator[DbtCloudSubject]:
-    """Run the stand-in, in a process of its own: one with threads must not be forked."""
+    """Run the stand-in in a process of its own: a process with threads must not be forked."""
     pem, port = certificate(folder / "tls.pem"), free_port()
     with running([sys.executable, __file__, "--serve", str(port), str(pem)], port):
         yield DbtCloudSubject(port, pem)

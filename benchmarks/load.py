@@ -1,4 +1,4 @@
-"""How fast, and in how much memory, the wide CSV gets into a table: ours beside what else one might do, in one run.
+"""Speed and memory of loading the wide CSV into a table: ours beside the alternatives, in one run.
 
 ``load.py [AUDIENCES] [DAYS]``. Each way loads the same file, in a process of its own; printed are rows a second, the
 peak of memory above that of the process before the load, and how many times as fast ours is. Ours checks what it reads,
@@ -80,7 +80,7 @@ def pandas_melt(hook: Any, path: Path) -> None:
 
 
 def copy_ready(hook: Any, path: Path) -> None:
-    """The limit: long rows that are ready, which the database reads itself, and nothing is checked."""
+    """The limit: a ready file of long rows, which the database reads itself without any check."""
     ready = path.with_suffix(".long")
     with closing(hook.get_conn()) as connection:
         if hook.conn_type == "duckdb":
@@ -118,7 +118,7 @@ def long_rows(path: Path) -> Iterator[tuple[str, str, int, str, str]]:
 
 
 def one_way(name: str, path: Path, *, with_key: bool) -> None:
-    """Load in this process, into an empty table but for ``AGAIN``; print seconds and kilobytes."""
+    """Load in this process, into an empty table except for ``AGAIN``; print seconds and kilobytes."""
     from airflow.sdk import BaseHook
 
     from airflow_provider_cordial.trends import Columns
@@ -145,7 +145,7 @@ def one_way(name: str, path: Path, *, with_key: bool) -> None:
 
 @dataclass(frozen=True)
 class Database:
-    """A database, the fields of an Airflow connection to it, and what loads into it."""
+    """A database, the fields of an Airflow connection to it, and the ways to load into it."""
 
     name: str
     connection: dict[str, Any]
@@ -177,7 +177,7 @@ class Database:
 
 
 def write(path: Path, audiences: int, days: int) -> None:
-    """Write the wide file, the same as long rows, and how large it is."""
+    """Write the wide file, the same as long rows, and its dimensions."""
     path.with_suffix(".json").write_text(json.dumps([audiences, days]))
     names = [str(FIRST_DAY + timedelta(days=n)) for n in range(days)]
     with path.open("w") as wide, path.with_suffix(".long").open("w") as long:

@@ -1,7 +1,7 @@
-"""Many waits on an account that allows few requests: ``rate_limit.py [WAITS] [REQUESTS]``, the requests a minute.
+"""Many waits on an account that allows few requests: ``rate_limit.py [WAITS] [REQUESTS]``, the requests per minute.
 
-Once the sandbox tells of its limit only when it turns a request away, and once in every answer. Every wait has to end,
-and hardly a request may be turned away.
+One run reports the limit only in a 429, the other in every answer. Every wait must end, and almost no request may be
+rejected.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ sys.path.insert(0, str(PROJECT))
 
 from waits import services
 from waits.orders import Orders
-from waits.runs import child, told
+from waits.runs import child, run_child
 
 POLL_INTERVAL = 10.0
 
-#: Seconds until the first and the last job end, and until the waits are given up.
+#: Seconds until the first and the last job end, and until the run is aborted.
 FIRST_END, LAST_END, LONGEST = 15.0, 240.0, 900.0
 
-#: How many of all requests may be turned away.
-MOST_TURNED_AWAY = 0.01
+#: The share of all requests that may be rejected.
+MAX_REJECTED = 0.01
 
 
 def run(waits: int, limit: int, headers: str) -> bool:
-    """Let all wait, print what it came to, and return whether that is good."""
+    """Run all waits, print the result, and return whether it reaches the goal."""
     behaviour = {"rate_limit": limit, "rate_limit_headers": headers}
     orders = Orders("cordial", POLL_INTERVAL, seconds=0.0, longest=LONGEST)
     with tempfile.TemporaryDirectory(prefix="cordial-limit-") as name:
         folder = Path(name)
         with services.sandbox(folder, {}, behaviour) as sandbox, child(folder, sandbox, orders) as process:
-            found = told(process, sandbox.add_jobs(waits, FIRST_END, LAST_END))
+            found = run_child(process, sandbox.add_jobs(waits, FIRST_END, LAST_END))
             statuses = Counter(request["status"] for request in sandbox.process.control.requests())
     ended, share = len(found["arrivals"]), statuses[HTTPStatus.TOO_MANY_REQUESTS] / statuses.total()
     counted = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
     print(f"Rate limit headers {headers}: {ended} of {waits} waits ended, in {found['seconds']:.0f} s")
-    print(f"  requests: {counted}; {share:.1%} turned away, goal < {MOST_TURNED_AWAY:.0%}", flush=True)
-    return ended == waits and share < MOST_TURNED_AWAY
+    print(f"  requests: {counted}; {share:.1%} rejected, goal < {MAX_REJECTED:.0%}", flush=True)
+    return ended == waits and share < MAX_REJECTED
 
 
 def main(waits: int, limit: int) -> int:
-    print(f"{waits:,} waits, a look each {POLL_INTERVAL:.0f} s; {limit} requests a minute are allowed")
-    # Both are run, whatever the first comes to.
+    print(f"{waits:,} waits, a poll every {POLL_INTERVAL:.0f} s; {limit} requests per minute are allowed")
+    # Both run, whatever the result of the first.
     good = [run(waits, limit, headers) for headers in ("limited", "always")]
     return 0 if all(good) else 1
 

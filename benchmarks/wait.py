@@ -33,8 +33,8 @@ CONTENDERS = (
 )
 
 NOTES = f"""\
-limit: sleeps until its job is done. naive: an aiohttp session a look. shared stream: Airflow's own, listing all jobs.
-CPU is that of the process that waits, its imports done before and its logs off; {1 / TICK:.0f} looks a second at the
+limit: sleeps until its job is done. naive: one aiohttp session per poll. shared stream: Airflow's own, listing all jobs.
+CPU is that of the process that waits, its imports done before and its logs off; {1 / TICK:.0f} samples a second of the
 loop's lag are part of it. Peak is its memory, and kB a wait what it grew by. Delay is from Done to the event; a wait
 without an event counts as an infinite one. Lookups are those of an Airflow connection. Server is the CPU of the other
 process: near 100 % it is the limit. The stand-in for dbt Cloud and Databricks speaks TLS, for dbt Cloud's hook insists
@@ -63,10 +63,10 @@ def row(result: Result) -> str:
 
 
 def main(counts: list[int], names: list[str], seconds: float, poll_interval: float) -> None:
-    # Some of the contenders open a connection a wait.
+    # Some of the contenders open one connection per wait.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    print(f"{seconds:.0f} s, a look each {poll_interval:.0f} s\n{HEADER}", flush=True)
+    print(f"{seconds:.0f} s, a poll every {poll_interval:.0f} s\n{HEADER}", flush=True)
     results: dict[tuple[str, int], Result] = {}
     for count in counts:
         for contender in CONTENDERS:
@@ -83,6 +83,6 @@ if __name__ == "__main__":
     parser.add_argument("--waits", type=int, nargs="+", default=[100, 1_000, 5_000], help="how many at once")
     parser.add_argument("--only", nargs="+", default=[], choices=[contender.name for contender in CONTENDERS])
     parser.add_argument("--seconds", type=float, default=60.0, help="of each run")
-    parser.add_argument("--poll-interval", type=float, default=10.0, help="seconds between two looks")
+    parser.add_argument("--poll-interval", type=float, default=10.0, help="seconds between two polls")
     options = parser.parse_args()
     main(options.waits, options.only, options.seconds, options.poll_interval)

@@ -40,7 +40,7 @@ with DAG(dag_id="example_load_only", schedule=[delivered], catchup=False, tags=[
 
     @task
     def exports(triggering_asset_events: Any = None) -> list[dict[str, Any]]:
-        """Return what was exported; a run may be told of several events."""
+        """Return the delivered exports; a run may have several events."""
         return [event.extra["export"] for event in triggering_asset_events[delivered]]
 
     AudienceTrendsToSqlOperator.partial(

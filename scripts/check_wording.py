@@ -28,8 +28,8 @@ ALLOW = "wording: allow"
 
 #: What to use instead of each phrase. A space matches any whitespace, including a line break.
 PHRASES = {
-    r"(?-i:is none)": "'is invalid', 'is missing', or what was expected",
-    r"is (?:of )?no (?!longer\b)[a-z]+": "'is not a ...' or what was expected",
+    r"(?-i:(?<!there\s)is none)": "'is invalid', 'is missing', or what was expected",
+    r"(?<!there\s)is (?:of )?no (?!longer\b)[a-z]+": "'is not a ...' or what was expected",
     r"are no [a-z]+ of": "'are not ... of'",
     r"none that": "'no ... that' or what was expected",
     r"of which none": "'none of which'",

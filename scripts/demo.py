@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def airflow_environment(home: Path, sandbox: SandboxProcess, warehouse: Path) -> dict[str, str]:
-    """Airflow with nothing but its defaults, and the three connections of the example DAG."""
+    """Airflow with its defaults, and the three connections of the example DAG."""
     connections = {
         "cordial_default": {"conn_type": "cordial", "host": sandbox.url, "password": sandbox.api_key},
         "sftp_default": {
@@ -70,14 +70,14 @@ def airflow_environment(home: Path, sandbox: SandboxProcess, warehouse: Path) ->
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORDIAL__POLL_INTERVAL": "0.5",
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "example_dags"),
-        # Byte code halves the time of everything below, also where the machine's owner keeps it out of the sources.
+        # Byte code halves the time of everything below, also if the environment disables it.
         "PYTHONDONTWRITEBYTECODE": "",
         "PYTHONPYCACHEPREFIX": str(RESULTS / "pycache"),
     }
 
 
 def run_airflow(home: Path, environment: dict[str, str]) -> None:
-    """Run the DAG for each day, one after the other, in a process of its own."""
+    """Run the DAG for each day, one after another, in a process of its own."""
     log = RESULTS / "airflow.log"
     with log.open("w") as output:
         with step("Airflow makes its database"):
@@ -97,7 +97,7 @@ def run_airflow(home: Path, environment: dict[str, str]) -> None:
 
 
 def run_dates() -> list[str]:
-    """The moments at which the DAG's schedule fires for the seven days: the night after each."""
+    """Return when the DAG's schedule fires for the seven days: the night after each."""
     return [f"{FIRST_DAY + timedelta(days=n + 1)}T03:00:00-08:00" for n in range(DAYS)]
 
 
@@ -111,7 +111,7 @@ def loaded(warehouse: Path) -> Trends:
 
 
 def snapshots(sandbox: SandboxProcess, audiences: list[str]) -> Trends:
-    """What the local Cordial itself holds, read past the export."""
+    """Return the snapshots of the local Cordial, without an export."""
     last = FIRST_DAY + timedelta(days=DAYS - 1)
     return {
         audience: {

@@ -1,4 +1,4 @@
-"""Run a DAG of the DAGs folder for some logical dates, one after the other: ``run_dag.py DAG_ID DATE...``.
+"""Run a DAG of the DAGs folder for some logical dates, one after another: ``run_dag.py DAG_ID DATE...``.
 
 One line a run goes to the standard output; everything that Airflow logs goes to the standard error.
 """

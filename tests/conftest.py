@@ -1,4 +1,4 @@
-"""An Airflow of the tests' own, and the connections to the sandbox."""
+"""An Airflow home for the tests, and the connections to the sandbox."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-# Before Airflow is imported anywhere: it reads its configuration once.
+# Before the first import of Airflow, which reads its configuration once.
 _HOME = tempfile.TemporaryDirectory(prefix="airflow-tests-")
 os.environ["AIRFLOW_HOME"] = _HOME.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORDIAL__POLL_INTERVAL"] = "0.1"
 os.environ.pop("AIRFLOW__CORE__DAGS_FOLDER", None)
-# Otherwise gcsfs asks every server of its own kind over TLS for what only Google's own has, for minutes.
+# Otherwise gcsfs requests a feature over TLS that only Google's own servers have, for minutes.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 
 import pytest

@@ -30,7 +30,7 @@ _RETRIES = 1
 class AzureBlobDestination(Destination):
     """A container of Azure Blob Storage, written to by Cordial and read by Airflow's WasbHook.
 
-    Cordial writes with the access that its account was granted: no credentials are sent.
+    Cordial writes with the access that was granted to its account: no credentials are sent.
 
     :param account: the storage account's name (templated).
     :param container: the container's name (templated).
@@ -92,7 +92,7 @@ class AzureBlobReader:
     def __init__(self, container: ContainerClient, path: str, timeout: float) -> None:
         self._container = container
         self._path = path
-        # By default requests wait for minutes and are repeated for even longer.
+        # By default a request waits for minutes, and its retries take even longer.
         self._options: dict[str, Any] = {
             "connection_timeout": timeout,
             "read_timeout": timeout,
@@ -125,7 +125,7 @@ class AzureBlobReader:
 
 
 class _Blob(io.RawIOBase):
-    """A blob as a stream with one request per chunk: the client's own stream starts with 32 MiB in memory."""
+    """A blob as a stream with one request per chunk: the client's own stream loads 32 MiB into memory at once."""
 
     def __init__(self, client: BlobClient, options: dict[str, Any]) -> None:
         from azure.core import MatchConditions
@@ -134,7 +134,7 @@ class _Blob(io.RawIOBase):
         self._client = client
         self._size = properties.size
         self._position = 0
-        # A blob that is replaced meanwhile must be an error, not a mix of both.
+        # A blob that is replaced during the read must be an error, not a mix of both.
         self._options = {**options, "etag": properties.etag, "match_condition": MatchConditions.IfNotModified}
 
     def readable(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol, Self
 
@@ -23,12 +23,16 @@ class Address:
     """A destination with its Airflow connection read: what to send, and a URI without a secret.
 
     :param body: Cordial's ``destination`` object; it may contain secrets, so ``repr`` leaves it out.
-    :param secrets: the values in the body that must not appear in a message.
+    :param secrets: the secret values in the body. They are masked in the logs and in errors that quote an answer.
     """
 
     body: dict[str, Any] = field(repr=False)
     uri: str
     secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        for secret in self.secrets:
+            mask_secret(secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ class Destination(ABC):
     type: ClassVar[str]
 
     def __init_subclass__(cls) -> None:
-        if "type" not in vars(cls):  # a base class for several types
+        if "type" not in vars(cls):  # a base class of destinations, or a variant that keeps its parent's type
             return
         known = _TYPES.get(cls.type)
         # A dataclass with slots is created twice.
@@ -83,7 +87,7 @@ class Destination(ABC):
 
     @abstractmethod
     def address(self) -> Address:
-        """Read the Airflow connection and return what to send; every secret in it is masked in the logs.
+        """Read the Airflow connection and return what to send, with every secret in it named.
 
         :raises RefusedError: the connection or the destination is incomplete.
         """
@@ -98,12 +102,12 @@ class Destination(ABC):
 
     @property
     def file_path(self) -> str | None:
-        """The file's own path, if the destination's path names a file and not a folder."""
+        """The path of the file, if the destination names a file and not a folder."""
         return None
 
     @property
     def asset_uri(self) -> str | None:
-        """The URI of the place as an Airflow asset, known without the connection; None if Airflow cannot read there."""
+        """The URI as an Airflow asset, known without the connection; None if Airflow cannot read there."""
         return None
 
     def to_json(self) -> dict[str, Any]:
@@ -111,7 +115,7 @@ class Destination(ABC):
         return {"type": self.type, **{key: value for key, value in asdict(self).items() if value is not None}}
 
     def rendered(self, render: Callable[[str], str]) -> Self:
-        """Return the destination with its texts rendered."""
+        """Return the destination with every string rendered."""
         return replace(
             self,
             **{item.name: render(value) for item in fields(self) if isinstance(value := getattr(self, item.name), str)},
@@ -121,54 +125,70 @@ class Destination(ABC):
 def destination_from_json(record: Mapping[str, Any]) -> Destination:
     """Return the destination that ``Destination.to_json`` serialized.
 
-    :raises InvalidExportError: the type or a member is unknown, or a member is missing. The message has no values,
-        because one may be a secret that does not belong there.
+    :raises InvalidExportError: the type or a member is unknown or missing. The message contains no value of a member,
+        because one may be a misplaced secret.
     """
+    cls = _registered_type(record.get("type"))
     members = {str(key): value for key, value in record.items() if key != "type"}
-    cls = _TYPES.get(str(record.get("type")))
-    if cls is None:
-        msg = f"Invalid destination type {record.get('type')!r}: expected one of {', '.join(sorted(_TYPES))}."
-        raise InvalidExportError(msg)
     known = {item.name: item for item in fields(cls)}
-    if unknown := sorted(set(members) - set(known)):
-        msg = f"Unknown member {unknown[0]!r} of destination {cls.type!r}: expected {', '.join(known) or 'none'}."
+    if unknown := sorted(members.keys() - known.keys()):
+        expected = ", ".join(known) or "none"
+        msg = f"Unknown members of destination {cls.type!r}: {', '.join(unknown)}. Expected: {expected}."
         raise InvalidExportError(msg)
-    if missing := [name for name, item in known.items() if item.default is MISSING and name not in members]:
-        msg = f"Missing member {missing[0]!r} of destination {cls.type!r}."
+    if missing := [name for name, item in known.items() if _is_required(item) and name not in members]:
+        msg = f"Missing members of destination {cls.type!r}: {', '.join(missing)}."
         raise InvalidExportError(msg)
     return cls(**members)
 
 
-def airflow_connection(conn_id: str) -> Connection:
-    """Read an Airflow connection and mask its password."""
+def _registered_type(name: object) -> type[Destination]:
+    types = ", ".join(sorted(_TYPES))
+    if not isinstance(name, str):
+        msg = f"Invalid destination: expected a member 'type', one of {types}."
+        raise InvalidExportError(msg)
+    if name not in _TYPES:
+        msg = f"Invalid destination type {name!r}: expected one of {types}. Import the module of a custom type first."
+        raise InvalidExportError(msg)
+    return _TYPES[name]
+
+
+def _is_required(item: Field[Any]) -> bool:
+    return item.default is MISSING and item.default_factory is MISSING
+
+
+def read_connection(conn_id: str) -> Connection:
+    """Return an Airflow connection, its password masked in the logs."""
     connection = BaseHook.get_connection(conn_id)
     if connection.password:
         mask_secret(connection.password)
     return connection
 
 
-def login_body(kind: str, connection: Connection, path: str, default_port: int) -> dict[str, Any]:
-    """Return what Cordial needs to log in to a server, except for the password.
+def build_login(destination_type: str, connection: Connection, path: str, default_port: int) -> dict[str, Any]:
+    """Return the part of the body with which Cordial logs in to a server, without the password.
 
-    :raises RefusedError: host, user, or path is missing.
+    :raises RefusedError: the host, the login, or the path is missing.
     """
     return {
-        "type": kind,
-        "server": required(connection, "host", "the server's name or address"),
+        "type": destination_type,
+        "server": require_field(connection, "host", "the server's name or address"),
         "port": connection.port or default_port,
-        "username": required(connection, "login", "the user that Cordial writes as"),
+        "username": require_field(connection, "login", "the user that Cordial logs in as"),
         "path": normalize_folder(path),
     }
 
 
-def server_uri(body: dict[str, Any]) -> str:
-    """Return the URI of a ``login_body``: the place without the user."""
+def build_server_uri(body: dict[str, Any]) -> str:
+    """Return the URI of the folder that a ``build_login`` names, without the user."""
     server = f"[{body['server']}]" if ":" in body["server"] else body["server"]
     return f"{body['type']}://{server}:{body['port']}/{body['path'].lstrip('/')}"
 
 
-def required(connection: Connection, field_name: str, meaning: str) -> str:
-    """Return a field of an Airflow connection that must be set."""
+def require_field(connection: Connection, field_name: str, meaning: str) -> str:
+    """Return a field of an Airflow connection, or raise if it is not set.
+
+    :raises InvalidConnectionError: it is not set; the message contains its meaning.
+    """
     value = getattr(connection, field_name)
     if not value:
         msg = f"Airflow connection {connection.conn_id!r} has no {field_name}: set {meaning}."
@@ -177,14 +197,19 @@ def required(connection: Connection, field_name: str, meaning: str) -> str:
 
 
 def normalize_folder(path: str) -> str:
-    """Return a folder's path without slashes at its end."""
-    trimmed = path.strip().rstrip("/") or ("/" if path.strip().startswith("/") else "")
-    if not trimmed:
-        raise empty_path(path)
-    return trimmed
+    """Return a folder's path without trailing slashes; the root is ``/``.
+
+    :raises InvalidExportError: the path is empty.
+    """
+    return require_path(path, path.strip().rstrip("/") or ("/" if path.strip().startswith("/") else ""))
 
 
-def empty_path(path: str) -> InvalidExportError:
-    return InvalidExportError(
-        f"Invalid path {path!r} of the destination: expected the folder that Cordial delivers to."
-    )
+def require_path(given: str, normalized: str) -> str:
+    """Return the normalized path, or raise if nothing of the given one is left.
+
+    :raises InvalidExportError: the path is empty.
+    """
+    if not normalized:
+        msg = f"Invalid path {given!r} of the destination: expected the folder that Cordial delivers to."
+        raise InvalidExportError(msg)
+    return normalized

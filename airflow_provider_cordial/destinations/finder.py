@@ -35,8 +35,8 @@ def open_delivered_file(
 
     :param name: the export's name.
     :param not_before: the moment of the submission: an older file belongs to another export.
-    :param path: the file's exact path, if the author knows it.
-    :raises DeliveredFileNotFoundError: it did not arrive in time; the message lists the files that are there.
+    :param path: the exact path of the file, if it is known.
+    :raises DeliveredFileNotFoundError: it did not arrive in time; the message lists the files in the folder.
     :raises DestinationUnreachableError: the connection or the login failed, or a read stalled.
     """
     with destination.reader(timeout=file_wait.read_timeout) as reader:
@@ -48,7 +48,7 @@ def open_delivered_file(
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """What to search for: a file at a known path, or else a file of that name in the folder."""
+    """The search for one file: at a known path, or by its name in the folder."""
 
     reader: Reader
     name: str
@@ -57,17 +57,17 @@ class _Search:
     likely_path: str | None
 
     def run(self) -> tuple[DeliveredFile | None, list[DeliveredFile]]:
-        """Return the file, and all files that are there."""
+        """Return the file if it is there, and all files in the folder."""
         exact = self.path or self.likely_path
         known = self.reader.stat(exact) if exact else None
         files = [*([known] if known else ()), *(() if self.path else self.reader.files())]
         if known and known.modified >= self.not_before:
             return known, files
-        return newest(files, self.name, self.not_before), files
+        return choose_file(files, self.name, self.not_before), files
 
 
 class _CompleteStream:
-    """A stream that has exactly the size that the file had when it was found, or raises an error."""
+    """A stream that raises an error unless it has the size that the file had when it was found."""
 
     def __init__(self, stream: BinaryIO, file: DeliveredFile) -> None:
         self._stream = stream
@@ -79,8 +79,8 @@ class _CompleteStream:
         self._read += len(data)
         if self._read > self._file.size or (size != 0 and not data and self._read < self._file.size):
             msg = (
-                f"File {self._file.path!r} changed or its transfer was cut short: it had {self._file.size} bytes, and "
-                f"{self._read} could be read. Retry the task."
+                f"File {self._file.path!r} changed, or its transfer was cut short: expected {self._file.size} bytes, "
+                f"read {self._read}. Retry the task."
             )
             raise DeliveredFileNotFoundError(msg)
         return data
@@ -91,7 +91,7 @@ def _wait(search: _Search, file_wait: FileWait) -> DeliveredFile:
     previous: DeliveredFile | None = None
     while True:
         found, files = search.run()
-        # A server that buffers an upload shows an empty file meanwhile; a CSV has at least a header.
+        # A server that buffers an upload lists an empty file until it ends; a CSV has at least a header.
         if found is not None and found == previous and found.size:
             return found
         pause = file_wait.stable_for if found is not None else file_wait.poll_interval
@@ -101,11 +101,11 @@ def _wait(search: _Search, file_wait: FileWait) -> DeliveredFile:
         time.sleep(pause)
 
 
-def newest(files: list[DeliveredFile], name: str, not_before: datetime) -> DeliveredFile | None:
-    """Return the export's file among those of a folder, or None.
+def choose_file(files: list[DeliveredFile], name: str, not_before: datetime) -> DeliveredFile | None:
+    """Return the newest file of an export in a folder, or None.
 
     A file belongs to the export if it has the export's name, alone, with an extension, or with a suffix after ``.``,
-    ``-``, or ``_``. The name alone wins over a suffix, which may come from another export's name.
+    ``-``, or ``_``. A name without a suffix is preferred, because a suffix may belong to another export's name.
     """
     ours = re.compile(rf"{re.escape(name)}(?P<suffix>[-_].*)?(\.[A-Za-z0-9]+)*")
     matches = [
@@ -113,8 +113,8 @@ def newest(files: list[DeliveredFile], name: str, not_before: datetime) -> Deliv
         for file in files
         if file.modified >= not_before and (match := ours.fullmatch(file.name))
     ]
-    alone = [file for is_alone, file in matches if is_alone]
-    return max(alone or [file for _, file in matches], key=lambda file: file.modified, default=None)
+    exact = [file for is_exact, file in matches if is_exact]
+    return max(exact or [file for _, file in matches], key=lambda file: file.modified, default=None)
 
 
 def _not_found(
@@ -124,13 +124,13 @@ def _not_found(
         state = "growing" if found.size else "empty"
         msg = f"File {found.path!r} was still {state} after {file_wait.timeout:g} s (now {found.size} bytes)."
         return DeliveredFileNotFoundError(msg)
-    wanted = f"file {search.path!r}" if search.path else f"file named {search.name!r}, with or without a suffix,"
+    wanted = f"file {search.path!r}" if search.path else f"file named {search.name!r} (with or without a suffix)"
     latest = sorted(files, key=lambda file: file.modified, reverse=True)[:_MAX_LISTED]
     listing = ", ".join(f"{file.name} ({file.size} bytes, {file.modified:%Y-%m-%d %H:%M:%S %Z})" for file in latest)
     msg = (
-        f"No {wanted} arrived within {file_wait.timeout:g} s that was modified after "
+        f"No {wanted} arrived within {file_wait.timeout:g} s: expected one modified after "
         f"{search.not_before:%Y-%m-%d %H:%M:%S %Z}. Files there ({len(files)}): {listing or 'none'}. "
-        "Check the destination's path, and that Airflow and Cordial use the same folder; set the file's exact path if "
+        "Check the destination's path, and that Airflow and Cordial use the same folder. Set the file's exact path if "
         "it has another name."
     )
     return DeliveredFileNotFoundError(msg)

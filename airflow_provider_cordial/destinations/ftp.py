@@ -16,11 +16,11 @@ from airflow_provider_cordial.destinations.base import (
     Address,
     DeliveredFile,
     Destination,
-    airflow_connection,
-    login_body,
+    build_login,
+    build_server_uri,
     normalize_folder,
-    required,
-    server_uri,
+    read_connection,
+    require_field,
 )
 from airflow_provider_cordial.exceptions import DestinationUnreachableError
 
@@ -36,7 +36,7 @@ class FtpDestination(Destination):
     :param conn_id: an Airflow connection of type ``ftp``. Cordial receives its host, port (21 by default), login, and
         password at the moment of the submission, never before.
     :param path: the folder (templated).
-    :param tls: read over explicit TLS, with FTPSHook. Cordial does not document how it connects itself.
+    :param tls: read over explicit TLS, with FTPSHook. Whether Cordial itself connects over TLS is not documented.
 
     Source: Cordial, "Audience Trends export API".
     """
@@ -48,11 +48,11 @@ class FtpDestination(Destination):
     tls: bool = False
 
     def address(self) -> Address:
-        connection = airflow_connection(self.conn_id)
-        body = login_body(self.type, connection, self.path, DEFAULT_PORT)
-        password = required(connection, "password", "the password of the user that Cordial writes as")
+        connection = read_connection(self.conn_id)
+        body = build_login(self.type, connection, self.path, DEFAULT_PORT)
+        password = require_field(connection, "password", "the password of the user that Cordial logs in as")
         body["password"] = password
-        return Address(body=body, uri=server_uri(body), secrets=(password,))
+        return Address(body=body, uri=build_server_uri(body), secrets=(password,))
 
     @property
     def asset_uri(self) -> str:
@@ -64,7 +64,7 @@ class FtpDestination(Destination):
 
         hook = (FTPSHook if self.tls else FTPHook)(ftp_conn_id=self.conn_id)
         try:
-            client = _connected(hook, timeout)
+            client = _connect(hook, timeout)
             try:
                 yield FtpReader(client, normalize_folder(self.path))
             finally:
@@ -92,7 +92,7 @@ class FtpReader:
                 return []
             return self._files_by_name()
         return [
-            DeliveredFile(f"{self._path.rstrip('/')}/{name}", int(facts["size"]), _moment(facts["modify"]))
+            DeliveredFile(f"{self._path.rstrip('/')}/{name}", int(facts["size"]), _parse_time(facts["modify"]))
             for name, facts in entries
             if facts.get("type") == "file"
         ]
@@ -114,7 +114,7 @@ class FtpReader:
             modified = self._client.sendcmd(f"MDTM {path}").partition(" ")[2]
         except ftplib.error_perm:  # no such file, or a folder
             return None
-        return DeliveredFile(path, size or 0, _moment(modified))
+        return DeliveredFile(path, size or 0, _parse_time(modified))
 
     @contextmanager
     def open(self, path: str) -> Iterator[BinaryIO]:
@@ -125,7 +125,7 @@ class FtpReader:
 
 
 class _Transfer:
-    """A download whose end the server confirms: a broken connection would also appear as an end."""
+    """A download that ends only when the server confirms it: a broken connection also reads as the end of the file."""
 
     def __init__(self, client: ftplib.FTP, data: socket.socket, file: io.BufferedReader) -> None:
         self._client = client
@@ -138,25 +138,25 @@ class _Transfer:
         if not data and size != 0 and not self._ended:
             self._ended = True
             if isinstance(self._data, ssl.SSLSocket):
-                # Without it vsftpd keeps waiting and confirms nothing.
+                # Otherwise vsftpd waits for the end of TLS and confirms nothing.
                 self._data.unwrap()
             self._client.voidresp()
         return data
 
 
-def _connected(hook: object, timeout: float) -> ftplib.FTP:
-    """Connect with a timeout, for which the hook has no parameter."""
+def _connect(hook: object, timeout: float) -> ftplib.FTP:
+    """Return a connection with a timeout, for which the hook has no parameter."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(timeout)
     try:
         client = cast("ftplib.FTP", hook.get_conn())  # type: ignore[attr-defined]
     finally:
         socket.setdefaulttimeout(before)
-    # Applies to the connections of transfers.
+    # The client applies it to the connections of transfers.
     client.timeout = timeout
     return client
 
 
-def _moment(text: str) -> datetime:
+def _parse_time(text: str) -> datetime:
     """Parse the time of MLSD and MDTM, which is UTC and may have a fraction of a second."""
     return datetime.strptime(text.strip().partition(".")[0], "%Y%m%d%H%M%S").replace(tzinfo=UTC)

@@ -77,7 +77,7 @@ class GcsReader:
         self._client = client
         self._bucket = bucket
         self._path = path
-        # By default the client retries for two minutes, whatever the timeout of a request is.
+        # By default the client retries for two minutes, regardless of the timeout of a request.
         self._options = {"timeout": timeout, "retry": DEFAULT_RETRY.with_timeout(timeout)}
 
     def files(self) -> list[DeliveredFile]:
@@ -85,7 +85,7 @@ class GcsReader:
         return [
             DeliveredFile(blob.name, blob.size, blob.updated)
             for blob in blobs
-            if not blob.name.endswith("/")  # some tools represent a folder by an empty object
+            if not blob.name.endswith("/")  # some tools represent a folder as an empty object
         ]
 
     def stat(self, path: str) -> DeliveredFile | None:
@@ -100,7 +100,7 @@ class GcsReader:
         found = bucket.get_blob(path, **self._options)
         if found is None:
             raise NotFound(path)  # type: ignore[no-untyped-call]
-        # An object that is replaced meanwhile must be an error, not a mix of both.
+        # An object that is replaced during the read must be an error, not a mix of both.
         blob = bucket.blob(path, generation=found.generation)
         with blob.open("rb", chunk_size=_CHUNK, **self._options) as file:
             yield cast("BinaryIO", file)

@@ -1,34 +1,36 @@
-"""What the object stores share: paths without slashes at their ends, which name a folder or a file."""
+"""Names of buckets and keys, for every object store."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from airflow_provider_cordial.destinations.base import empty_path
+from airflow_provider_cordial.destinations.base import require_path
 from airflow_provider_cordial.exceptions import InvalidExportError
 
 
 def normalize_key(path: str) -> str:
-    """Return a path without slashes at its ends: Cordial creates a second folder from a slash at the end.
+    """Return a path without leading and trailing slashes: Cordial turns a trailing slash into a second folder.
+
+    :raises InvalidExportError: the path is empty.
 
     Source: Cordial, "Audience Trends export API".
     """
-    trimmed = path.strip().strip("/")
-    if not trimmed:
-        raise empty_path(path)
-    return trimmed
+    return require_path(path, path.strip().strip("/"))
 
 
 def parse_file_key(path: str) -> str | None:
-    """Return the key of a path that names a file, which is one whose last part has an extension; None otherwise."""
+    """Return the key of a file, which is a path whose last part has an extension; None for a folder."""
     key = normalize_key(path)
     return key if "." in key.rpartition("/")[2].strip(".") else None
 
 
 def normalize_bucket(what: Literal["bucket", "container"], given: str, scheme: str) -> str:
-    """Return the name of a bucket or container, without a scheme or slashes around it."""
+    """Return the name of a bucket or container, without a scheme and surrounding slashes.
+
+    :raises InvalidExportError: the name is empty or contains a slash.
+    """
     name = given.strip().removeprefix(f"{scheme}://").strip("/")
     if not name or "/" in name:
-        msg = f"Invalid {what} {given!r}: expected the bare name. Pass the rest as path."
+        msg = f"Invalid {what} {given!r}: expected the bare name. Pass a folder as path."
         raise InvalidExportError(msg)
     return name

@@ -7,8 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from airflow_provider_cordial._compat import mask_secret
-from airflow_provider_cordial.destinations.base import Address, DeliveredFile, Destination, airflow_connection
+from airflow_provider_cordial.destinations.base import Address, DeliveredFile, Destination, read_connection
 from airflow_provider_cordial.destinations.object_paths import normalize_bucket, normalize_key, parse_file_key
 from airflow_provider_cordial.exceptions import (
     DestinationUnreachableError,
@@ -27,12 +26,12 @@ class S3Destination(Destination):
     """A bucket of Amazon S3, written to by Cordial and read by Airflow's S3Hook.
 
     :param bucket: the bucket's name (templated).
-    :param path: the folder, or the file: Cordial's documents disagree, so both are supported. It names a file if its
-        last part has an extension (templated).
+    :param path: the folder, or the file, if the last part has an extension (templated). Cordial's documents disagree,
+        so both are supported.
     :param region: the bucket's region; by default the ``region_name`` of the Airflow connection.
     :param conn_id: an Airflow connection of type ``aws``. Its static keys are sent to Cordial at the moment of the
         submission: use a dedicated user with write access to this path only.
-    :param use_iam_role: Cordial uses the role that is set up there, and no key is sent.
+    :param use_iam_role: send no keys; Cordial uses the role that is set up in its account.
 
     Source: Cordial, "Audience Trends export API"; the Swagger document for the role.
     """
@@ -46,7 +45,7 @@ class S3Destination(Destination):
     use_iam_role: bool = False
 
     def address(self) -> Address:
-        connection = airflow_connection(self.conn_id) if not (self.use_iam_role and self.region) else None
+        connection = read_connection(self.conn_id) if not (self.use_iam_role and self.region) else None
         region = self.region or (connection.extra_dejson.get("region_name") if connection else None)
         if not region:
             msg = (
@@ -108,7 +107,7 @@ class S3Reader:
             DeliveredFile(item["Key"], item["Size"], item["LastModified"])
             for page in pages
             for item in page.get("Contents", ())
-            if not item["Key"].endswith("/")  # some tools represent a folder by an empty object
+            if not item["Key"].endswith("/")  # some tools represent a folder as an empty object
         ]
 
     def stat(self, path: str) -> DeliveredFile | None:
@@ -129,13 +128,13 @@ class S3Reader:
 
 
 def _static_keys(connection: Connection) -> tuple[str, str]:
-    """Return the keys of an ``aws`` connection, from its login and password, or else from its extra."""
+    """Return the keys of an ``aws`` connection: its login and password, or the keys in its extra.
+
+    :raises InvalidConnectionError: the keys are temporary or missing.
+    """
     extra = connection.extra_dejson
     access_key = connection.login or extra.get("aws_access_key_id")
     secret_key = connection.password or extra.get("aws_secret_access_key")
-    for secret in (access_key, secret_key):
-        if secret:
-            mask_secret(secret)
     name = f"Airflow connection {connection.conn_id!r}"
     if extra.get("aws_session_token"):
         msg = (
@@ -145,7 +144,7 @@ def _static_keys(connection: Connection) -> tuple[str, str]:
         raise InvalidConnectionError(msg)
     if not access_key or not secret_key:
         msg = (
-            f"{name} has no static keys (login and password), and Cordial cannot use a profile or role of Airflow's. "
+            f"{name} has no static keys (login and password), and Cordial cannot use a profile or role of Airflow. "
             "Use static keys of a dedicated user, or use_iam_role=True if a role is set up in Cordial."
         )
         raise InvalidConnectionError(msg)

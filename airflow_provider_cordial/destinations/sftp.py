@@ -13,10 +13,10 @@ from airflow_provider_cordial.destinations.base import (
     Address,
     DeliveredFile,
     Destination,
-    airflow_connection,
-    login_body,
+    build_login,
+    build_server_uri,
     normalize_folder,
-    server_uri,
+    read_connection,
 )
 from airflow_provider_cordial.exceptions import DestinationUnreachableError, InvalidConnectionError
 
@@ -48,8 +48,8 @@ class SftpDestination(Destination):
     saved_key: str | None = None
 
     def address(self) -> Address:
-        connection = airflow_connection(self.conn_id)
-        body = login_body(self.type, connection, self.path, DEFAULT_PORT)
+        connection = read_connection(self.conn_id)
+        body = build_login(self.type, connection, self.path, DEFAULT_PORT)
         secrets: tuple[str, ...] = ()
         if self.saved_key:
             body["savedKey"] = self.saved_key
@@ -59,10 +59,10 @@ class SftpDestination(Destination):
         else:
             msg = (
                 f"Airflow connection {self.conn_id!r} has no password, and Cordial cannot use a private key of "
-                "Airflow's. Set the password, or saved_key: the name of a key pair in Cordial's Secrets Vault."
+                "Airflow. Set the password, or saved_key: the name of a key pair in Cordial's Secrets Vault."
             )
             raise InvalidConnectionError(msg)
-        return Address(body=body, uri=server_uri(body), secrets=secrets)
+        return Address(body=body, uri=build_server_uri(body), secrets=secrets)
 
     @property
     def asset_uri(self) -> str:
@@ -74,11 +74,11 @@ class SftpDestination(Destination):
         from paramiko import SSHException
 
         hook = SFTPHook(ssh_conn_id=self.conn_id)
-        # The hook would repeat even a rejected login; a task has retries of its own.
+        # The hook would retry even a rejected login; a task has its own retries.
         hook.conn_retry_attempts = 1
         try:
             with hook.get_managed_conn() as client:
-                # Without it a stalled transfer would hang forever.
+                # Without a timeout a stalled transfer would hang forever.
                 channel = client.get_channel()
                 if channel is not None:
                     channel.settimeout(timeout)

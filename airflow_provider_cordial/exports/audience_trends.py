@@ -65,7 +65,7 @@ class AudienceTrendsExport(Export):
 def validate_audiences(audiences: Any) -> tuple[str, ...]:
     """Return the audiences as a tuple.
 
-    :raises InvalidExportError: there is none, one is not a name, or one is listed twice.
+    :raises InvalidExportError: the list is empty, an entry is not a name, or a name is listed twice.
     """
     if isinstance(audiences, str) or not isinstance(audiences, Iterable):
         msg = f"Invalid audiences {audiences!r}: expected a list of audience names, also for a single audience."

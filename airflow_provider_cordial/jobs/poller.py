@@ -102,7 +102,7 @@ class Poller:
             self._strategy.forget(subscription.job_id)
 
     def stop(self) -> None:
-        """End the poller; there is no subscription left."""
+        """End the poller after its last subscription."""
         self._supervisor.cancel()
         if not self.connection.done():
             self.connection.cancel()

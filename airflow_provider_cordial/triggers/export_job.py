@@ -39,8 +39,8 @@ class ExportJobTrigger(BaseEventTrigger):
 
     :param cordial_conn_id: the Airflow connection.
     :param name_prefix: prefix of the names of the exports; by default all match.
-    :param job_name: Cordial's ``jobName`` of the jobs, ``ExportContacts`` for instance; by default all that may be
-        exports match, because the one of Audience Trends is not documented.
+    :param job_name: Cordial's ``jobName`` of the jobs, ``ExportContacts`` for instance; by default every job
+        that may be an export matches, because the name for Audience Trends is not documented.
     :param poll_interval: seconds between two polls; more than a busy scheduler needs to start a run.
 
     Source: Cordial, "Jobs API".

@@ -1,1 +1,1 @@
-"""The parts of ``wait.py`` and ``rate_limit.py``: what waits, what it asks, and what is measured meanwhile."""
+"""The parts of ``wait.py`` and ``rate_limit.py``: the contenders, the services they poll, and the figures."""

@@ -28,7 +28,7 @@ from waits.triggers import WAYS, Make, Terms, is_success
 
 @dataclass(frozen=True)
 class Findings:
-    """What it took; seconds, kilobytes and milliseconds.
+    """The figures; seconds, kilobytes, and milliseconds.
 
     :param cpu: user and system time.
     :param arrivals: when the event of each job came that says Done, in seconds since the epoch.
@@ -47,7 +47,7 @@ class Findings:
 
 
 class Arrivals(deque[Any]):
-    """The queue in which the triggerer collects events; notes when each came that is a success."""
+    """The queue in which the triggerer collects events; records when each success arrived."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ async def run(orders: Orders, make: Make, jobs: list[str]) -> Findings:
     base = psutil.Process().memory_info().rss / 1024
     began, cpu_before = time.perf_counter(), time.process_time()
     ticker = asyncio.create_task(tick(lags))
-    # As TriggerRunner.create_triggers and .arun do it.
+    # As TriggerRunner.create_triggers and .arun do.
     for number, job_id in enumerate(jobs):
         await asyncio.sleep(0)
         trigger = make(job_id)
@@ -113,7 +113,7 @@ async def run(orders: Orders, make: Make, jobs: list[str]) -> Findings:
 
 
 async def tick(lags: list[float]) -> None:
-    """Note how much later than asked for a short sleep ends."""
+    """Record how much later than requested a short sleep ends."""
     while True:
         before = time.perf_counter()
         await asyncio.sleep(TICK)
@@ -121,7 +121,7 @@ async def tick(lags: list[float]) -> None:
 
 
 def count_connects() -> list[object]:
-    """Take note of each TCP connection that this process opens.
+    """Record each TCP connection that this process opens.
 
     The server's view would be one of ports, and these are used again within the minute.
     """
@@ -136,15 +136,15 @@ def count_connects() -> list[object]:
 
 
 def count_lookups() -> list[str]:
-    """Take note of each look at an Airflow connection, whichever way it comes."""
+    """Record each lookup of an Airflow connection, in any way."""
     from airflow.sdk import Connection
 
     lookups: list[str] = []
 
-    def counting(look: Callable[..., Any]) -> Any:
+    def counting(lookup: Callable[..., Any]) -> Any:
         def counted(_class: type, conn_id: str) -> Any:
             lookups.append(conn_id)
-            return look(conn_id)
+            return lookup(conn_id)
 
         return classmethod(counted)
 
@@ -154,12 +154,12 @@ def count_lookups() -> list[str]:
 
 
 def quantile(values: list[float], share: float) -> float:
-    """Return the value of a sorted list below which such a share of them is."""
+    """Return the value of a sorted list below which this share of the values is."""
     return values[min(len(values) - 1, int(share * len(values)))]
 
 
 if __name__ == "__main__":
-    # What others print is none of the answers.
+    # The output of others is not part of the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     print(

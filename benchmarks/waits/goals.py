@@ -1,4 +1,4 @@
-"""What is to be reached, in one run, and what was."""
+"""The goals of a run, and whether they were reached."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from waits.runs import Result
 LIMIT, CORDIAL, ONE_SECOND, NO_IDS = "limit", "cordial", "cordial, 1 s", "cordial, no ids"
 DBT_CLOUD, ONE_SESSION = "dbt-cloud", "one session"
 
-#: New connections for each look at all jobs: one in all is opened, and should be kept.
+#: New connections per poll of all jobs: only one is opened and kept.
 HARDLY_ANY = 0.5
 
 Results = Mapping[tuple[str, int], Result]

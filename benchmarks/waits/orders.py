@@ -1,17 +1,17 @@
-"""What a child is to do."""
+"""The task of a child process."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Seconds between two looks at the loop's lag: each wakes the process and so costs CPU, as much as a wait in a minute;
-#: but the 99th percentile needs a thousand of them.
+#: Seconds between two samples of the loop's lag: each wakes the process and so costs CPU, as much as a wait in a
+#: minute; but the 99th percentile needs a thousand of them.
 TICK = 0.05
 
 
 @dataclass(frozen=True)
 class Orders:
-    """What a child is to do.
+    """The task of a child process.
 
     :param way: of ``triggers.WAYS``.
     :param seconds: for how long it runs at least.

@@ -1,4 +1,4 @@
-"""What of dbt Cloud's and Databricks' APIs their triggers call, in a process of its own: ``peers.py PORT PEM``.
+"""The parts of dbt Cloud's and Databricks' APIs that their triggers call, in its own process: ``peers.py PORT PEM``.
 
 The id of a run is the moment at which it is done, in milliseconds since the epoch; so nothing is kept here.
 """
@@ -18,7 +18,7 @@ DBT_RUNNING, DBT_SUCCESS = 3, 10
 
 
 class Services:
-    """Both APIs, and how often they were asked."""
+    """Both APIs, and the number of their requests."""
 
     def __init__(self) -> None:
         self._requests = 0

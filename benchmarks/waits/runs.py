@@ -1,4 +1,4 @@
-"""One run: a contender in a fresh process, and what it asks in another."""
+"""One run: a contender in a fresh process, and the service that it polls in another."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from waits.services import Service
 
 BENCHMARKS = Path(__file__).resolve().parent.parent
 
-#: The jobs end from this share of a run on, and until that one.
+#: The jobs end between these shares of a run.
 FIRST_END, LAST_END = 0.25, 0.92
 
-#: For how many seconds more than planned events are waited for.
+#: Seconds for which events are awaited beyond the plan.
 FINAL_POLL_GRACE = 20.0
 
 LOG_TAIL = 4_000
@@ -32,7 +32,7 @@ LOG_TAIL = 4_000
 
 @dataclass(frozen=True)
 class Contender:
-    """Who waits.
+    """A contender.
 
     :param way: of ``triggers.WAYS``.
     :param poll_interval: its own; else that of the benchmark.
@@ -60,7 +60,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Result:
-    """What a run came to.
+    """The result of a run.
 
     :param found: see ``child.Findings``.
     :param delays: seconds from Done to the event, sorted.
@@ -89,13 +89,13 @@ class Result:
         return float(self.found["peak"] - self.found["base"]) / self.count
 
     def delay(self, share: float) -> float:
-        """Return the delay that such a share of all waits did not exceed; infinite for those without an event."""
+        """Return the delay that this share of all waits did not exceed; infinite for waits without an event."""
         place = min(self.count - 1, int(share * self.count))
         return self.delays[place] if place < len(self.delays) else float("inf")
 
 
 def run(contender: Contender, count: int, seconds: float, poll_interval: float) -> Result:
-    """Let one contender wait for as many jobs.
+    """Run one contender with so many waits.
 
     :param seconds: of the run; the jobs end within it.
     """
@@ -107,7 +107,7 @@ def run(contender: Contender, count: int, seconds: float, poll_interval: float) 
             server = psutil.Process(service.pid)
             jobs = service.add_jobs(count, FIRST_END * seconds, LAST_END * seconds)
             before = sum(server.cpu_times()[:2])
-            found = told(process, jobs)
+            found = run_child(process, jobs)
             spent = sum(server.cpu_times()[:2]) - before
             ended_at = service.ended_at()
             delays = sorted(moment - ended_at[job] for job, moment in found["arrivals"].items())
@@ -123,7 +123,7 @@ def child(folder: Path, service: Service, orders: Orders) -> Iterator[subprocess
         "PYTHONPATH": str(BENCHMARKS),
         "AIRFLOW_HOME": str(folder / "airflow"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        # Nobody is charged for what it logs.
+        # No contender pays for its logs.
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
         "NO_PROXY": "127.0.0.1",
     }
@@ -148,8 +148,8 @@ def child(folder: Path, service: Service, orders: Orders) -> Iterator[subprocess
             raise
 
 
-def told(process: subprocess.Popen[str], jobs: list[str]) -> Mapping[str, Any]:
-    """Let a child wait for jobs, and return what it found (see ``child.Findings``)."""
+def run_child(process: subprocess.Popen[str], jobs: list[str]) -> Mapping[str, Any]:
+    """Let a child wait for jobs, and return its figures (see ``child.Findings``)."""
     assert process.stdin
     process.stdin.write(json.dumps(jobs) + "\n")
     process.stdin.flush()

@@ -1,4 +1,4 @@
-"""What is asked about jobs: the sandbox, and a stand-in for the peers' services; each in a process of its own."""
+"""The services that are polled: the sandbox, and a stand-in for the peers' services; each in its own process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cordial_sandbox.process import SandboxProcess
 from tests.integration.servers import LOOPBACK, free_port, running
 from tests.integration.servers.trouble import certificate
 
-#: The sandbox keeps no more requests than this.
+#: The sandbox keeps at most this many requests.
 REQUESTS_KEPT = 20_000
 
 
@@ -32,13 +32,13 @@ class Service(Protocol):
     @property
     def environment(self) -> Mapping[str, str]: ...
     def add_jobs(self, count: int, shortest: float, longest: float) -> list[str]:
-        """Start jobs that end one after the other, after so many seconds, and return their ids."""
+        """Start jobs that end one after another between two moments, in seconds, and return their ids."""
 
     def ended_at(self) -> dict[str, float]:
         """Return when each job ended, in seconds since the epoch."""
 
     def requests(self) -> int:
-        """Return how many requests came since the jobs were added."""
+        """Return the number of requests since the jobs were added."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Sandbox:
 
 @contextmanager
 def sandbox(folder: Path, extra: Mapping[str, Any], behaviour: Mapping[str, Any]) -> Iterator[Sandbox]:
-    """Run a sandbox with nothing in it.
+    """Run an empty sandbox.
 
     :param extra: of the Airflow connection to it.
     """
@@ -99,7 +99,7 @@ class Peers:
 
 @contextmanager
 def peers(folder: Path) -> Iterator[Peers]:
-    """Run the stand-in for dbt Cloud and Databricks, with TLS, which the one insists on and the other is used with."""
+    """Run the stand-in for dbt Cloud and Databricks with TLS, which one requires and the other is used with."""
     pem, port = certificate(folder / "tls.pem"), free_port()
     connections: dict[str, dict[str, Any]] = {
         "dbt_cloud": {"host": f"{LOOPBACK}:{port}", "login": "1", "password": "token-of-nobody"},

@@ -1,4 +1,4 @@
-"""What waits: ours, triggers of other providers, and what one might write instead.
+"""The contenders: ours, triggers of other providers, and hand-written alternatives.
 
 Each way imports what it needs, and returns what makes the trigger of a job.
 """
@@ -21,7 +21,7 @@ PER_PAGE = 100
 
 @dataclass(frozen=True)
 class Terms:
-    """On which terms is waited.
+    """The conditions of a wait.
 
     :param url: of the sandbox, and what it lets in, for those that read no Airflow connection.
     :param session: for those that share one.
@@ -81,14 +81,14 @@ WAYS: dict[str, Callable[[Terms], Make]] = {
 
 
 def know_hook(conn_type: str) -> None:
-    """Let Airflow read what providers there are, as these hooks do at the first request: that is no waiting."""
+    """Let Airflow discover its providers, as these hooks do at the first request: that is not part of a wait."""
     from airflow.providers_manager import ProvidersManager
 
     ProvidersManager().hooks[conn_type]  # type: ignore[no-untyped-call]
 
 
 def is_success(payload: Any) -> bool:
-    """Tell whether an event, of whichever of these, says that the job is done."""
+    """Return whether an event of any contender reports that the job is done."""
     return payload.get("status") == "success" or '"result_state": "SUCCESS"' in payload.get("run_state", "")
 
 
@@ -104,7 +104,7 @@ class Bare(BaseTrigger):
 
 
 class Sleep(Bare):
-    """Asks nobody, and knows when the job is done."""
+    """Sends no request: it knows when the job is done."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
@@ -116,7 +116,7 @@ class Sleep(Bare):
 
 
 class Get(Bare):
-    """A GET a look, in a session of its own if none is given."""
+    """One GET per poll, in a session of its own by default."""
 
     def __init__(self, job_id: str, terms: Terms, session: aiohttp.ClientSession | None) -> None:
         super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
@@ -128,12 +128,12 @@ class Get(Bare):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         while True:
-            if await self.look() == "Done":
+            if await self.poll() == "Done":
                 yield done(self.job_id)
                 return
             await asyncio.sleep(self.poll_interval)
 
-    async def look(self) -> str | None:
+    async def poll(self) -> str | None:
         try:
             if self.session:
                 return await self.ask(self.session)
@@ -149,7 +149,7 @@ class Get(Bare):
 
 
 class Listed(BaseEventTrigger):
-    """A shared stream of Airflow: one poll lists the jobs, and each trigger gets all of every round."""
+    """A shared stream of Airflow: one poll lists the jobs, and each trigger receives every snapshot."""
 
     def __init__(self, job_id: str, url: str, headers: dict[str, str], poll_interval: float) -> None:
         super().__init__()  # type: ignore[no-untyped-call,unused-ignore]

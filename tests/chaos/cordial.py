@@ -55,7 +55,7 @@ class CordialSubject:
             "tenacity",
         )
         self.sandbox = sandbox
-        # Also for the clients' timeouts: a try ends within a second.
+        # Short timeouts: a try ends within a second.
         extra = {"attempts": 2, "read_timeout": 2, "export_timeout": 0.3, "not_found_grace": 5}
         connection = {"conn_type": "cordial", "host": sandbox.url, "password": sandbox.api_key, "extra": extra}
         os.environ["AIRFLOW_CONN_CORDIAL_DEFAULT"] = json.dumps(connection)
@@ -102,7 +102,7 @@ class CordialSubject:
     def all_jobs(self) -> int:
         return len(self.sandbox.control.jobs())
 
-    def parse_job(self, xcoms: Mapping[str, Any], value: Any) -> str | None:
+    def pushed_job(self, xcoms: Mapping[str, Any], value: Any) -> str | None:
         export = xcoms.get("export", {})
         job = self.sandbox.control.job(value)
         same = all(export.get(key) == job[key] for key in ("name", "audiences", "selected_timeframe_start"))

@@ -1,4 +1,4 @@
-"""Kill a task again and again, let it be retried as Airflow would, and count the jobs that came of it.
+"""Kill a task again and again, retry it as Airflow does, and count the resulting jobs.
 
 Each try is a process of its own that runs the operator's real ``execute`` and sends real requests; it is killed with
 SIGKILL at a point that has a name, or at any time. What Airflow keeps over the tries of a task, its state store and its
@@ -24,7 +24,7 @@ from typing import Any, ClassVar, Protocol
 
 RETRIES = 8
 
-#: Where a try can be killed. The last ones only a task that keeps a record, or that defers, comes to.
+#: Where a try can be killed. Only a task that keeps a record, or that defers, reaches the last ones.
 POINTS = (
     "before the POST",
     "POST on the wire",
@@ -41,16 +41,16 @@ POINTS = (
     "while resuming",
 )
 
-#: Within which a try may be killed at any time, in seconds.
+#: Seconds within which a try is killed at any time.
 LONGEST_TRY = 0.6
 
-#: No try takes so long, in seconds.
+#: Seconds; no try takes that long.
 HUNG = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What goes wrong in one try.
+    """The faults of one try.
 
     :param kill_at: one of ``POINTS``.
     :param kill_after: seconds.
@@ -72,7 +72,7 @@ class Ended:
 
 @dataclass(slots=True)
 class Counts:
-    """What came of some runs.
+    """The results of some runs.
 
     :param uncertain: runs that ended with the error that asks a person.
     """
@@ -93,16 +93,16 @@ class Subject(Protocol):
     faults: ClassVar[list[Mapping[str, Any]]]
 
     def begin(self, run: int) -> None:
-        """Begin a run: the service has no job."""
+        """Start a run: the service has no jobs."""
 
     def fault(self, fault: Mapping[str, Any] | None) -> None:
-        """Let the service misbehave from now on, or no more."""
+        """Inject a fault into the service, or remove it."""
 
     def execute(self, context: dict[str, Any], run: int) -> Any:
         """Run the operator, in a process of its own."""
 
     def resume(self, context: dict[str, Any], run: int, event: Any) -> Any:
-        """Go on after a deferral, in a process of its own."""
+        """Resume after a deferral, in a process of its own."""
 
     def wait(self, deferred: Any) -> Any:
         """Do what the triggerer does, and return the event."""
@@ -111,10 +111,10 @@ class Subject(Protocol):
         """Return the jobs of the run that did not fail."""
 
     def all_jobs(self) -> int:
-        """Return how many jobs the run made."""
+        """Return how many jobs the run created."""
 
-    def parse_job(self, xcoms: Mapping[str, Any], value: Any) -> str | None:
-        """Return the job that a run which succeeded handed on; None if it handed on nothing, or not all of it."""
+    def pushed_job(self, xcoms: Mapping[str, Any], value: Any) -> str | None:
+        """Return the job that a successful run pushed; None if the pushed export is missing or incomplete."""
 
 
 class _Store:
@@ -140,7 +140,7 @@ class _Store:
 
 
 def one_run(subject: Subject, run: int, troubles: list[Trouble], folder: Path, counts: Counts) -> None:
-    """Run a task until it succeeds: the first tries with their troubles, and the others without."""
+    """Run a task until it succeeds: the first tries with their faults, the others without."""
     store, xcoms = folder / "store.json", folder / "xcoms.json"
     for path in (store, xcoms):
         path.unlink(missing_ok=True)
@@ -149,7 +149,7 @@ def one_run(subject: Subject, run: int, troubles: list[Trouble], folder: Path, c
     for number in range(1, RETRIES + 2):
         trouble = troubles[number - 1] if number <= len(troubles) else Trouble()
         subject.fault(trouble.fault)
-        # Airflow empties a task's XComs at the begin of each try.
+        # Airflow clears the XComs of a task at the start of each try.
         _write(xcoms, {})
         ended = _one_try(subject, run, number, trouble, store, xcoms, counts)
         subject.fault(None)
@@ -161,7 +161,7 @@ def one_run(subject: Subject, run: int, troubles: list[Trouble], folder: Path, c
     counts.duplicates += max(0, len(jobs) - 1)
     if ended.how == "refused" and "SubmissionUncertainError" in ended.value:
         counts.uncertain += 1
-    elif ended.how != "success" or subject.parse_job(_read(xcoms), ended.value) not in jobs:
+    elif ended.how != "success" or subject.pushed_job(_read(xcoms), ended.value) not in jobs:
         counts.losses += 1
     if len(jobs) > 1 or (ended.how != "success" and "SubmissionUncertainError" not in str(ended.value)):
         counts.failures.append(f"run {run}: {troubles} ended with {ended}, jobs {jobs}")
@@ -207,7 +207,7 @@ def _one_try(
 
 
 def _in_a_process(body: Callable[[Callable[[str], None], Any], Any], resumed: Any, trouble: Trouble) -> Ended:
-    """Run one try in a child of this process, which has everything imported already."""
+    """Run one try in a child of this process, which has already imported everything."""
     readable, writable = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -274,13 +274,13 @@ def _watch_requests(reach: Callable[[str], None], trouble: Trouble) -> None:
 
 
 def import_all(*modules: str) -> None:
-    """Import what a try needs, so that its process has it."""
+    """Import what a try needs, so that its process inherits it."""
     for module in modules:
         importlib.import_module(module)
 
 
 def troubles(subject: Subject, points: tuple[str, ...], dice: random.Random) -> list[Trouble]:
-    """Return what goes wrong in the first tries of a run."""
+    """Return the faults of the first tries of a run."""
 
     def one() -> Trouble:
         kind = dice.choice(("point", "time", "fault", "fault and point", "fault and time"))
@@ -295,7 +295,7 @@ def troubles(subject: Subject, points: tuple[str, ...], dice: random.Random) -> 
 
 
 def chaos(subject: Subject, points: tuple[str, ...], kills: int, seed: int, folder: Path) -> Counts:
-    """Go on with runs until so many tries were killed."""
+    """Run until so many tries were killed."""
     dice = random.Random(seed)
     counts = Counts()
     while counts.kills < kills:
@@ -320,7 +320,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, values: Mapping[str, Any]) -> None:
-    # Whole or not at all, as a row is.
+    # Completely or not at all, like a row.
     unfinished = path.with_suffix(".part")
     unfinished.write_text(json.dumps(values))
     unfinished.replace(path)

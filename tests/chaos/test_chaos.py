@@ -1,4 +1,4 @@
-"""A small fixed part of ``make chaos``: a kill at each point, each fault, and some of all together."""
+"""A small fixed part of ``make chaos``: a kill at each point, each fault, and some combinations."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess
 
 @pytest.fixture
 def subject(sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch) -> CordialSubject:
-    # The subject sets it: here so that it is taken back.
+    # The subject sets it; set here so that it is restored.
     monkeypatch.setenv("AIRFLOW_CONN_CORDIAL_DEFAULT", "{}")
     return CordialSubject(sandbox)
 
 
-#: A fault without which a try never comes to a point.
+#: The fault that a try needs to reach a point.
 LOST: Mapping[str, Any] = {"request": "create_export", "effect": "reset", "processed": True}
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_at_a_point_it_ends_with_one_job(subject: CordialSubject, tmp_path: Path, point: str) -> None:
+def test_a_kill_at_a_point_results_in_one_job(subject: CordialSubject, tmp_path: Path, point: str) -> None:
     fault = LOST if point == "while listing" else None
     if point == "POST on the wire":
         fault = {"request": "create_export", "effect": "delay", "processed": True, "seconds": 0.2}
@@ -42,7 +42,7 @@ def test_killed_at_a_point_it_ends_with_one_job(subject: CordialSubject, tmp_pat
 
 
 @pytest.mark.parametrize("fault", CordialSubject.faults, ids=str)
-def test_with_a_fault_it_ends_with_one_job_or_asks(
+def test_a_fault_results_in_one_job_or_an_uncertain_error(
     subject: CordialSubject, tmp_path: Path, fault: Mapping[str, Any]
 ) -> None:
     counts = Counts()
@@ -51,7 +51,7 @@ def test_with_a_fault_it_ends_with_one_job_or_asks(
     assert counts.uncertain == (1 if "lost" in fault else 0)
 
 
-def test_some_of_all_together(subject: CordialSubject, tmp_path: Path) -> None:
+def test_combined_faults(subject: CordialSubject, tmp_path: Path) -> None:
     counts = chaos(subject, POINTS, 12, 4711, tmp_path)
     assert (counts.duplicates, counts.losses) == (0, 0), counts.failures
     assert counts.kills >= 12
@@ -76,7 +76,7 @@ class Forgetful(CordialSubject):
         return job_id
 
 
-def test_who_keeps_nothing_is_seen_to_export_twice(subject: CordialSubject, tmp_path: Path) -> None:
+def test_the_suite_detects_an_operator_that_keeps_nothing(subject: CordialSubject, tmp_path: Path) -> None:
     counts = Counts()
     forgetful = Forgetful(subject.sandbox)
     one_run(forgetful, 1, [Trouble(kill_at="after the answer"), Trouble(fault=LOST)], tmp_path, counts)

@@ -17,7 +17,7 @@ from tests.helpers.operators import TaskInstance
 from tests.helpers.sandbox import NO_HOST_KEYS
 from tests.integration.servers import AzureAccount, Bucket, GoogleStorage, Login
 
-#: For a file that is there already.
+#: For a file that already exists.
 QUICK = FileWait(timeout=10, poll_interval=0.1, stable_for=0.1, read_timeout=5)
 
 
@@ -63,7 +63,7 @@ class Places:
 
     @property
     def secrets(self) -> list[str]:
-        """Return what nobody may read in a message."""
+        """Return the values that must not appear in a message."""
         keys = [self.azure.key] if self.azure else []
         keys += [self.gcs.key["private_key"]] if self.gcs.key else []
         return [self.sftp.password, self.ftp.password, self.bucket.secret_key, *keys]
@@ -89,7 +89,7 @@ def export(destination: Destination, **options: Any) -> dict[str, Any]:
 
 
 def snapshots(places: Places) -> list[Row]:
-    """Return what the account has, past any export."""
+    """Return the snapshots of the account, without an export."""
     rows = [
         (audience, one["date"], one["contacts"])
         for audience in AUDIENCES

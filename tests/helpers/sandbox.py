@@ -10,12 +10,12 @@ from cordial_sandbox.process import SandboxProcess
 SetConnection = Callable[..., str]
 
 
-#: The extra of a connection to an SFTP server whose host key nobody knows.
+#: The extra of a connection to an SFTP server with an unknown host key.
 NO_HOST_KEYS = {"no_host_key_check": "true", "look_for_keys": "false"}
 
 
 def sftp_connection(sandbox: SandboxProcess) -> dict[str, Any]:
-    """The fields of an Airflow connection to the sandbox's SFTP server."""
+    """Return the fields of an Airflow connection to the sandbox's SFTP server."""
     sftp = sandbox.sftp
     return {
         "conn_type": "sftp",
@@ -28,7 +28,7 @@ def sftp_connection(sandbox: SandboxProcess) -> dict[str, Any]:
 
 
 def sftp_destination(sandbox: SandboxProcess, **changes: Any) -> dict[str, Any]:
-    """The destination of an export to the sandbox's own SFTP server."""
+    """Return the destination of an export to the sandbox's SFTP server."""
     sftp = sandbox.sftp
     return {
         "type": "sftp",
@@ -42,7 +42,7 @@ def sftp_destination(sandbox: SandboxProcess, **changes: Any) -> dict[str, Any]:
 
 
 def export_body(**changes: Any) -> dict[str, Any]:
-    """The body of an export of two days, to Cordial's Jobs page; what is changed to None is left out."""
+    """Return the body of an export of two days to Cordial's Jobs page; members that are None are omitted."""
     whole = {
         "name": "trends-1",
         "exportType": "csv",

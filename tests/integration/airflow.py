@@ -34,7 +34,7 @@ _COMPLAINTS = ("[error", "[critical", "Error", "Exception", "exited", "terminat"
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What was seen of a process.
+    """A process at one moment.
 
     :param cpu_seconds: of its own, and of the children that it has waited for.
     """
@@ -72,7 +72,7 @@ class Component:
             )
 
     def processes(self) -> list[Process]:
-        # The leader is waited for last of all, so until then its id is nobody else's.
+        # The leader is waited for last, so its id cannot be reused before.
         return [] if self.has_ended else list(processes(self._leader.pid))
 
     def cpu_seconds(self) -> float:
@@ -90,12 +90,12 @@ class Component:
                     os.kill(one.pid, how)
 
     def terminate(self, patience: float) -> None:
-        """Ask it to end in an orderly way, as a service manager does: it is for the leader to end the others."""
+        """Terminate it gracefully, as a service manager does: the leader ends the others."""
         os.kill(self._leader.pid, signal.SIGTERM)
         assert self.wait(patience), f"{self.name} did not end: {self.processes()}"
 
     def kill(self) -> None:
-        """Kill it as a machine that dies: all its processes at once, so that none can tell of another's death."""
+        """Kill it as a machine crash would: all its processes at once, so that none can report the death of another."""
         self.signal(signal.SIGSTOP)
         self.cpu_seconds()
         for _ in range(20):
@@ -105,7 +105,7 @@ class Component:
         raise AssertionError(f"{self.name} cannot be killed: {self.processes()}")
 
     def wait(self, patience: float) -> bool:
-        """Wait for all its processes, and tell whether they have ended."""
+        """Wait for all its processes, and return whether they have ended."""
         deadline = time.monotonic() + patience
         while any(one.is_running for one in self.processes()):
             self.cpu_seconds()
@@ -145,7 +145,7 @@ class Airflow:
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_log),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_log),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            # What is compiled is the environment; the folders of the DAGs stay as they are.
+            # Compile the environment only; the DAG folders stay unchanged.
             "PYTHONDONTWRITEBYTECODE": "1",
             **environment,
         }
@@ -167,7 +167,7 @@ class Airflow:
         self._start("standalone")
 
     def _command(self, component: str) -> list[str]:
-        """Return the command that a component is started by."""
+        """Return the command that starts a component."""
         return ["airflow", component]
 
     def _start(self, name: str) -> None:
@@ -175,15 +175,15 @@ class Airflow:
         self._components.append(Component(name, self._command(name), self._environment, log))
 
     def _running(self) -> dict[str, Component]:
-        """Return the components that were started and have not been ended."""
+        """Return the components that were started and not stopped."""
         return {one.name: one for one in self._components if not one.has_ended}
 
     def _dead(self) -> list[str]:
-        """Return the components that have ended of themselves."""
+        """Return the components that have ended without being stopped."""
         return [name for name, one in self._running().items() if not any(each.is_running for each in one.processes())]
 
     def replace(self, component: str) -> None:
-        """Kill a component as a crash would, and start another in its place."""
+        """Kill a component as a crash would, and start a new one."""
         running = self._running()
         if component in running:
             running[component].kill()
@@ -225,13 +225,13 @@ class Airflow:
         return True
 
     def trigger(self, dag_id: str, **conf: Any) -> None:
-        """Start a run by hand: it has no logical date."""
+        """Trigger a manual run, without a logical date."""
         self.call(
             "POST", f"/dags/{dag_id}/dagRuns", {"dag_run_id": f"{dag_id}-by-hand", "logical_date": None, "conf": conf}
         )
 
     def call(self, method: str, path: str, body: Any) -> None:
-        """Ask its API for something."""
+        """Send a request to the API."""
         request = urllib.request.Request(
             f"{self._environment['AIRFLOW__API__BASE_URL']}/api/v2{path}",
             data=json.dumps(body).encode(),
@@ -255,7 +255,7 @@ class Airflow:
             time.sleep(0.1)
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Ask the metadata database."""
+        """Query the metadata database."""
         with self._metadata.connect() as connection:
             return connection.execute(query, parameters).fetchall()
 
@@ -267,7 +267,7 @@ class Airflow:
         return states
 
     def wait_for(self, expected: dict[str, list[str]], timeout: float) -> None:
-        """Wait until the runs of each DAG have the states expected of them, and there is no other run."""
+        """Wait until the runs of each DAG have the expected states, and no other run exists."""
         deadline = time.monotonic() + timeout
         while True:
             states = self.states()
@@ -281,18 +281,18 @@ class Airflow:
             time.sleep(0.5)
 
     def trouble(self) -> str:
-        """Say where each task is, and what the components complained of."""
+        """Return the state of each task, and the errors of the components."""
         tasks = self.rows("SELECT dag_id, run_id, task_id, state, try_number, trigger_id FROM task_instance")
         complaints = [f"{name} has ended" for name in self._dead()]
         for path in sorted(self.home.glob("*.log")):
             lines = path.read_text(errors="replace").splitlines()
-            # The DAG processor heads a column so, again and again.
+            # The DAG processor repeats this column heading.
             some = [line for line in lines if "# Errors" not in line and any(mark in line for mark in _COMPLAINTS)]
             complaints += [f"{path.stem}: {line}" for line in some[-60:]]
         return "\n".join([*map(str, tasks), *complaints])
 
     def texts(self) -> Iterator[tuple[str, str]]:
-        """Yield everything that it has written, and where: its logs, and its database as text."""
+        """Yield everything that it has written with its place: its logs, and its database as text."""
         for path in sorted(self.home.rglob("*")):
             if path.is_file() and path.suffix in (".log", ".out", ".err", ".json", ".cfg", ".txt"):
                 yield str(path), path.read_text(errors="replace")
@@ -309,7 +309,7 @@ def _text(value: Any) -> str:
 
 
 def forms_of(secret: str) -> list[str]:
-    """Return a secret as it is, and as it may be written in JSON, in a URL, and in Basic auth."""
+    """Return a secret in plain text, and as it may appear in JSON, in a URL, and in Basic auth."""
     import base64
     import urllib.parse
 

@@ -1,4 +1,4 @@
-"""A whole Airflow as it is run on several machines: Celery workers on Redis, and each component by itself.
+"""A whole Airflow as on several machines: Celery workers on Redis, and each component on its own.
 
 :class:`~tests.integration.airflow.Airflow` runs everything below one process, and the tasks in the scheduler's
 own; here a worker can die without the others, as a machine does.
@@ -24,29 +24,29 @@ ORDERLY_END_TIMEOUT = 60.0
 
 _SETTINGS = {
     "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
-    # Not more tasks than the workers have slots, so that none waits in Redis while the scheduler counts it as started.
+    # No more tasks than worker slots, so that none waits in Redis while the scheduler counts it as started.
     "AIRFLOW__CORE__PARALLELISM": str(WORKERS * WORKER_CONCURRENCY),
-    # A machine with few cores has a slow second now and then; by default a message that takes one is sent again.
+    # A machine with few cores has a slow second at times; by default a message that takes a second is sent again.
     "AIRFLOW__CELERY__OPERATION_TIMEOUT": "10",
-    # Messages are sent in the scheduler's own process, and not in a pool of others.
+    # Messages are sent by the scheduler's own process instead of a pool.
     "AIRFLOW__CELERY__SYNC_PARALLELISM": "1",
-    # A task whose message a dead worker had taken and not begun is sent again after this time; ten minutes by default.
+    # A task that a dead worker had accepted and not started is sent again after this time; ten minutes by default.
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "10",
-    # After this time Celery gives out again what no worker has acknowledged, and that is also every task that still
-    # runs: longer than any runs here. It would not be quicker than the above, for it looks only every 100 seconds.
+    # After this time Celery redelivers every message that no worker has acknowledged, which includes running tasks: so
+    # longer than any task here. It would not be faster than the setting above, because it checks every 100 seconds.
     "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "3600",
-    # How long it takes to see that a running task died with its worker; five minutes by default. Tasks send a heartbeat
-    # every five seconds.
+    # The time to detect that a running task died with its worker; five minutes by default. Tasks send a heartbeat every
+    # five seconds.
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
-    # How long it takes until a new scheduler takes over the tasks of one that died, beside the half minute in which the
-    # dead one passes for alive.
+    # The time until a new scheduler adopts the tasks of a dead one, in addition to the half minute in which the dead one
+    # counts as alive.
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "15",
-    # How long it takes until the triggers of a triggerer that died go to another. It sends a heartbeat every five
-    # seconds; one that ended in an orderly way needs none of this.
+    # The time until the triggers of a dead triggerer move to another. It sends a heartbeat every five seconds; a
+    # triggerer that was terminated gracefully releases its triggers itself.
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
-    # There are few DAGs, and few cores.
+    # Few DAGs, and few cores.
     "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
 }
 
@@ -93,17 +93,17 @@ class Cluster(Airflow):
 
     def _command(self, component: str) -> list[str]:
         kind = _kind(component)
-        # The API server reads the logs of tasks and triggers from the folder that all share.
+        # The API server reads the logs of tasks and triggers from the shared folder.
         if kind == "triggerer":
             return ["airflow", "triggerer", "--skip-serve-logs"]
         if kind != "worker":
             return ["airflow", component]
         options = ["--celery-hostname", f"{component}@%h", "--concurrency", str(WORKER_CONCURRENCY)]
-        # Workers do not need to know of each other.
+        # Workers do not need to know about each other.
         return ["airflow", "celery", "worker", *options, "--without-gossip", "--without-mingle", "--skip-serve-logs"]
 
     def command(self, *arguments: str) -> str:
-        """Run a command of Airflow's own, and return what it prints."""
+        """Run an Airflow command, and return its output."""
         run = subprocess.run(
             ["airflow", *arguments],
             env=self._environment,
@@ -116,28 +116,28 @@ class Cluster(Airflow):
         return run.stdout
 
     def all_of(self, kind: str) -> list[str]:
-        """Return the components of a kind that there are now, the oldest first."""
+        """Return the running components of a kind, the oldest first."""
         return [name for name in self._running() if _kind(name) == kind]
 
     def worker_of(self, pid: int) -> str:
-        """Return the worker that a process belongs to; a task's is in its ``pid``."""
+        """Return the worker that a process belongs to; a task records its process in ``pid``."""
         for name in self.all_of("worker"):
             if any(process.pid == pid for process in self._running()[name].processes()):
                 return name
-        raise AssertionError(f"Process {pid} is of no worker")
+        raise AssertionError(f"Process {pid} belongs to no worker")
 
     def kill(self, name: str) -> None:
-        """Kill a worker with its tasks, or a triggerer, as a machine that dies, and start another of its kind."""
+        """Kill a worker with its tasks, or a triggerer, as a machine crash would, and start a new one."""
         self._running()[name].kill()
         self._start_one(_kind(name))
 
     def restart(self, name: str) -> None:
-        """End a worker or a triggerer in an orderly way, and start another of its kind."""
+        """Terminate a worker or a triggerer gracefully, and start a new one."""
         self._running()[name].terminate(ORDERLY_END_TIMEOUT)
         self._start_one(_kind(name))
 
     def cpu_seconds(self) -> dict[str, float]:
-        """Return the CPU time that each kind of component has used, those that have ended included."""
+        """Return the CPU time of each kind of component, including those that have ended."""
         seconds: dict[str, float] = {}
         for component in self._components:
             kind = _kind(component.name)

@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[SandboxProcess]:
-    """A sandbox of the test's own, in which a job takes a second."""
+    """A sandbox for one test, in which a job takes a second."""
     with SandboxProcess(tmp_path / "sandbox", job_seconds=1) as sandbox:
         yield sandbox
 
@@ -59,7 +59,7 @@ def _strict(stack: ExitStack, folder: Path) -> Places:
     user = stack.enter_context(strict.user_folder())
     sftp = stack.enter_context(strict.openssh_server(user, folder / "sshd"))
     ftp = stack.enter_context(strict.vsftpd_server(user, folder / "vsftpd"))
-    # Cordial writes over TLS, where the client's way of signing is another one; Airflow reads over HTTP.
+    # Cordial writes over TLS, where the client signs in another way; Airflow reads over HTTP.
     sandbox = _sandbox(stack, folder, gcs, azure, AWS_ENDPOINT_URL_S3=tls_url, AWS_CA_BUNDLE=str(authority))
     keys = strict.authorized_keys(user)
     return Places(sandbox, sftp, ftp, bucket, gcs, azure, (tls_url, authority), keys)
@@ -68,9 +68,9 @@ def _strict(stack: ExitStack, folder: Path) -> Places:
 def _sandbox(
     stack: ExitStack, folder: Path, gcs: GoogleStorage, azure: AzureAccount | None, **s3: str
 ) -> SandboxProcess:
-    """Start a sandbox that finds the services as any client of them would find others."""
+    """Start a sandbox that reaches the services as any of their clients does."""
     patch = stack.enter_context(pytest.MonkeyPatch.context())
-    # The tests' own clients look there too.
+    # The clients of the tests use the same variables.
     patch.setenv("STORAGE_EMULATOR_HOST", gcs.url)
     with pytest.MonkeyPatch.context() as only_the_sandbox:
         for name, value in s3.items():
@@ -106,7 +106,7 @@ def redis() -> Iterator[Redis]:
 
 @pytest.fixture
 def connections(places: Places, set_connection: SetConnection, warehouse: Path) -> SetConnection:
-    """Set the Airflow connections to all servers, and return what sets another."""
+    """Set the Airflow connections to all servers, and return the function that sets another."""
     places.sandbox.control.reset()
     for conn_id, fields in places.connections().items():
         set_connection(conn_id, **fields)

@@ -1,4 +1,4 @@
-"""A cluster, a sandbox and a warehouse in trouble: what is asked of them, what goes wrong, and what is measured."""
+"""A cluster, a sandbox, and a warehouse under faults: their work, the faults, and the figures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class Scale:
-    """How much there is to do, and how much trouble.
+    """How much work there is, and how many faults.
 
     :param runs: of the backfill by runs.
     :param ranges: days of the backfill by ranges.
@@ -52,7 +52,7 @@ SCALES = {
     ),
 }
 
-#: None of them is a reason to export again: the job is there, or the request surely did not arrive.
+#: None of them justifies another export: the job exists, or the request certainly did not arrive.
 FAULTS: tuple[dict[str, Any], ...] = (
     {"request": "create_export", "effect": "reset", "processed": True},
     {"request": "create_export", "effect": "truncate"},
@@ -70,7 +70,7 @@ FAULTS: tuple[dict[str, Any], ...] = (
 
 @dataclass
 class Stage:
-    """The cluster, the sandbox and the warehouse, and what is asked of them."""
+    """The cluster, the sandbox, and the warehouse, and their figures."""
 
     cluster: Cluster
     sandbox: SandboxProcess
@@ -80,7 +80,7 @@ class Stage:
 
     @contextmanager
     def figures_of(self, what: str) -> Iterator[None]:
-        """Measure what happens, by the clock, in Cordial and in Airflow's components."""
+        """Measure time, requests to Cordial, and the CPU time of Airflow's components."""
         self.sandbox.control.clear_requests()
         jobs, tries = len(self.sandbox.control.jobs()), self._tries()
         started, cpu = time.monotonic(), self.cluster.cpu_seconds()
@@ -97,19 +97,19 @@ class Stage:
         found["tries"] = self._tries() - tries
 
     def _tries(self) -> int:
-        """Return how often a task was tried."""
+        """Return the number of tries of all tasks."""
         ((tries,),) = self.cluster.rows("SELECT coalesce(sum(try_number), 0) FROM task_instance")
         return int(tries)
 
     @contextmanager
     def trouble(self, seed: int) -> Iterator[None]:
-        """Let answers be lost, refused and late at random."""
+        """Lose, reject, and delay answers at random."""
         stop, chance = threading.Event(), random.Random(seed)
 
         def make() -> None:
             while not stop.wait(self.scale.faults_every):
                 fault = chance.choice(FAULTS)
-                # Of each kind one is to come at most, or they would pile up for the next request of a rare kind.
+                # At most one pending fault per kind, or they would pile up for the next request of a rare kind.
                 if fault["request"] not in {waiting["request"] for waiting in self.sandbox.control.faults()}:
                     self.sandbox.control.fault(**fault, times=1)
 
@@ -132,7 +132,7 @@ class Stage:
             return {job_id for (job_id,) in connection.execute(f"SELECT DISTINCT job_id FROM {table}")}
 
     def compare(self, table: str, days: Timeframe) -> dict[str, int]:
-        """Hold a table against the sandbox's snapshots, day by day."""
+        """Compare a table with the sandbox's snapshots, day by day."""
         with self.warehouse.connect() as connection:
             rows = connection.execute(f"SELECT audience, snapshot_date::text, contacts FROM {table}").fetchall()
         expected = {
@@ -150,7 +150,7 @@ class Stage:
         }
 
     def right(self, table: str, days: Timeframe, *, due: int) -> None:
-        """Check that a table has exactly these days, of as many jobs as were due since the last time."""
+        """Check that a table has exactly these days, from as many jobs as were due since the last check."""
         found = self.compare(table, days)
         figures = list(self.figures.values())[-1]
         figures.update(found, due=due)
@@ -158,7 +158,7 @@ class Stage:
         assert found == {"rows": len(AUDIENCES) * len(days), "missing": 0, "doubled": 0, "wrong": 0}, table
 
     def backfill(self, dag_id: str, days: Timeframe, *options: str, nights_after: int = 1) -> None:
-        """Fill the days in, each by a run so many nights after it."""
+        """Backfill the days, each by a run so many nights after it."""
         first, last = (day + timedelta(days=nights_after) for day in (days.start, days.end + timedelta(days=1)))
         dates = ("--from-date", str(first), "--to-date", str(last))
         self.cluster.command("backfill", "create", "--dag-id", dag_id, *dates, *options)
@@ -175,7 +175,7 @@ class Stage:
 
 
 def report(figures: dict[str, Figures]) -> str:
-    """Return what was measured, as text."""
+    """Return the figures as text."""
     lines = [""]
     for what, found in figures.items():
         jobs = found.get("jobs", 0)

@@ -1,4 +1,4 @@
-"""Backfills on a whole cluster that is in trouble: every day in the warehouse once, and as many jobs as were due.
+"""Backfills on a whole cluster under faults: every day in the warehouse once, and as many jobs as were due.
 
 Airflow with PostgreSQL, Redis, two Celery workers and a triggerer runs the example DAGs against the sandbox. Meanwhile
 answers are lost, refused and late, workers die, and triggerers are replaced. ``make test-cluster`` runs it over a
@@ -28,7 +28,7 @@ from tests.integration.stage import AUDIENCES, SCALES, Stage, report
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
 FIRST_DAY = date(2026, 1, 20)
 
-#: As the example has it: so many of its exports run in Cordial at a time.
+#: The limit of the example: so many of its exports run in Cordial at a time.
 EXPORTS_AT_A_TIME = 4
 
 
@@ -37,13 +37,13 @@ def days(count: int) -> Timeframe:
 
 
 def copy_examples(folder: Path) -> None:
-    """Copy the examples, without the runs that their schedules would start by themselves, and with short pauses."""
+    """Copy the examples with short pauses, without the runs that their schedules would start."""
     folder.mkdir()
     for name in ("daily_backfill", "look_back", "range_backfill", "partitions", "export_only"):
         text = (EXAMPLES / f"example_{name}.py").read_text()
         text = re.sub(r"(start_date=.*),\n", r"\1,\n    end_date=datetime(2026, 6, 1, tzinfo=ZoneInfo('UTC')),\n", text)
         text = text.replace('"retry_delay": timedelta(minutes=1)', '"retry_delay": timedelta(seconds=3)')
-        # The sandbox lists a job at once, so what is not in its list need not be looked for for two minutes.
+        # The sandbox lists a job at once, so a missing job need not be searched for two minutes.
         text = text.replace('        pool="cordial",\n', '        pool="cordial",\n        settling_time=15,\n')
         (folder / f"example_{name}.py").write_text(text)
 
@@ -60,7 +60,7 @@ def stage(
     }
     environment = {
         **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in connections.items()},
-        # Longer than the scheduler takes to hear of a deferral.
+        # Longer than the scheduler needs to record a deferral.
         "AIRFLOW__CORDIAL__POLL_INTERVAL": "8",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
     }
@@ -76,9 +76,7 @@ def stage(
 
 @pytest.mark.xdist_group("airflow")
 @pytest.mark.timeout(900)
-def test_every_day_is_in_the_warehouse_once_and_as_many_jobs_as_were_due(
-    stage: Stage, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_day_is_loaded_once_by_as_many_jobs_as_due(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     try:
         backfill_by_runs(stage)
         backfill_again(stage)
@@ -116,14 +114,14 @@ def backfill_by_runs(stage: Stage) -> None:
     query = "SELECT count(*) FROM task_instance WHERE dag_id = %s AND task_id = 'export' AND try_number > 1"
     ((tried_again,),) = stage.cluster.rows(query, dag_id)
     assert tried_again >= stage.scale.workers_killed
-    # Backwards: the first runs that start are those of the last days.
+    # Backwards: the runs of the last days start first.
     query = "SELECT logical_date FROM dag_run WHERE dag_id = %s ORDER BY start_date LIMIT %s"
     started = {logical_date.date() for (logical_date,) in stage.cluster.rows(query, dag_id, active)}
     assert started == {days(runs).end + timedelta(days=1 - n) for n in range(active)}
 
 
 def kill_a_worker_that_submits(stage: Stage, dag_id: str) -> None:
-    """Kill the worker of a task whose export Cordial has accepted, and not answered yet."""
+    """Kill the worker of a task whose export Cordial has accepted but not answered yet."""
     stage.sandbox.control.fault("create_export", "delay", processed=True, seconds=30, times=1)
     query = (
         "SELECT pid FROM task_instance WHERE dag_id = %s AND task_id = 'export' AND state = 'running'"
@@ -136,7 +134,7 @@ def kill_a_worker_that_submits(stage: Stage, dag_id: str) -> None:
 
 def backfill_again(stage: Stage) -> None:
     dag_id, runs = "example_daily_backfill", stage.scale.runs
-    # Airflow notices only now and then that a backfill has ended, and has one of a DAG at a time.
+    # Airflow permits one backfill of a DAG at a time, and notices the end of one with a delay.
     stage.cluster.wait_until(
         lambda: not stage.cluster.rows("SELECT 1 FROM backfill WHERE completed_at IS NULL"), "the end of the backfill"
     )
@@ -169,7 +167,7 @@ def backfill_by_ranges(stage: Stage) -> None:
         stage.sandbox.control.behaviour(job_fails_with=None)
         stage.wait(dag_id, ["success"], 400)
     jobs = stage.jobs(dag_id)
-    # A job that Failed is the one reason to export again, and only its part is.
+    # Only a Failed job is exported again, and only its part of the range.
     done = [job for job in jobs if job["status"] == "Done"]
     stage.right("trends_of_ranges", whole, due=len(parts) + len(jobs) - len(done))
     assert sorted(job["selected_timeframe_start"] for job in done) == [str(part.start) for part in parts]
@@ -221,7 +219,7 @@ def run_by_hand(stage: Stage) -> None:
 
 
 def at_a_time(jobs: Sequence[dict[str, Any]]) -> int:
-    """Return how many of the jobs ran in Cordial at once, at most."""
+    """Return the maximum number of jobs that ran in Cordial at once."""
     moments = [(job["created_at"], 1) for job in jobs] + [(job["ended_at"], -1) for job in jobs]
     running = most = 0
     for _, change in sorted(moments):

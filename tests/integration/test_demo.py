@@ -1,4 +1,4 @@
-"""The demo, as ``make demo`` runs it: it also is what runs the example DAG."""
+"""The demo, as ``make demo`` runs it; it also runs the example DAG."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def run_demo() -> str:
     return done.stdout
 
 
-def test_the_demo_loads_what_the_sandbox_holds_and_leaves_no_process() -> None:
+def test_the_demo_loads_all_rows_and_leaves_no_process() -> None:
     chart = PROJECT / ".demo" / "audience-trends.png"
     chart.unlink(missing_ok=True)
     printed = run_demo()

@@ -69,7 +69,9 @@ DESTINATIONS = [
 
 @pytest.mark.parametrize("destination", DESTINATIONS)
 @pytest.mark.parametrize("file_name", ["{name}.csv", "{name}-{timestamp}.csv", "{name}_{job_id}.csv"])
-def test_from_the_export_to_the_rows(places: Places, warehouse: Path, destination: Destination, file_name: str) -> None:
+def test_an_export_is_delivered_and_loaded(
+    places: Places, warehouse: Path, destination: Destination, file_name: str
+) -> None:
     skip_without_a_server(places, destination)
     places.sandbox.control.behaviour(file_name=file_name)
     record = export(destination)
@@ -111,7 +113,7 @@ def s3(bucket: str = "acme-cordial") -> S3Destination:
         ("wasb_default", {}, azure("x", account="another"), "No access to the storage account 'another'"),
     ],
 )
-def test_a_delivery_that_fails_fails_the_job_with_its_reason(
+def test_a_failed_delivery_fails_the_job_with_its_reason(
     places: Places,
     connections: SetConnection,
     conn_id: str,
@@ -143,7 +145,7 @@ def test_sftp_with_a_saved_key(places: Places, connections: SetConnection, wareh
 
 
 @pytest.mark.strict
-def test_a_folder_that_may_not_be_written_to(places: Places) -> None:
+def test_a_read_only_folder_fails_the_job(places: Places) -> None:
     with pytest.raises(JobFailedError, match="Invalid file path 'read-only'") as failed:
         export(sftp("read-only"))
     assert "ermission denied" in str(failed.value)
@@ -151,7 +153,7 @@ def test_a_folder_that_may_not_be_written_to(places: Places) -> None:
 
 
 @pytest.mark.strict
-def test_a_bucket_that_may_not_be_written_to(places: Places, connections: SetConnection) -> None:
+def test_a_read_only_bucket_fails_the_job(places: Places, connections: SetConnection) -> None:
     fields = {**places.bucket.connection(), "login": READER["accessKey"], "password": READER["secretKey"]}
     connections("aws_default", **fields)
     with pytest.raises(JobFailedError, match="AccessDenied") as failed:
@@ -160,7 +162,7 @@ def test_a_bucket_that_may_not_be_written_to(places: Places, connections: SetCon
 
 
 @pytest.mark.parametrize("destination", [sftp(), ftp()], ids=lambda one: str(one.type))
-def test_a_file_that_is_still_written_is_waited_for(places: Places, warehouse: Path, destination: Destination) -> None:
+def test_a_file_in_writing_is_awaited(places: Places, warehouse: Path, destination: Destination) -> None:
     places.sandbox.control.behaviour(delivery_delay=0.1, write_seconds=2)
     record = export(destination)
     load(record, file_wait=FileWait(timeout=20, poll_interval=0.1, stable_for=0.5, read_timeout=5))
@@ -170,7 +172,9 @@ def test_a_file_that_is_still_written_is_waited_for(places: Places, warehouse: P
 @pytest.mark.strict
 @pytest.mark.parametrize("write_seconds", [0, 0.1])
 @pytest.mark.parametrize("destination", [sftp("exports/disk"), ftp("exports/disk")], ids=lambda one: str(one.type))
-def test_a_disk_that_is_full(places: Places, warehouse: Path, destination: Destination, write_seconds: float) -> None:
+def test_a_full_disk_fails_the_job(
+    places: Places, warehouse: Path, destination: Destination, write_seconds: float
+) -> None:
     folder = places.sftp.root / "exports" / "disk"
     folder.mkdir(exist_ok=True)
     places.sandbox.control.behaviour(write_seconds=write_seconds)
@@ -182,7 +186,7 @@ def test_a_disk_that_is_full(places: Places, warehouse: Path, destination: Desti
             export(destination)
         assert "exports/disk" in str(failed.value)
         filler.unlink()
-        # What was cut short is still there, also under the name of the next file.
+        # The truncated file is still there, also under the name of the next file.
         load(export(destination))
     assert rows_of(warehouse) == snapshots(places)
 
@@ -205,7 +209,7 @@ def test_google_storage_for_another_account(places: Places, connections: SetConn
     record = export(GcsDestination(bucket="acme-cordial", path="trends"))
     another, _ = service_account_key(f"{places.gcs.url}/token")
     connections("google_cloud_default", **GoogleStorage(places.gcs.url, another).connection())
-    with pytest.raises(DestinationUnreachableError, match="google_cloud_default") as refused:
+    with pytest.raises(DestinationUnreachableError, match="google_cloud_default") as rejected:
         load(record)
-    assert "invalid_grant" in str(refused.value)
-    assert another["private_key"] not in str(refused.value)
+    assert "invalid_grant" in str(rejected.value)
+    assert another["private_key"] not in str(rejected.value)

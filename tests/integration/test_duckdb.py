@@ -36,14 +36,14 @@ def rows(path: Path, columns: str = "audience, snapshot_date, contacts, job_id")
         return found
 
 
-def test_loading_again_leaves_the_same_rows(cordial: SandboxProcess, database: Path) -> None:
+def test_loading_again_results_in_the_same_rows(cordial: SandboxProcess, database: Path) -> None:
     deliver(cordial, PLAIN)
     for _ in range(3):
         assert load()["rows"] == 4
         assert rows(database) == PLAIN_ROWS
 
 
-def test_names_go_in_as_they_are(cordial: SandboxProcess, database: Path) -> None:
+def test_names_are_loaded_unchanged(cordial: SandboxProcess, database: Path) -> None:
     names = [*ODD, " spaced ", "null", "two\r\nlines", "audience", "2026-11-10"]
     text = io.StringIO(newline="")
     writer = csv.writer(text)
@@ -55,7 +55,7 @@ def test_names_go_in_as_they_are(cordial: SandboxProcess, database: Path) -> Non
     assert {row[2] for row in rows(database) if row[1] == ELEVEN} == {None}
 
 
-def test_a_file_that_is_not_right_leaves_the_table_as_it_was(cordial: SandboxProcess, database: Path) -> None:
+def test_an_invalid_file_leaves_the_table_unchanged(cordial: SandboxProcess, database: Path) -> None:
     deliver(cordial, PLAIN)
     load()
     deliver(cordial, PLAIN + "b,1,2\n")

@@ -45,7 +45,7 @@ STORES: list[Any] = [
 
 @pytest.mark.parametrize("file_format", ["csv", "parquet"])
 @pytest.mark.parametrize(("place", "files_of"), STORES)
-def test_a_file_a_day_and_written_again_the_same(
+def test_one_file_per_day_is_written_again_unchanged(
     places: Places, place: str, files_of: Callable[[Places, str], Files], file_format: Any
 ) -> None:
     if place.startswith("abfs"):

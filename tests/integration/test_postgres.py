@@ -1,4 +1,4 @@
-"""Loading into a real PostgreSQL: by COPY, with overlapping loads at the same time, and killed half-way."""
+"""Loading into a real PostgreSQL: by COPY, with concurrent overlapping loads, and killed halfway."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def query(cordial: SandboxProcess, postgres: Postgres, set_connection: SetConnection) -> Iterator[Query]:
-    """Ask the database, which is empty at the start of each test and behind the connection ``warehouse``."""
+    """Query the database behind the connection ``warehouse``, which is empty at the start of each test."""
     set_connection("warehouse", **postgres.airflow_connection())
     with postgres.connect() as connection:
         connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
@@ -43,7 +43,7 @@ def query(cordial: SandboxProcess, postgres: Postgres, set_connection: SetConnec
 ROWS = "SELECT audience, snapshot_date, contacts, job_id FROM {} ORDER BY audience, snapshot_date"
 
 
-def test_rows_go_in_as_they_are_and_loading_again_leaves_the_same(cordial: SandboxProcess, query: Query) -> None:
+def test_names_are_loaded_unchanged_each_time(cordial: SandboxProcess, query: Query) -> None:
     import csv
     import io
 
@@ -63,7 +63,7 @@ def test_rows_go_in_as_they_are_and_loading_again_leaves_the_same(cordial: Sandb
         assert counts["rows"] == 2 * len(ODD)
 
 
-def test_rows_that_stay_the_same_are_not_written_again(cordial: SandboxProcess, query: Query) -> None:
+def test_unchanged_rows_are_not_written_again(cordial: SandboxProcess, query: Query) -> None:
     where = "SELECT audience, snapshot_date, contacts, job_id, xmin::text FROM audience_trends ORDER BY 1, 2"
     deliver(cordial, "audience,2026-11-10,2026-11-11\na,1,\nb,3,4\n")
     load(export(audiences=["a", "b"]))
@@ -85,7 +85,7 @@ def test_rows_that_stay_the_same_are_not_written_again(cordial: SandboxProcess, 
     assert [row[:4] for row in query(where)] == [("a", date(2026, 11, 10), 1, "j2")]
 
 
-#: Tables of somebody else's making.
+#: Tables that were created by somebody else.
 TABLES = [
     pytest.param(
         "audience VARCHAR(100), snapshot_date DATE, contacts INTEGER, job_id TEXT, loaded_at TIMESTAMPTZ", id="types"
@@ -104,7 +104,7 @@ TABLES = [
 
 
 @pytest.mark.parametrize("columns", TABLES)
-def test_a_table_that_is_there_already(cordial: SandboxProcess, query: Query, columns: str) -> None:
+def test_an_existing_table_is_loaded(cordial: SandboxProcess, query: Query, columns: str) -> None:
     query(f"CREATE TABLE audience_trends ({columns})")
     query("INSERT INTO audience_trends (audience, snapshot_date, loaded_at) VALUES ('a', '2026-11-01', now())")
     for contacts, job_id in ((1, "j1"), (1, "j1"), (2, "j2")):
@@ -120,7 +120,7 @@ def test_a_table_that_is_there_already(cordial: SandboxProcess, query: Query, co
 
 
 @pytest.mark.parametrize("kind", ["TIMESTAMP", "TIMESTAMPTZ"])
-def test_the_moment_of_the_load_is_utc(cordial: SandboxProcess, query: Query, kind: str) -> None:
+def test_the_load_time_is_utc(cordial: SandboxProcess, query: Query, kind: str) -> None:
     query(
         "CREATE TABLE audience_trends (audience TEXT, snapshot_date DATE, contacts BIGINT, job_id TEXT, "
         f"loaded_at {kind})"
@@ -135,7 +135,7 @@ def test_the_moment_of_the_load_is_utc(cordial: SandboxProcess, query: Query, ki
         query("ALTER ROLE CURRENT_USER RESET timezone")
 
 
-def test_a_schema_other_names_and_constants(cordial: SandboxProcess, query: Query) -> None:
+def test_a_schema_with_other_names_and_constants(cordial: SandboxProcess, query: Query) -> None:
     query("CREATE SCHEMA marketing")
     deliver(cordial, "audience,2026-11-10,2026-11-11\na,1,2\n")
     columns = Columns(names={"audience": "Segment"}, constants={"account": "acme\t\\N"})
@@ -148,7 +148,7 @@ def test_a_schema_other_names_and_constants(cordial: SandboxProcess, query: Quer
     assert {("snapshot_date", "date"), ("contacts", "bigint")} <= set(types)
 
 
-def test_a_file_that_is_not_right_leaves_the_table_as_it_was(cordial: SandboxProcess, query: Query) -> None:
+def test_an_invalid_file_leaves_the_table_unchanged(cordial: SandboxProcess, query: Query) -> None:
     deliver(cordial, "audience,2026-11-10,2026-11-11\na,1,2\n")
     load(export(audiences=["a"]))
     before = query(ROWS.format("audience_trends"))
@@ -158,7 +158,7 @@ def test_a_file_that_is_not_right_leaves_the_table_as_it_was(cordial: SandboxPro
     assert query(ROWS.format("audience_trends")) == before
 
 
-def test_overlapping_loads_at_the_same_time_end_with_right_rows(cordial: SandboxProcess, query: Query) -> None:
+def test_concurrent_overlapping_loads_end_with_right_rows(cordial: SandboxProcess, query: Query) -> None:
     days = [f"2026-11-{day:02}" for day in range(1, 21)]
     audiences = [f"a{n}" for n in range(200)]
     exports = []
@@ -191,7 +191,7 @@ def test_overlapping_loads_at_the_same_time_end_with_right_rows(cordial: Sandbox
         for thread in threads:
             thread.join()
         assert errors == []
-        # One row for each audience and day; all rows of a day are of one load, and of one that asked for that day.
+        # One row per audience and day; all rows of a day come from one load, whose export has that day.
         assert query("SELECT count(*), count(DISTINCT (audience, snapshot_date)) FROM audience_trends") == [
             (4000, 4000)
         ]
@@ -203,7 +203,7 @@ def test_overlapping_loads_at_the_same_time_end_with_right_rows(cordial: Sandbox
         assert query("SELECT count(*) FROM audience_trends WHERE contacts::text <> substr(job_id, 2)") == [(0,)]
 
 
-def test_a_load_that_is_killed_half_way_leaves_the_table_as_it_was(cordial: SandboxProcess, query: Query) -> None:
+def test_a_killed_load_leaves_the_table_unchanged(cordial: SandboxProcess, query: Query) -> None:
     days = [f"2026-10-{day:02}" for day in range(1, 32)]
     audiences = [f"a{n}" for n in range(20_000)]
 

@@ -1,4 +1,4 @@
-"""Reading a delivered file from a real server: whole, or an error in time, whatever stalls or breaks."""
+"""Reading a delivered file from a real server: complete, or an error in time, whatever stalls or breaks."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ WRONG_KEY = (
 CONTENT = b"audience,2026-10-01\n" + b"".join(b"a%d,%d\n" % (n, n) for n in range(60_000))
 
 
-#: More than is read in one request.
+#: More than one request reads.
 LARGE = b"".join(b"a%d,%d\n" % (n, n) for n in range(800_000))
 
 
@@ -71,7 +71,7 @@ def put(places: Places, name: str, content: bytes = CONTENT) -> None:
 
 @pytest.mark.parametrize("then", ["stall", "reset"])
 @pytest.mark.parametrize("kind", ["sftp", "s3", "gcs", "azure"])
-def test_a_read_that_stalls_or_breaks_ends_in_an_error_in_time(
+def test_a_stalled_or_broken_read_is_an_error_in_time(
     places: Places, connections: SetConnection, monkeypatch: pytest.MonkeyPatch, kind: str, then: Any
 ) -> None:
     targets = {"sftp": places.sftp.port, "s3": port_of(places.bucket.url), "gcs": port_of(places.gcs.url)}
@@ -80,7 +80,7 @@ def test_a_read_that_stalls_or_breaks_ends_in_an_error_in_time(
     with faulty_proxy(target, after=200_000, then=then) as port:
         url = f"http://127.0.0.1:{port}"
         if kind == "sftp":
-            # Compressed, the file would fit into what is let through.
+            # A compressed file would be smaller than the limit of the proxy.
             extra = {**NO_HOST_KEYS, "compress": "false"}
             connections("sftp_default", **{**places.connections()["sftp_default"], "port": port, "extra": extra})
         elif kind == "s3":
@@ -104,7 +104,7 @@ def port_of(url: str) -> int:
 
 
 @pytest.mark.parametrize("kind", ["gcs", "azure"])
-def test_a_file_that_is_replaced_while_it_is_read_is_an_error(places: Places, kind: str) -> None:
+def test_a_file_replaced_during_a_read_is_an_error(places: Places, kind: str) -> None:
     if kind == "azure":
         places.azure_or_skip()
     put(places, "trends.csv", LARGE)
@@ -120,20 +120,20 @@ def test_a_file_that_is_replaced_while_it_is_read_is_an_error(places: Places, ki
         read_and_replace()
 
 
-@pytest.mark.parametrize(("then", "said"), [("stall", "[Tt]imed? ?out"), ("reset", "EOFError|ConnectionReset|421")])
-def test_an_ftp_transfer_that_stalls_or_breaks_ends_in_an_error_in_time(
-    connections: SetConnection, tmp_path: Path, then: Any, said: str
+@pytest.mark.parametrize(("then", "text"), [("stall", "[Tt]imed? ?out"), ("reset", "EOFError|ConnectionReset|421")])
+def test_a_stalled_or_broken_ftp_transfer_is_an_error_in_time(
+    connections: SetConnection, tmp_path: Path, then: Any, text: str
 ) -> None:
     with ftp_server(tmp_path, after=100_000, then=then) as login:
         login.put("trends.csv", CONTENT)
         connections("ftp_default", **login.connection("ftp"))
         started = time.monotonic()
-        with pytest.raises(DestinationUnreachableError, match=said):
+        with pytest.raises(DestinationUnreachableError, match=text):
             read(FtpDestination(conn_id="ftp_default", path="exports"))
         assert time.monotonic() - started < 10
 
 
-def test_an_ftp_server_that_does_not_answer_ends_in_an_error_in_time(connections: SetConnection) -> None:
+def test_a_silent_ftp_server_is_an_error_in_time(connections: SetConnection) -> None:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -179,7 +179,7 @@ def test_ftp_over_tls_is_read(
 
 
 @pytest.mark.parametrize("kind", PLACES)
-def test_a_large_file_comes_through_whole_and_an_exact_path_is_taken(places: Places, kind: str) -> None:
+def test_a_large_file_at_an_exact_path_is_read_completely(places: Places, kind: str) -> None:
     if kind == "azure":
         places.azure_or_skip()
     put(places, "trends.csv")
@@ -214,22 +214,22 @@ def test_a_large_file_comes_through_whole_and_an_exact_path_is_taken(places: Pla
         ("wasb_default", {"extra": {"connection_string": WRONG_KEY}}, PLACES["azure"]),
     ],
 )
-def test_reading_where_one_may_not(
+def test_reading_without_permission_is_an_error(
     places: Places, connections: SetConnection, conn_id: str, changes: dict[str, Any], destination: Destination
 ) -> None:
     if destination.type == "azureblob":
         port = places.azure_or_skip().port
         changes = {"extra": {"connection_string": WRONG_KEY.format(port=port)}} if changes else {}
     connections(conn_id, **{**places.connections()[conn_id], **changes})
-    with pytest.raises(DestinationUnreachableError, match=conn_id) as refused:
+    with pytest.raises(DestinationUnreachableError, match=conn_id) as rejected:
         read(destination)
     for secret in (*places.secrets, "wrong-password", "d3Jvbmcta2V5"):
-        assert secret not in str(refused.value)
+        assert secret not in str(rejected.value)
 
 
-def test_an_azure_connection_to_another_account_is_refused(places: Places) -> None:
+def test_an_azure_connection_to_another_account_is_rejected(places: Places) -> None:
     places.azure_or_skip()
     with pytest.raises(
-        RefusedError, match="is to the storage account 'cordialtests', and the destination names 'acme'"
+        RefusedError, match="belongs to storage account 'cordialtests', but the destination is account 'acme'"
     ):
         read(AzureBlobDestination(account="acme", container="acme-cordial", path="trends"))

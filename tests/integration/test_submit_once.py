@@ -1,4 +1,4 @@
-"""One job a submission, with a whole Airflow: a task that is killed, cleared, failed by hand, and filled in again."""
+"""One job per submission in a whole Airflow: a task that is killed, cleared, failed manually, and backfilled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cordial_sandbox.process import SandboxProcess
 from tests.integration.airflow import Airflow
 from tests.integration.servers.postgres import Postgres
 
-#: Longer than the scheduler takes to hear of a deferral.
+#: Longer than the scheduler needs to record a deferral.
 POLL_INTERVAL = "8"
 
 TRIGGER = "SELECT kwargs, triggerer_id FROM trigger JOIN task_instance ON trigger_id = trigger.id"
@@ -40,7 +40,7 @@ def names(sandbox: SandboxProcess, dag_id: str) -> list[str]:
 
 @pytest.mark.xdist_group("airflow")
 @pytest.mark.timeout(400)
-def test_a_retry_finds_its_job_and_a_clear_makes_another(airflow: Airflow, sandbox: SandboxProcess) -> None:
+def test_a_retry_finds_its_job_and_a_clear_creates_another(airflow: Airflow, sandbox: SandboxProcess) -> None:
     def task(dag_id: str = "by_hand") -> list[tuple[str, int, int | None]]:
         return airflow.rows("SELECT state, try_number, pid FROM task_instance WHERE dag_id = %s", dag_id)
 
@@ -53,7 +53,7 @@ def test_a_retry_finds_its_job_and_a_clear_makes_another(airflow: Airflow, sandb
 
     airflow.wait_until(lambda: [row[0] for row in task("daily")] == ["success"], "the scheduled run")
 
-    # The answer is on its way when the task is killed.
+    # The task is killed before the answer arrives.
     sandbox.control.fault("create_export", "delay", processed=True, seconds=60, times=1)
     airflow.trigger("by_hand")
     airflow.wait_until(lambda: len(names(sandbox, "by-hand")) == 1, "the first job")
@@ -65,27 +65,27 @@ def test_a_retry_finds_its_job_and_a_clear_makes_another(airflow: Airflow, sandb
     ((job_id,),) = airflow.rows("SELECT value #>> '{}' FROM xcom WHERE dag_id = 'by_hand' AND key = 'return_value'")
     assert job_id in {job["id"] for job in sandbox.control.jobs()}
 
-    # Cleared, it exports again.
+    # A clear exports again.
     sandbox.control.behaviour(job_stays_in="Pending")
     airflow.clear("by_hand")
     airflow.wait_until(lambda: is_in("deferred", 3), "the clear of a task that had succeeded")
     assert len(set(names(sandbox, "by-hand"))) == 2
 
-    # Also while it is deferred.
+    # Also while the task is deferred.
     airflow.clear("by_hand")
     airflow.wait_until(lambda: is_in("deferred", 4), "the clear of a deferred task")
     assert len(set(names(sandbox, "by-hand"))) == 3
 
-    # Failed by hand, its job goes on, and it says so: the trigger does, which has to run for that.
-    airflow.wait_until(lambda: "is Pending" in trigger_logs(), "the trigger's first look")
+    # After a manual failure its job continues, which the trigger logs; the trigger must be running for that.
+    airflow.wait_until(lambda: "is Pending" in trigger_logs(), "the trigger's first poll")
     airflow.call("PATCH", "/dags/by_hand/dagRuns/by_hand-by-hand/taskInstances/export", {"new_state": "failed"})
-    airflow.wait_until(lambda: is_in("failed", 4), "the failure by hand")
-    airflow.wait_until(lambda: "goes on in Cordial" in trigger_logs(), "the log")
+    airflow.wait_until(lambda: is_in("failed", 4), "the manual failure")
+    airflow.wait_until(lambda: "Cordial jobs cannot be cancelled" in trigger_logs(), "the log")
     airflow.clear("by_hand")
     airflow.wait_until(lambda: is_in("deferred", 5), "the clear of a task that had failed")
     assert len(set(names(sandbox, "by-hand"))) == len(names(sandbox, "by-hand")) == 4
 
-    # The wait goes on in another triggerer.
+    # Another triggerer resumes the wait.
     airflow.wait_until(lambda: [row[1] for row in airflow.rows(TRIGGER)] != [None], "a triggerer")
     ((kwargs, first),) = airflow.rows(TRIGGER)
     airflow.replace("triggerer")
@@ -94,7 +94,7 @@ def test_a_retry_finds_its_job_and_a_clear_makes_another(airflow: Airflow, sandb
     sandbox.control.behaviour(job_stays_in=None)
     airflow.wait_until(lambda: is_in("success", 5), "the end")
 
-    # A backfill that reprocesses exports again.
+    # A reprocessing backfill exports again.
     before = names(sandbox, "daily")
     airflow.call(
         "POST",

@@ -1,4 +1,4 @@
-"""Waits and watchers in a whole Airflow: what its triggerer asks of Cordial, and what starts a DAG."""
+"""Waits and watchers in a whole Airflow: the requests of its triggerer, and the start of a DAG."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.helpers.sandbox import export_body, sftp_connection, sftp_destination
 from tests.integration.airflow import Airflow
 from tests.integration.servers.postgres import Postgres
 
-#: No event is fired before the jobs are let go, so this may be shorter than the scheduler takes to hear of a deferral.
+#: No event fires before the jobs end, so this can be shorter than the scheduler needs to record a deferral.
 POLL_INTERVAL = 2.0
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -44,9 +44,7 @@ def airflow(tmp_path: Path, postgres: Postgres, sandbox: SandboxProcess) -> Iter
 
 @pytest.mark.xdist_group("airflow")
 @pytest.mark.timeout(400)
-def test_requests_do_not_grow_with_the_waits_and_an_export_starts_a_dag(
-    airflow: Airflow, sandbox: SandboxProcess
-) -> None:
+def test_many_waits_share_requests_and_an_export_starts_a_dag(airflow: Airflow, sandbox: SandboxProcess) -> None:
     sandbox.control.behaviour(job_stays_in="Processing")
 
     def states(dag_id: str, task_id: str) -> list[str]:
@@ -54,7 +52,7 @@ def test_requests_do_not_grow_with_the_waits_and_an_export_starts_a_dag(
         return [state for (state,) in airflow.rows(query, dag_id, task_id)]
 
     def requests_beside(more: int, waits: int) -> int:
-        """Start more waits, and return how many requests came in four intervals beside all that there are."""
+        """Start more waits, and return the number of requests in four intervals for all of them."""
         job_ids = sandbox.control.add_jobs(more, shortest=1.0, longest=1.0)
         airflow.call(
             "POST",
@@ -62,14 +60,14 @@ def test_requests_do_not_grow_with_the_waits_and_an_export_starts_a_dag(
             {"dag_run_id": f"waits-{waits}", "logical_date": None, "conf": {"job_ids": " ".join(job_ids)}},
         )
         airflow.wait_until(lambda: states("waits", "wait") == ["deferred"] * waits, f"{waits} deferred waits", 180)
-        # A new wait is looked at singly at first.
+        # A new wait is looked up singly at first.
         time.sleep(2 * POLL_INTERVAL)
         sandbox.control.clear_requests()
         time.sleep(4 * POLL_INTERVAL)
         return len(sandbox.control.requests())
 
     few, many = requests_beside(3, 3), requests_beside(15, 18)
-    # The watcher of the example asks, too: a page an interval.
+    # The watcher of the example polls as well: one page per interval.
     assert 4 <= few <= 14
     assert many <= few + 3
 
@@ -88,7 +86,7 @@ def test_requests_do_not_grow_with_the_waits_and_an_export_starts_a_dag(
         return {name: size for (value,) in rows for name, size in value.items()}
 
     airflow.wait_until(lambda: len(picked_up()) == 2, "the files of two exports")
-    # Within that time the event might be fired again.
+    # Within that time the event could fire again.
     time.sleep(REPORTED_AFTER + 2)
     airflow.replace("triggerer")
     export(sandbox, "weekly-3")
@@ -102,7 +100,7 @@ def test_requests_do_not_grow_with_the_waits_and_an_export_starts_a_dag(
 
 
 def export(sandbox: SandboxProcess, name: str) -> None:
-    """Export as a person would, in Cordial's UI."""
+    """Export as a person does in Cordial's UI."""
     import requests
 
     body = export_body(name=name, destination=sftp_destination(sandbox))

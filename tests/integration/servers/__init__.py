@@ -27,7 +27,7 @@ BUCKET = "acme-cordial"
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A server that one logs in to.
+    """A server with a login.
 
     :param root: the folder that the user sees; ``exports`` in it is the user's own.
     """
@@ -48,7 +48,7 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """An S3 server with a bucket, and a user that may do everything."""
+    """An S3 server with a bucket, and a user with all permissions."""
 
     url: str
     name: str

@@ -1,4 +1,4 @@
-"""Servers that come with a package: pyftpdlib, moto and fake-gcs-server. The SFTP server is the sandbox's own."""
+"""Servers that come with a package: pyftpdlib, moto, and fake-gcs-server. The SFTP server is the sandbox's own."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def s3_server() -> Iterator[Bucket]:
 
 @contextmanager
 def gcs_server(root: Path, *, port: int | None = None, external_port: int | None = None) -> Iterator[GoogleStorage]:
-    """Serve Google Cloud Storage, with no credentials asked for.
+    """Serve Google Cloud Storage without credentials.
 
     :param external_port: what clients see, where something is before it.
     """

@@ -1,4 +1,4 @@
-"""OAuth before a server of Google Cloud Storage that asks for no credentials."""
+"""OAuth in front of a server of Google Cloud Storage that requires no credentials."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OF_A_CONNECTION = {"authorization", "connection", "content-length", "transfer-e
 
 
 def service_account_key(token_uri: str) -> tuple[dict[str, str], str]:
-    """Make a key of the service account: as its JSON file holds it, and its public half."""
+    """Create a key of the service account: the content of its JSON file, and its public half."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -34,7 +34,7 @@ def service_account_key(token_uri: str) -> tuple[dict[str, str], str]:
 
 @contextmanager
 def oauth_gateway(port: int, upstream: int) -> Iterator[dict[str, str]]:
-    """Let through to a server what bears a token, and give one for a service account's signature; yield its key."""
+    """Forward requests with a token, and issue one for a service account's signature; yield its key."""
     key, public_key = service_account_key(f"http://{LOOPBACK}:{port}/token")
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
@@ -74,7 +74,7 @@ async def _serve(port: int, upstream: int, public_key: str, ready: Any, stop: as
         return web.json_response({"access_token": token, "expires_in": 3599, "token_type": "Bearer"})
 
     async def forward(request: web.Request) -> web.Response:
-        # The address of a resumable upload is a secret of its own.
+        # The address of a resumable upload is itself a secret.
         if "upload_id" not in request.query and request.headers.get("Authorization", "")[7:] not in tokens:
             error = {"code": 401, "message": "Invalid Credentials"}
             return web.json_response({"error": error}, status=401)

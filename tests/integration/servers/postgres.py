@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, on a free loopback port."""
+"""A PostgreSQL server for the tests, on a free loopback port."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Postgres:
         return f"{scheme}://{self.user}:{self.password}@{self.host}:{self.port}/{self.database}"
 
     def with_database(self, name: str) -> Postgres:
-        """Make a database, and return the server with it."""
+        """Create a database, and return the server with it."""
         with self.connect() as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return replace(self, database=name)
@@ -64,7 +64,7 @@ class Postgres:
 
 
 def binaries() -> Path | None:
-    """Return the folder of ``initdb`` and ``postgres``, where they are installed."""
+    """Return the folder of ``initdb`` and ``postgres``, if they are installed."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)
     on_path = shutil.which("initdb")
     return found[0].parent if found else Path(on_path).resolve().parent if on_path else None
@@ -100,7 +100,7 @@ def postgres_server() -> Iterator[Postgres]:
                 _wait(server.port, process)
                 yield server
             finally:
-                # runuser hands the signal on.
+                # runuser forwards the signal.
                 process.terminate()
                 process.wait(START_TIMEOUT)
 

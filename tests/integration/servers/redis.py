@@ -1,4 +1,4 @@
-"""A Redis server of the tests' own, on a free loopback port."""
+"""A Redis server for the tests, on a free loopback port."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def is_installed() -> bool:
 
 @contextmanager
 def redis_server() -> Iterator[Redis]:
-    """Serve Redis with a password, and without keeping anything on disk."""
+    """Serve Redis with a password, without persistence."""
     with tempfile.TemporaryDirectory(prefix="cordial-redis-") as name:
         server = Redis(LOOPBACK, free_port(), secrets.token_urlsafe(12))
-        # In a file, as a password on the command line can be read by everybody.
+        # In a file, because everybody can read a password on the command line.
         config = Path(name) / "redis.conf"
         config.touch(mode=0o600)
         config.write_text(

@@ -1,4 +1,4 @@
-"""Servers as they are run for real: OpenSSH, vsftpd, SeaweedFS, Azurite, and OAuth before fake-gcs-server.
+"""Servers as in production: OpenSSH, vsftpd, SeaweedFS, Azurite, and OAuth in front of fake-gcs-server.
 
 ``scripts/install_servers.sh`` installs them. OpenSSH and vsftpd need root, and the system user that it makes.
 """
@@ -25,16 +25,16 @@ INSTALLED = Path(__file__).resolve().parents[3] / ".servers"
 
 USER = "cordial-tests"
 
-#: Who may only read from the bucket.
+#: A user with read permission on the bucket only.
 READER = {"accessKey": "AKIA-OF-THE-READER", "secretKey": "reader-secret-key"}
 
 
 @contextmanager
 def user_folder() -> Iterator[Login]:
-    """Give the system user a password and a root folder, in which ``exports`` is its own and ``read-only`` is not."""
+    """Set a password and a root folder for the system user, who owns ``exports`` in it and not ``read-only``."""
     password = secrets.token_urlsafe(12)
     subprocess.run(["chpasswd"], input=f"{USER}:{password}", text=True, check=True)
-    # Not in /tmp: OpenSSH takes no root that others may write to, or to whose parents they may.
+    # Not in /tmp: OpenSSH rejects a root that others can write to, or whose parents they can write to.
     root = Path(tempfile.mkdtemp(prefix="cordial-tests-", dir="/srv"))
     try:
         root.chmod(0o755)
@@ -74,7 +74,7 @@ def openssh_server(user: Login, folder: Path) -> Iterator[Login]:
 
 
 def authorized_keys(user: Login) -> Path:
-    """Return the file of the public keys that the SFTP server lets in; it reads it as the user."""
+    """Return the file of the public keys that the SFTP server accepts; the server reads it as the user."""
     return user.root / "authorized_keys"
 
 
@@ -153,12 +153,12 @@ def google_storage_with_login(folder: Path) -> Iterator[GoogleStorage]:
 
 @contextmanager
 def azurite_server(folder: Path) -> Iterator[AzureAccount]:
-    """Serve Azure Blob Storage; node is what it runs in."""
+    """Serve Azure Blob Storage, with node."""
     port = free_port()
     account = AzureAccount(port, "cordialtests", base64.b64encode(secrets.token_bytes(32)).decode())
     script = INSTALLED / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
     command = ["node", str(script), "--blobHost", LOOPBACK, "--blobPort", str(port), "--location", str(folder)]
-    # Its releases know no version of the API that is as new as the client's.
+    # Its releases do not know the API version of the client yet.
     command += ["--silent", "--disableTelemetry", "--disableProductStyleUrl", "--skipApiVersionCheck"]
     environment = {**os.environ, "AZURITE_ACCOUNTS": f"{account.name}:{account.key}"}
     with running(command, port, env=environment):

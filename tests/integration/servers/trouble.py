@@ -1,4 +1,4 @@
-"""What goes wrong between here and a server: a connection that stalls or breaks, a disk that is full."""
+"""Faults between a client and a server: a stalled or broken connection, a full disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.integration.servers import LOOPBACK
 
 @contextmanager
 def faulty_proxy(target: int, *, after: int, then: Literal["stall", "reset"]) -> Iterator[int]:
-    """Listen before a server, let so many bytes of its answers through, and then stall or reset the connection."""
+    """Proxy a server for so many bytes of its answers, and then stall or reset the connection."""
     listener = socket.create_server((LOOPBACK, 0))
     sockets: list[socket.socket] = [listener]
 
@@ -55,7 +55,7 @@ def faulty_proxy(target: int, *, after: int, then: Literal["stall", "reset"]) ->
 
 @contextmanager
 def small_disk(folder: Path, *, kibibytes: int, owner: str) -> Iterator[None]:
-    """Put a disk of that size in the place of a folder; needs root."""
+    """Mount a disk of that size on a folder; requires root."""
     options = f"size={kibibytes}k,uid={owner},mode=755"
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True)
     try:
@@ -65,7 +65,7 @@ def small_disk(folder: Path, *, kibibytes: int, owner: str) -> Iterator[None]:
 
 
 def certificate(path: Path) -> Path:
-    """Make a certificate of this machine that is its own authority, with its key, in one file."""
+    """Create a self-signed certificate of this machine with its key, in one file."""
     from ipaddress import ip_address
 
     from cryptography import x509

@@ -1,4 +1,4 @@
-"""Reading the Airflow connection, and the form that describes it."""
+"""The Airflow connection, and the form that describes it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_defaults_are_those_of_the_form() -> None:
         assert (str(found) if field.json_type == "string" else found) == expected
 
 
-def test_extra_values_may_be_texts_as_a_form_sends_them() -> None:
+def test_extra_values_may_be_text_as_in_a_form() -> None:
     extra = json.dumps({"timezone": "Europe/Berlin", "read_timeout": "2.5", "attempts": "3", "max_wait": None})
     connection = read(extra=extra)
     assert (str(connection.timezone), connection.read_timeout, connection.attempts) == ("Europe/Berlin", 2.5, 3)

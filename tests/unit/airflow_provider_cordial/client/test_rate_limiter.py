@@ -1,4 +1,4 @@
-"""The limiter: told the time, so that hours pass at once."""
+"""The limiter with a clock of the test: hours pass at once."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MINUTE = 60.0
 
 
 class Limit:
-    """A limit as Cordial tells of it: so many requests in a minute, then 429 until the minute is over."""
+    """A limit as Cordial documents it: so many requests per minute, then 429 until the minute is over."""
 
-    def __init__(self, per_minute: int, *, always_tells: bool) -> None:
+    def __init__(self, per_minute: int, *, always_reports: bool) -> None:
         self.rate = per_minute
-        self.always_tells = always_tells
+        self.always_reports = always_reports
         self.began = 0.0
         self.count = 0
 
@@ -32,11 +32,11 @@ class Limit:
         }
         if self.count > self.rate:
             return 429, {**headers, "Retry-After": reset}
-        return 200, headers if self.always_tells else {}
+        return 200, headers if self.always_reports else {}
 
 
 def send_for(seconds: float, limiter: RateLimiter, limit: Limit) -> Counter[int]:
-    """Send as often as the limiter lets one, and count the statuses."""
+    """Send as often as the limiter permits, and count the statuses."""
     now, statuses = 1000.0, Counter[int]()
     while now < 1000.0 + seconds:
         now += limiter.delay(now)
@@ -56,37 +56,37 @@ def test_requests_are_sent_evenly() -> None:
     assert limiter.delay(9.0) == 0
 
 
-@pytest.mark.parametrize("always_tells", [True, False])
-def test_a_limit_is_used_and_hardly_ever_hit(always_tells: bool) -> None:
-    statuses = send_for(60 * MINUTE, RateLimiter(600), Limit(60, always_tells=always_tells))
+@pytest.mark.parametrize("always_reports", [True, False])
+def test_a_limit_is_used_and_rarely_exceeded(always_reports: bool) -> None:
+    statuses = send_for(60 * MINUTE, RateLimiter(600), Limit(60, always_reports=always_reports))
     assert statuses[200] > 60 * 60 * 0.7
-    assert statuses[429] <= (0 if always_tells else 0.01 * statuses.total())
+    assert statuses[429] <= (0 if always_reports else 0.01 * statuses.total())
 
 
-def test_a_limit_that_says_no_more_than_429_is_learned() -> None:
+def test_a_limit_that_only_answers_429_is_learned() -> None:
     class Silent(Limit):
         def answer(self, now: float) -> tuple[int, dict[str, str]]:
             return super().answer(now)[0], {}
 
-    statuses = send_for(120 * MINUTE, RateLimiter(600), Silent(60, always_tells=False))
+    statuses = send_for(120 * MINUTE, RateLimiter(600), Silent(60, always_reports=False))
     assert statuses[200] > 120 * 60 * 0.7
     assert statuses[429] < 0.02 * statuses.total()
 
 
-def test_all_rest_for_retry_after_and_go_on_more_slowly() -> None:
+def test_a_rejection_pauses_and_lowers_the_rate() -> None:
     limiter = RateLimiter(600)
     for moment in range(30):
         limiter.record_sent(100.0 + moment)
     limiter.observe_answer(429, {"Retry-After": "90"}, 130.0)
     assert 90 <= limiter.delay(130.0) <= 91
     assert limiter.rate == pytest.approx(27)
-    # Those that were on their way already are the same lesson.
+    # Requests that were already in flight count as the same rejection.
     limiter.observe_answer(429, {"Retry-After": "80"}, 131.0)
     assert limiter.rate == pytest.approx(27)
     assert 89 <= limiter.delay(131.0) <= 91
 
 
-def test_who_sent_few_requests_does_not_take_the_limit_for_a_low_one() -> None:
+def test_few_requests_before_a_429_do_not_imply_a_low_limit() -> None:
     limiter = RateLimiter(600)
     limiter.record_sent(100.0)
     limiter.observe_answer(429, {"Retry-After": "1"}, 100.0)
@@ -95,7 +95,7 @@ def test_who_sent_few_requests_does_not_take_the_limit_for_a_low_one() -> None:
     assert limiter.rate == pytest.approx(24.3)
 
 
-def test_the_pace_comes_back_little_by_little() -> None:
+def test_the_rate_recovers_step_by_step() -> None:
     limiter = RateLimiter(600)
     for moment in range(60):
         limiter.record_sent(100.0 + moment)
@@ -109,7 +109,7 @@ def test_the_pace_comes_back_little_by_little() -> None:
     assert limiter.rate == 600
 
 
-def test_a_limit_that_was_raised_is_used_again() -> None:
+def test_a_raised_limit_is_used_again() -> None:
     limiter = RateLimiter(600)
     limiter.observe_answer(200, {"X-Rate-Limit-Limit": "60"}, 0.0)
     assert limiter.rate == pytest.approx(54)
@@ -119,7 +119,7 @@ def test_a_limit_that_was_raised_is_used_again() -> None:
     assert limiter.rate == 600
 
 
-def test_few_requests_that_are_left_last_until_the_reset() -> None:
+def test_the_last_requests_are_spread_until_the_reset() -> None:
     limiter = RateLimiter(600)
     limiter.observe_answer(200, {"X-Rate-Limit-Remaining": "50", "X-Rate-Limit-Reset": "30"}, 10.0)
     assert limiter.delay(10.0) == 0
@@ -130,14 +130,14 @@ def test_few_requests_that_are_left_last_until_the_reset() -> None:
 
 
 @pytest.mark.parametrize("value", ["soon", "-1", "inf", "nan", ""])
-def test_headers_that_make_no_sense_change_nothing(value: str) -> None:
+def test_invalid_headers_change_nothing(value: str) -> None:
     limiter = RateLimiter(600)
     names = ("X-Rate-Limit-Limit", "X-Rate-Limit-Remaining", "X-Rate-Limit-Reset")
     limiter.observe_answer(200, dict.fromkeys(names, value), 10.0)
     assert (limiter.delay(10.0), limiter.rate) == (0, 600)
 
 
-def test_one_error_is_forgiven_and_many_in_a_row_are_rested_from() -> None:
+def test_one_error_is_ignored_and_many_in_a_row_pause() -> None:
     limiter = RateLimiter(600)
     rests = []
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""What each destination sends, and what it refuses before anything is sent."""
+"""What each destination sends, and what it rejects before anything is sent."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_the_body_of_the_other_destinations(
         ({"login": "u", "password": "p"}, FtpDestination(conn_id="aws_default", path="a"), "has no host"),
     ],
 )
-def test_what_the_other_destinations_lack_is_refused_before_anything_is_sent(
+def test_incomplete_destinations_are_rejected_before_sending(
     cordial: SandboxProcess,
     set_connection: SetConnection,
     fields: dict[str, Any],

@@ -1,4 +1,4 @@
-"""Finding the delivered file: the right one, whole, within bounds."""
+"""Finding the delivered file: the right one, complete, in bounded time."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from airflow_provider_cordial.destinations import (
     AzureBlobDestination,
+    DeliveredFile,
+    FileWait,
     FtpDestination,
     GcsDestination,
     S3Destination,
@@ -18,9 +21,7 @@ from airflow_provider_cordial.destinations import (
     UiDestination,
     destination_from_json,
 )
-from airflow_provider_cordial.destinations.base import DeliveredFile
-from airflow_provider_cordial.destinations.file_wait import FileWait
-from airflow_provider_cordial.destinations.finder import newest, open_delivered_file
+from airflow_provider_cordial.destinations.finder import choose_file, open_delivered_file
 from airflow_provider_cordial.exceptions import (
     DeliveredFileNotFoundError,
     DestinationUnreachableError,
@@ -52,20 +53,20 @@ def file(name: str, minutes: int = 0) -> DeliveredFile:
         ([], None),
     ],
 )
-def test_a_file_that_bears_the_exports_name(names: list[str], found: str | None) -> None:
-    chosen = newest([file(name) for name in names], "trends", NOW)
+def test_the_file_is_found_by_the_exports_name(names: list[str], found: str | None) -> None:
+    chosen = choose_file([file(name) for name in names], "trends", NOW)
     assert (chosen.name if chosen else None) == found
 
 
-def test_the_newest_one_that_is_not_older_than_the_export() -> None:
+def test_the_newest_file_since_the_export_is_chosen() -> None:
     files = [file("trends-1.csv", 1), file("trends-3.csv", 3), file("trends-2.csv", 2), file("trends.csv", -1)]
-    chosen = newest(files, "trends", NOW)
+    chosen = choose_file(files, "trends", NOW)
     assert chosen is not None
     assert chosen.name == "trends-3.csv"
-    assert newest(files, "trends", NOW + timedelta(minutes=4)) is None
+    assert choose_file(files, "trends", NOW + timedelta(minutes=4)) is None
 
 
-def test_a_file_is_read_whole_however_slowly_it_is_written(cordial: SandboxProcess) -> None:
+def test_a_slowly_written_file_is_read_completely(cordial: SandboxProcess) -> None:
     path = cordial.sftp.root / "exports" / "trends.csv"
     parts = [b"audience,2026-11-10\n", b"vip,1\n", b"new,2\n"]
 
@@ -218,24 +219,26 @@ def test_destinations_round_trip_through_json() -> None:
 @pytest.mark.parametrize(
     ("record", "text"),
     [
-        ({}, "Invalid destination type None: expected one of aws, azureblob, ftp, gcs, "),
-        ({"type": "dropbox"}, "Invalid destination type 'dropbox'"),
-        ({"type": "sftp"}, "Missing member 'conn_id' of destination 'sftp'"),
-        ({"type": "aws", "path": "x"}, "Unknown member 'path' of destination 'aws': expected none"),
+        ({}, "Invalid destination: expected a member 'type', one of aws, azureblob, ftp, gcs, "),
+        ({"type": {"password": "hunter22"}}, "Invalid destination: expected a member 'type'"),
+        ({"type": "dropbox"}, "Invalid destination type 'dropbox': expected one of aws, azureblob, "),
+        ({"type": "sftp"}, "Missing members of destination 'sftp': conn_id, path."),
+        ({"type": "sftp", "path": "hunter22"}, "Missing members of destination 'sftp': conn_id."),
+        ({"type": "aws", "path": "hunter22"}, "Unknown members of destination 'aws': path. Expected: none."),
         (
-            {"type": "sftp", "conn_id": "hunter22-c", "path": "hunter22-p", "password": "hunter22-x"},
-            "Unknown member 'password' of destination 'sftp': expected conn_id, path, saved_key.",
+            {"type": "sftp", "conn_id": "hunter22-c", "path": "hunter22-p", "password": "hunter22-x", "user": "u"},
+            "Unknown members of destination 'sftp': password, user. Expected: conn_id, path, saved_key.",
         ),
     ],
 )
-def test_invalid_records_are_rejected_without_their_values(record: dict[str, str], text: str) -> None:
+def test_invalid_records_are_rejected_without_their_values(record: dict[str, Any], text: str) -> None:
     with pytest.raises(InvalidExportError) as rejected:
         destination_from_json(record)
     assert text in str(rejected.value)
     assert "hunter22" not in str(rejected.value)
 
 
-def test_texts_of_a_destination_can_be_templates() -> None:
+def test_destination_texts_are_templated() -> None:
     rendered = SftpDestination(conn_id="c", path="x/{{ ds }}").rendered(lambda text: text.replace("{{ ds }}", "2026"))
     assert rendered == SftpDestination(conn_id="c", path="x/2026")
     assert Path(rendered.path).name == "2026"

@@ -1,4 +1,4 @@
-"""The hook and the asynchronous client against the sandbox: every documented answer, and some others."""
+"""The hook and the asynchronous client against the sandbox: every documented answer, and several others."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def hook(cordial: SandboxProcess) -> Iterator[CordialHook]:
 
 @pytest.fixture(params=["hook", "client"])
 def get_job(request: pytest.FixtureRequest, hook: CordialHook) -> GetJob:
-    """Look at a job, by the hook and by the asynchronous client: both must mean the same."""
+    """Get a job by the hook and by the asynchronous client: both must give the same result."""
     if request.param == "hook":
         return hook.get_job
 
@@ -58,7 +58,7 @@ def body(sandbox: SandboxProcess, **changes: Any) -> dict[str, Any]:
     return export_body(**{"selected_timeframe_end": "2026-11-12", "destination": sftp_destination(sandbox), **changes})
 
 
-def test_a_job_is_submitted_and_seen_to_its_end(cordial: SandboxProcess, hook: CordialHook, get_job: GetJob) -> None:
+def test_a_job_is_submitted_and_polled_to_its_end(cordial: SandboxProcess, hook: CordialHook, get_job: GetJob) -> None:
     job_id = hook.create_export(KIND, body(cordial))
     deadline = time.monotonic() + 10
     while not (job := get_job(job_id)).is_done and time.monotonic() < deadline:
@@ -183,7 +183,7 @@ TROUBLES = [
 
 
 @pytest.mark.parametrize(("fault", "error"), TROUBLES)
-def test_a_get_is_sent_again_until_the_attempts_are_used_up(
+def test_a_get_is_retried_up_to_its_attempts(
     cordial: SandboxProcess, hook: CordialHook, fault: dict[str, Any], error: type[CordialError]
 ) -> None:
     job_id = hook.create_export(KIND, body(cordial))
@@ -196,9 +196,9 @@ def test_a_get_is_sent_again_until_the_attempts_are_used_up(
     assert hook.get_job(job_id).id == job_id
 
 
-# aiohttp itself repeats a GET whose connection was reset, once.
+# aiohttp itself repeats a GET once after a connection reset.
 @pytest.mark.parametrize(("fault", "error"), [trouble for trouble in TROUBLES if trouble.id != "reset"])
-def test_the_client_leaves_another_look_to_who_waits(
+def test_the_client_does_not_retry(
     cordial: SandboxProcess, hook: CordialHook, fault: dict[str, Any], error: type[CordialError]
 ) -> None:
     job_id = hook.create_export(KIND, body(cordial))
@@ -213,9 +213,7 @@ def test_the_client_leaves_another_look_to_who_waits(
     assert asyncio.run(look_twice()).id == job_id
 
 
-def test_a_slow_answer_ends_in_an_error(
-    cordial: SandboxProcess, set_connection: SetConnection, get_job: GetJob
-) -> None:
+def test_a_slow_answer_is_an_error(cordial: SandboxProcess, set_connection: SetConnection, get_job: GetJob) -> None:
     extra = {"read_timeout": 0.2, "attempts": 1}
     set_connection("cordial_default", conn_type="cordial", host=cordial.url, password=cordial.api_key, extra=extra)
     cordial.control.fault("get_job", "delay", seconds=2, times=1)
@@ -225,9 +223,7 @@ def test_a_slow_answer_ends_in_an_error(
     assert time.monotonic() - started < 1.5
 
 
-def test_retry_after_is_kept_and_a_wish_that_is_too_long_is_an_error(
-    cordial: SandboxProcess, hook: CordialHook
-) -> None:
+def test_retry_after_is_honored_up_to_a_limit(cordial: SandboxProcess, hook: CordialHook) -> None:
     job_id = hook.create_export(KIND, body(cordial))
     cordial.control.fault("get_job", "answer", status=429, headers={"Retry-After": "1"}, times=1)
     started = time.monotonic()
@@ -252,7 +248,7 @@ def test_retry_after_is_kept_and_a_wish_that_is_too_long_is_an_error(
         pytest.param({"effect": "answer", "status": 200, "body": "<html>"}, UnreadableAnswerError, id="html"),
     ],
 )
-def test_an_export_that_may_have_arrived_is_not_sent_again(
+def test_an_export_that_may_have_arrived_is_not_retried(
     cordial: SandboxProcess, hook: CordialHook, fault: dict[str, Any], error: type[CordialError]
 ) -> None:
     cordial.control.fault("create_export", times=1, processed=True, **fault)
@@ -263,14 +259,14 @@ def test_an_export_that_may_have_arrived_is_not_sent_again(
     assert cordial.sftp.password not in str(raised.value)
 
 
-def test_an_export_that_was_turned_away_for_its_rate_is_sent_again(cordial: SandboxProcess, hook: CordialHook) -> None:
+def test_an_export_rejected_for_its_rate_is_retried(cordial: SandboxProcess, hook: CordialHook) -> None:
     cordial.control.fault("create_export", "answer", status=429, headers={"Retry-After": "0"}, times=2)
     job_id = hook.create_export(KIND, body(cordial))
     assert [job["id"] for job in cordial.control.jobs()] == [job_id]
     assert [request["status"] for request in cordial.control.requests()] == [429, 429, 200]
 
 
-def test_an_export_that_found_no_server_is_sent_again(
+def test_an_export_without_a_connection_is_retried(
     cordial: SandboxProcess, set_connection: SetConnection, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.socket() as closed:
@@ -294,7 +290,7 @@ def test_one_connection_and_a_user_agent_with_the_version(cordial: SandboxProces
     assert requests[0]["content_type"] == "application/json"
 
 
-def test_all_pages_are_listed_however_long_a_page_is(cordial: SandboxProcess, hook: CordialHook) -> None:
+def test_all_pages_are_listed_for_any_page_size(cordial: SandboxProcess, hook: CordialHook) -> None:
     made = [hook.create_export(KIND, body(cordial, name=f"trends-{n}")) for n in range(5)]
     assert [job.id for job in hook.list_jobs(per_page=2)] == made[::-1]
     assert [job.name for job in hook.list_jobs(per_page=100)] == [f"trends-{n}" for n in (4, 3, 2, 1, 0)]
@@ -303,12 +299,12 @@ def test_all_pages_are_listed_however_long_a_page_is(cordial: SandboxProcess, ho
     assert list(hook.list_jobs()) == []
 
 
-def test_a_list_that_heeds_no_page_number_ends(cordial: SandboxProcess, hook: CordialHook) -> None:
+def test_a_list_that_ignores_the_page_number_ends(cordial: SandboxProcess, hook: CordialHook) -> None:
     cordial.control.fault("list_jobs", "answer", status=200, body='[{"status": "Done", "_id": "1"}]')
     assert [job.id for job in hook.list_jobs()] == ["1"]
 
 
-def test_the_connection_test_says_what_is_the_matter(
+def test_the_connection_test_describes_the_problem(
     cordial: SandboxProcess, hook: CordialHook, set_connection: SetConnection
 ) -> None:
     assert hook.test_connection() == (True, f"Connected to {cordial.url}; the API key is accepted.")
@@ -329,7 +325,7 @@ def test_the_connection_test_says_what_is_the_matter(
     assert "is not https" in CordialHook().test_connection()[1]
 
 
-def test_the_client_goes_through_the_proxy_of_the_environment(
+def test_the_client_uses_the_proxy_of_the_environment(
     cordial: SandboxProcess, set_connection: SetConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_connection("cordial_default", conn_type="cordial", host="http://localhost:9", password="KEY-123456")
@@ -366,7 +362,7 @@ def test_a_retired_client_closes_after_its_requests(cordial: SandboxProcess) -> 
     async def retire_under_requests() -> tuple[list[str], bool, bool]:
         client = AsyncCordialClient(await read_connection("cordial_default"))
         requests = [asyncio.create_task(client.get_job(job_id)) for _ in range(5)]
-        # The first are in flight, and the last still wait for their turn.
+        # The first requests are in flight, and the last still wait for their turn.
         await asyncio.sleep(0.15)
         await client.retire()
         was_open = not client._session.closed

@@ -1,4 +1,4 @@
-"""Which exports have become Done since the last look: pure, and as a trigger against the sandbox."""
+"""Which exports became Done since the last poll: pure, and as a trigger against the sandbox."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ def restarted(ended: FinishedExports) -> FinishedExports:
 
 
 def watched(*rows: dict[str, Any]) -> FinishedExports:
-    """One that has looked once."""
+    """An account that was polled once."""
     ended = FinishedExports()
     assert told(ended, *rows) == []
     return ended
 
 
-def test_what_was_done_before_anybody_watched_is_no_news() -> None:
+def test_exports_before_the_first_poll_are_not_reported() -> None:
     ended = watched(row(2), row(1))
     assert told(ended, row(3), row(2), row(1)) == ["job-3"]
 
 
-def test_a_job_is_told_of_once_also_over_a_restart() -> None:
+def test_a_job_is_reported_once_across_a_restart() -> None:
     ended = watched(row(1, "Processing"))
     assert told(ended, row(2, "Pending"), row(1)) == ["job-1"]
     assert told(ended, row(2, "Pending"), row(1)) == []
@@ -62,23 +62,23 @@ def test_a_job_is_told_of_once_also_over_a_restart() -> None:
     assert told(restarted(ended), row(2), row(1)) == []
 
 
-def test_an_account_without_a_job_is_watched_too() -> None:
+def test_an_account_without_jobs_is_watched() -> None:
     ended = watched()
     assert told(restarted(ended), row(1)) == ["job-1"]
 
 
-def test_the_first_to_end_comes_first() -> None:
+def test_jobs_are_reported_in_the_order_of_their_ends() -> None:
     assert told(watched(), row(3), row(2), row(1)) == ["job-1", "job-2", "job-3"]
 
 
 @pytest.mark.parametrize(
     "changes", [{"status": "Failed"}, {"jobName": "ImportContacts"}, {"status": "Reticulating"}, {"status": None}]
 )
-def test_only_exports_that_are_done_are_told_of(changes: dict[str, Any]) -> None:
+def test_only_done_exports_are_reported(changes: dict[str, Any]) -> None:
     assert told(watched(), row(1, **{"status": "Done", **changes})) == []
 
 
-def test_records_without_ids_are_told_of_once() -> None:
+def test_records_without_ids_are_reported_once() -> None:
     def anonymous(number: int) -> dict[str, Any]:
         return {**row(number), "_id": None}
 
@@ -87,14 +87,14 @@ def test_records_without_ids_are_told_of_once() -> None:
     assert restarted(ended).observe([anonymous(2), anonymous(1)], is_complete=True) == []
 
 
-def test_what_is_remembered_stays_small_and_nothing_is_told_again() -> None:
+def test_the_state_is_small_and_nothing_is_reported_twice() -> None:
     many = [row(number) for number in range(2 * MAX_REMEMBERED, 0, -1)]
     ended = restarted(watched(*many))
     assert len(json.dumps(ended.to_json())) < 64_000
     assert told(ended, row(2 * MAX_REMEMBERED + 5), *many) == [f"job-{2 * MAX_REMEMBERED + 5}"]
 
 
-def test_a_look_ends_where_nothing_new_can_come() -> None:
+def test_a_poll_ends_at_the_first_page_without_news() -> None:
     ended = watched(row(3), row(2, "Processing"), row(1))
     page = [row(4), row(3)]
     assert not ended.is_sufficient(page, page), "there is a new job on the page"
@@ -105,12 +105,12 @@ def test_a_look_ends_where_nothing_new_can_come() -> None:
 @pytest.mark.parametrize(
     "rows", [[row(1), row(2)], [row(1)], [{**row(2), "_id": None}, row(1)], [{**row(2), "times": None}, row(1)]]
 )
-def test_a_list_of_another_order_is_read_to_its_end(rows: list[dict[str, Any]]) -> None:
+def test_a_list_in_another_order_is_read_to_its_end(rows: list[dict[str, Any]]) -> None:
     assert not watched(*rows).is_sufficient(rows, rows)
 
 
 class Memory:
-    """The asset state store, as far as a watcher uses it."""
+    """The part of the asset state store that a watcher uses."""
 
     def __init__(self) -> None:
         self.kept: dict[str, Any] = {}
@@ -123,7 +123,7 @@ class Memory:
 
 
 async def names(trigger: ExportJobTrigger, memory: Memory, seconds: float) -> list[str]:
-    """Let a trigger, made anew from its row, run for some time, and return the names of the exports that it told of."""
+    """Run a trigger, rebuilt from its row, for some time, and return the names of the exports that it reported."""
     _, kwargs = trigger.serialize()
     again = ExportJobTrigger(**kwargs)
     again.asset_state_store = memory  # type: ignore[assignment]
@@ -140,7 +140,7 @@ def exported(*names: str) -> None:
         CordialHook().create_export("audiencetrendsexport", export_body(name=name))
 
 
-def test_a_watcher_fires_once_for_each_export_over_restarts(cordial: SandboxProcess) -> None:
+def test_a_watcher_fires_once_per_export_across_restarts(cordial: SandboxProcess) -> None:
     cordial.control.behaviour(job_seconds=0.3)
     memory, trigger = Memory(), ExportJobTrigger(name_prefix="weekly-", poll_interval=0.2)
     exported("weekly-0")
@@ -163,7 +163,7 @@ def test_a_watcher_fires_once_for_each_export_over_restarts(cordial: SandboxProc
     assert list(memory.kept) == [STATE]
 
 
-def test_a_watcher_survives_trouble_and_says_so_once(
+def test_a_watcher_survives_errors_and_logs_them_once(
     cordial: SandboxProcess, set_connection: SetConnection, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cordial.control.behaviour(job_seconds=0.3)
@@ -184,7 +184,7 @@ def test_a_watcher_survives_trouble_and_says_so_once(
     assert cordial.api_key not in output
 
 
-def test_two_assets_with_one_trigger_are_told_what_to_do(
+def test_two_assets_with_equal_triggers_are_an_error(
     cordial: SandboxProcess, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Ambiguous(Memory):
@@ -195,7 +195,7 @@ def test_two_assets_with_one_trigger_are_told_what_to_do(
     assert "Pass different arguments to each" in capsys.readouterr().out
 
 
-def test_the_watchers_row_holds_no_secret(cordial: SandboxProcess) -> None:
+def test_the_row_of_a_watcher_has_no_secret(cordial: SandboxProcess) -> None:
     path, kwargs = ExportJobTrigger("cordial_default", "weekly-", "ExportContacts", 5.0).serialize()
     assert path == f"{export_job.__name__}.ExportJobTrigger"
     assert kwargs == {

@@ -1,4 +1,4 @@
-"""Writing the long rows as files: the same bytes however often, and nothing of a file that is not right."""
+"""Writing the long rows as files: the same bytes each time, and nothing of an invalid file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_a_file_a_day(cordial: SandboxProcess, tmp_path: Path) -> None:
+def test_one_file_per_day(cordial: SandboxProcess, tmp_path: Path) -> None:
     deliver(cordial, PLAIN)
     target = tmp_path / "out"
     counts = write(target, columns=Columns(constants={"account": "acme"}))
@@ -59,7 +59,7 @@ def test_a_file_a_day(cordial: SandboxProcess, tmp_path: Path) -> None:
     assert tree(target) == before
 
 
-def test_one_file(cordial: SandboxProcess, tmp_path: Path) -> None:
+def test_one_file_for_all_days(cordial: SandboxProcess, tmp_path: Path) -> None:
     deliver(cordial, PLAIN)
     write(tmp_path / "out", partition_by_day=False, file_name="trends")
     (name,) = tree(tmp_path / "out")
@@ -80,7 +80,7 @@ def test_parquet_has_types_and_null(cordial: SandboxProcess, tmp_path: Path, by_
     write(tmp_path / "out", export=record, file_format="parquet", partition_by_day=by_day)
     files = sorted((tmp_path / "out").rglob("*.parquet"))
     assert len(files) == (2 if by_day else 1)
-    # Read file by file: a folder named after a day is a column of its own for pyarrow.
+    # Read file by file: pyarrow turns a folder named after a day into a column.
     rows = [row for path in files for row in parquet.ParquetFile(path).read().to_pylist()]
     assert sorted(map(str, rows)) == sorted(
         str({"audience": name, "snapshot_date": day, "contacts": contacts})
@@ -98,7 +98,7 @@ def test_parquet_has_types_and_null(cordial: SandboxProcess, tmp_path: Path, by_
     ]
 
 
-def test_a_file_that_is_not_right_leaves_what_was_there(cordial: SandboxProcess, tmp_path: Path) -> None:
+def test_an_invalid_file_leaves_the_target_unchanged(cordial: SandboxProcess, tmp_path: Path) -> None:
     deliver(cordial, PLAIN)
     write(tmp_path / "out")
     before = tree(tmp_path / "out")
@@ -109,7 +109,7 @@ def test_a_file_that_is_not_right_leaves_what_was_there(cordial: SandboxProcess,
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "text"),
     [
         ({"file_format": "xlsx"}, "Unsupported file_format 'xlsx': use csv or parquet."),
         ({"file_name": "a/b"}, "Invalid file_name 'a/b': must be non-empty"),
@@ -121,15 +121,15 @@ def test_a_file_that_is_not_right_leaves_what_was_there(cordial: SandboxProcess,
         ({"export": "548817d0"}, "got '548817d0'"),
     ],
 )
-def test_what_cannot_be_written_is_refused_by_name(tmp_path: Path, options: dict[str, Any], said: str) -> None:
-    with pytest.raises(InvalidExportError) as refused:
+def test_invalid_parameters_are_rejected(tmp_path: Path, options: dict[str, Any], text: str) -> None:
+    with pytest.raises(InvalidExportError) as rejected:
         write(tmp_path / "out", **options)
-    assert said in str(refused.value)
+    assert text in str(rejected.value)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("by_day", [True, False])
-def test_memory_does_not_grow_with_the_rows_nor_open_files_with_the_days(tmp_path: Path, by_day: bool) -> None:
+def test_memory_and_open_files_are_bounded(tmp_path: Path, by_day: bool) -> None:
     days = [date(2020, 1, 1) + timedelta(days=n) for n in range(1500)]
 
     def rows(count: int) -> Iterator[AudienceRow]:

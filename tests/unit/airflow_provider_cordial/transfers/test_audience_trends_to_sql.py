@@ -46,14 +46,14 @@ def test_the_rows_of_a_file(cordial: SandboxProcess, warehouse: Path) -> None:
     assert counts == {"rows": 4, "audiences": 2, "days": 2, "missing": 1, "file": "exports/trends.csv"}
 
 
-def test_loading_again_leaves_the_same_rows(cordial: SandboxProcess, warehouse: Path) -> None:
+def test_loading_again_results_in_the_same_rows(cordial: SandboxProcess, warehouse: Path) -> None:
     deliver(cordial, PLAIN)
     for _ in range(3):
         load()
         assert rows(warehouse) == PLAIN_ROWS
 
 
-def test_exactly_the_days_and_audiences_of_the_export_are_replaced(cordial: SandboxProcess, warehouse: Path) -> None:
+def test_exactly_the_exported_days_and_audiences_are_replaced(cordial: SandboxProcess, warehouse: Path) -> None:
     deliver(cordial, "audience,2026-11-09,2026-11-10\na,9,9\nb,9,9\n")
     load(export(audiences=["a", "b"], selected_timeframe_start="2026-11-09", selected_timeframe_end="2026-11-10"))
     deliver(cordial, "audience,2026-11-10,2026-11-11\na,1,2\n")
@@ -128,7 +128,7 @@ def test_missing_data_can_be_accepted(
     assert ("1 requested day" in caplog.text) is (on_missing == "warn")
 
 
-def test_more_rows_than_a_batch_and_more_audiences_than_a_statement(cordial: SandboxProcess, warehouse: Path) -> None:
+def test_more_rows_than_a_batch_are_loaded(cordial: SandboxProcess, warehouse: Path) -> None:
     audiences = [f"a{n}" for n in range(1100)]
     days = [f"2026-11-{day:02}" for day in range(1, 31)]
     lines = ["audience," + ",".join(days), *(name + f",{n}" * len(days) for n, name in enumerate(audiences))]
@@ -140,7 +140,7 @@ def test_more_rows_than_a_batch_and_more_audiences_than_a_statement(cordial: San
     assert {(row[0], row[2]) for row in rows(warehouse)} == {(f"a{n}", n) for n in range(1100)}
 
 
-def test_a_table_that_is_not_there_is_made_only_when_told_to(cordial: SandboxProcess, warehouse: Path) -> None:
+def test_a_missing_table_is_created_only_on_request(cordial: SandboxProcess, warehouse: Path) -> None:
     deliver(cordial, PLAIN)
     with pytest.raises(sqlite3.OperationalError, match="no such table"):
         load(create_table=False)

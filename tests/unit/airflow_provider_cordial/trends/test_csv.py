@@ -1,4 +1,4 @@
-"""Reading the wide CSV: what is not documented is tolerated, what cannot be understood is refused by line or column."""
+"""The wide CSV: undocumented forms are accepted, and invalid files are rejected by line or column."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ def test_a_plain_file() -> None:
         pytest.param(b"audience,2026-11-10\n\nvip, 5 \n\n", {}, id="blank-lines-and-blanks"),
     ],
 )
-def test_what_is_not_documented_is_tolerated(data: bytes, options: dict[str, object]) -> None:
+def test_undocumented_forms_are_accepted(data: bytes, options: dict[str, object]) -> None:
     assert read(data, **options) == {"vip": {TEN: 5}}
 
 
-def test_names_with_quotes_commas_line_breaks_and_unicode_are_kept() -> None:
+def test_names_with_special_characters_are_kept() -> None:
     text = 'audience,2026-11-10\n"Käufer, ""Gold""",1\n"two\nlines",2\n 山田 ,3\n'
     assert list(read(text)) == ['Käufer, "Gold"', "two\nlines", " 山田 "]
 
 
 @pytest.mark.parametrize("mark", ["", "null", "NULL", "N/A", "-"])
-def test_a_missing_day_is_none_and_never_0(mark: str) -> None:
+def test_a_blank_cell_is_never_0(mark: str) -> None:
     assert read(f"audience,2026-11-10,2026-11-11\nvip,{mark},0\n") == {"vip": {TEN: None, ELEVEN: 0}}
 
 
