@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol, Self, TypeVar
 
 from airflow_provider_cordial._compat import BaseHook, mask_secret
 from airflow_provider_cordial.exceptions import InvalidConnectionError, InvalidExportError
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
+
+_T = TypeVar("_T")
 
 _TYPES: dict[str, type[Destination]] = {}
 
@@ -76,14 +78,8 @@ class Destination(ABC):
     type: ClassVar[str]
 
     def __init_subclass__(cls) -> None:
-        if "type" not in vars(cls):  # a base class of destinations, or a variant that keeps its parent's type
-            return
-        known = _TYPES.get(cls.type)
-        # A dataclass with slots is created twice.
-        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-            msg = f"Destination type {cls.type!r} is already registered by {known.__module__}.{known.__qualname__}."
-            raise TypeError(msg)
-        _TYPES[cls.type] = cls
+        if "type" in vars(cls):  # not a base class for several types
+            register_once(_TYPES, cls.type, cls, "Destination type")
 
     @abstractmethod
     def address(self) -> Address:
@@ -120,6 +116,19 @@ class Destination(ABC):
             self,
             **{item.name: render(value) for item in fields(self) if isinstance(value := getattr(self, item.name), str)},
         )
+
+
+def register_once(registry: dict[str, type[_T]], key: str, cls: type[_T], what: str) -> None:
+    """Register a class under its key.
+
+    :raises TypeError: the key belongs to another class.
+    """
+    known = registry.get(key)
+    # A dataclass with slots is created twice.
+    if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+        msg = f"{what} {key!r} is already registered by {known.__module__}.{known.__qualname__}."
+        raise TypeError(msg)
+    registry[key] = cls
 
 
 def destination_from_json(record: Mapping[str, Any]) -> Destination:
@@ -173,7 +182,7 @@ def build_login(destination_type: str, connection: Connection, path: str, defaul
         "type": destination_type,
         "server": require_field(connection, "host", "the server's name or address"),
         "port": connection.port or default_port,
-        "username": require_field(connection, "login", "the user that Cordial logs in as"),
+        "username": require_field(connection, "login", "the user that Cordial writes as"),
         "path": normalize_folder(path),
     }
 

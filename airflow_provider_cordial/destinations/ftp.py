@@ -50,7 +50,7 @@ class FtpDestination(Destination):
     def address(self) -> Address:
         connection = read_connection(self.conn_id)
         body = build_login(self.type, connection, self.path, DEFAULT_PORT)
-        password = require_field(connection, "password", "the password of the user that Cordial logs in as")
+        password = require_field(connection, "password", "the password of the user that Cordial writes as")
         body["password"] = password
         return Address(body=body, uri=build_server_uri(body), secrets=(password,))
 

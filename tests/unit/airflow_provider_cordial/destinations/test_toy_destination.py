@@ -1,4 +1,4 @@
-"""A destination of its own, defined here: export, wait, and load work without a change in the package."""
+"""A destination that is defined here: export, wait, and load work without a change in the package."""
 
 from __future__ import annotations
 
@@ -13,42 +13,37 @@ from typing import BinaryIO
 
 import pytest
 
+from airflow_provider_cordial._compat import BaseHook
 from airflow_provider_cordial.destinations import (
     Address,
     DeliveredFile,
     Destination,
     FileWait,
+    base,
     destination_from_json,
 )
-from airflow_provider_cordial.exceptions import DestinationError, InvalidExportError
+from airflow_provider_cordial.exceptions import DestinationError, InvalidExportError, JobFailedError
 from airflow_provider_cordial.transfers import AudienceTrendsToSqlOperator
 from cordial_sandbox.process import SandboxProcess
 from tests.helpers.operators import export
+from tests.helpers.sandbox import SetConnection
 
-TOKEN = "pigeon-token-123"
+RING = "pigeon-ring-123"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PigeonDestination(Destination):
-    """A loft on this machine; Cordial itself reaches it by SFTP."""
+    """A folder on this machine; to Cordial it is the Jobs page, with a secret where no other destination has one."""
 
     type = "pigeon"
 
+    conn_id: str
     loft: str
-    server: str
-    port: int = 22
-    rings: int | None = None
+    altitude: int | None = None
 
     def address(self) -> Address:
-        body = {
-            "type": "sftp",
-            "server": self.server,
-            "port": self.port,
-            "username": "x",
-            "password": TOKEN,
-            "path": "p",
-        }
-        return Address(body=body, uri=f"pigeon://{self.loft}", secrets=(TOKEN,))
+        ring = BaseHook.get_connection(self.conn_id).extra_dejson["ring"]
+        return Address(body={"type": "aws", "savedKey": ring}, uri=f"pigeon://{self.loft}", secrets=(ring,))
 
     @contextmanager
     def reader(self, *, timeout: float) -> Iterator[LoftReader]:
@@ -72,25 +67,23 @@ class LoftReader:
             yield file
 
 
-def pigeon(sandbox: SandboxProcess, loft: Path) -> PigeonDestination:
-    return PigeonDestination(loft=str(loft), server=sandbox.sftp.host, port=sandbox.sftp.port)
+@pytest.fixture
+def pigeon(cordial: SandboxProcess, set_connection: SetConnection, tmp_path: Path) -> PigeonDestination:
+    set_connection("pigeon_default", conn_type="generic", extra={"ring": RING})
+    loft = tmp_path / "loft"
+    loft.mkdir()
+    return PigeonDestination(conn_id="pigeon_default", loft=str(loft))
 
 
 def test_a_new_destination_is_exported_to_and_loaded_from(
-    cordial: SandboxProcess, warehouse: Path, tmp_path: Path
+    cordial: SandboxProcess, pigeon: PigeonDestination, warehouse: Path
 ) -> None:
-    loft = tmp_path / "loft"
-    loft.mkdir()
-    _, pushed = export(destination=pigeon(cordial, loft))
-    assert pushed["destination"] == {
-        "type": "pigeon",
-        "loft": str(loft),
-        "server": cordial.sftp.host,
-        "port": cordial.sftp.port,
-    }
-    assert pushed["uri"] == f"pigeon://{loft}"
-    assert TOKEN not in json.dumps(pushed)
-    (loft / f"{pushed['name']}.csv").write_text("audience,2026-11-11\nopened_last_30_days,7\n")
+    job_id, pushed = export(destination=pigeon, wait_for_completion=True, poll_interval=0.05, timeout=60)
+    assert cordial.control.job(job_id)["status"] == "Done"
+    assert pushed["destination"] == {"type": "pigeon", "conn_id": "pigeon_default", "loft": pigeon.loft}
+    assert pushed["uri"] == f"pigeon://{pigeon.loft}"
+    assert RING not in json.dumps(pushed)
+    Path(pigeon.loft, f"{pushed['name']}.csv").write_text("audience,2026-11-11\nopened_last_30_days,7\n")
     load = AudienceTrendsToSqlOperator(
         task_id="load",
         export=json.loads(json.dumps(pushed)),
@@ -104,22 +97,61 @@ def test_a_new_destination_is_exported_to_and_loaded_from(
     assert rows == [("opened_last_30_days", "2026-11-11", 7)]
 
 
-def test_its_secret_is_struck_out_where_cordial_repeats_it(cordial: SandboxProcess, tmp_path: Path) -> None:
-    body = json.dumps({"error": True, "message": f"The token {TOKEN} is wrong."})
+def test_its_secret_is_masked_and_absent_from_repr_and_json(
+    pigeon: PigeonDestination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masked: list[str] = []
+    monkeypatch.setattr(base, "mask_secret", masked.append)
+    address = pigeon.address()
+    assert masked == [RING]
+    assert address.body["savedKey"] == RING
+    assert RING not in repr(address) + address.uri + repr(pigeon) + json.dumps(pigeon.to_json())
+
+
+def test_its_secret_is_redacted_in_a_rejection(cordial: SandboxProcess, pigeon: PigeonDestination) -> None:
+    body = json.dumps({"error": True, "message": f"The ring {RING} is wrong."})
     cordial.control.fault("create_export", "answer", status=400, body=body)
-    with pytest.raises(DestinationError, match=r"The token \*\*\* is wrong") as rejected:
-        export(destination=pigeon(cordial, tmp_path))
-    assert TOKEN not in str(rejected.value.to_json())
-    assert TOKEN not in repr(pigeon(cordial, tmp_path).address())
+    with pytest.raises(DestinationError, match=r"The ring \*\*\* is wrong") as rejected:
+        export(destination=pigeon)
+    assert RING not in f"{rejected.value} {rejected.value!r} {rejected.value.to_json()}"
 
 
-def test_it_round_trips_through_json_and_its_optional_members_may_be_missing(tmp_path: Path) -> None:
-    destination = PigeonDestination(loft="l", server="s", rings=3)
-    assert destination_from_json(json.loads(json.dumps(destination.to_json()))) == destination
-    with pytest.raises(InvalidExportError, match="Missing member 'server' of destination 'pigeon'"):
-        destination_from_json({"type": "pigeon", "loft": "l"})
+def test_its_secret_is_absent_from_a_failed_job(cordial: SandboxProcess, pigeon: PigeonDestination) -> None:
+    cordial.control.behaviour(job_fails_with="The pigeon is lost.")
+    with pytest.raises(JobFailedError, match=r"The pigeon is lost\.") as failed:
+        export(destination=pigeon, wait_for_completion=True, poll_interval=0.05, timeout=60)
+    assert RING not in f"{failed.value} {failed.value!r} {failed.value.to_json()}"
+
+
+def test_it_round_trips_through_json() -> None:
+    for destination in (
+        PigeonDestination(conn_id="c", loft="l"),
+        PigeonDestination(conn_id="c", loft="l", altitude=3),
+    ):
+        assert destination_from_json(json.loads(json.dumps(destination.to_json()))) == destination
+
+
+@pytest.mark.parametrize(
+    ("record", "text"),
+    [
+        ({"conn_id": "c"}, "Missing members of destination 'pigeon': loft."),
+        (
+            {"conn_id": "c", "loft": "l", "ring": RING},
+            "Unknown members of destination 'pigeon': ring. Expected: conn_id, loft, altitude.",
+        ),
+    ],
+)
+def test_an_invalid_record_is_rejected_without_its_values(record: dict[str, str], text: str) -> None:
+    with pytest.raises(InvalidExportError) as rejected:
+        destination_from_json({"type": "pigeon", **record})
+    assert str(rejected.value) == text
 
 
 def test_a_type_is_registered_once() -> None:
     with pytest.raises(TypeError, match=r"Destination type 'pigeon' is already registered by .*PigeonDestination"):
         type("Other", (PigeonDestination,), {"__slots__": (), "type": "pigeon"})
+
+
+def test_a_built_in_type_cannot_be_replaced() -> None:
+    with pytest.raises(TypeError, match=r"Destination type 'sftp' is already registered by .*\.sftp\.SftpDestination"):
+        type("SftpDestination", (Destination,), {"__slots__": (), "type": "sftp"})
