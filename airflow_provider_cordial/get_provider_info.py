@@ -92,7 +92,12 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [{"integration-name": integration, "python-modules": [f"{modules}.hooks.cordial"]}],
-        "operators": [{"integration-name": integration, "python-modules": [f"{modules}.operators.audience_trends"]}],
+        "operators": [
+            {
+                "integration-name": integration,
+                "python-modules": [f"{modules}.operators.export", f"{modules}.operators.audience_trends"],
+            }
+        ],
         "sensors": [{"integration-name": integration, "python-modules": [f"{modules}.sensors.job"]}],
         "triggers": [
             {

@@ -86,7 +86,7 @@ class DbtCloudSubject:
     def all_jobs(self) -> int:
         return len(self.jobs())
 
-    def parse_job(self, xcoms: Mapping[str, Any], value: Any) -> str | None:
+    def pushed_job(self, xcoms: Mapping[str, Any], value: Any) -> str | None:
         return str(value) if xcoms.get("job_run_id") == value else None
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:

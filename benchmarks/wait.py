@@ -33,7 +33,7 @@ CONTENDERS = (
 )
 
 NOTES = f"""\
-limit: sleeps until its job is done. naive: one aiohttp session per poll. shared stream: Airflow's own, listing all jobs.
+limit: sleeps until its job is done. naive: an aiohttp session per poll. shared stream: Airflow's own, listing all jobs.
 CPU is that of the process that waits, its imports done before and its logs off; {1 / TICK:.0f} samples a second of the
 loop's lag are part of it. Peak is its memory, and kB a wait what it grew by. Delay is from Done to the event; a wait
 without an event counts as an infinite one. Lookups are those of an Airflow connection. Server is the CPU of the other

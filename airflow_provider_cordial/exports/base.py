@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime
 from typing import Any, ClassVar, Self
 
 from airflow_provider_cordial.destinations import Destination
+from airflow_provider_cordial.destinations.base import register_once
 from airflow_provider_cordial.exceptions import InvalidExportError
 
 _NAME = re.compile(r"[A-Za-z0-9-]+")
@@ -39,14 +40,8 @@ class Export(ABC):
     destination: Destination
 
     def __init_subclass__(cls) -> None:
-        if "kind" not in vars(cls):  # a base class for several kinds
-            return
-        known = _KINDS.get(cls.kind)
-        # A dataclass with slots is created twice.
-        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-            msg = f"Export kind {cls.kind!r} is already registered by {known.__module__}.{known.__qualname__}."
-            raise TypeError(msg)
-        _KINDS[cls.kind] = cls
+        if "kind" in vars(cls):  # not a base class for several kinds
+            register_once(_KINDS, cls.kind, cls, "Export kind")
 
     def __post_init__(self) -> None:
         validate_name(self.name)

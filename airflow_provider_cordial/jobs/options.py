@@ -35,6 +35,11 @@ def is_duration(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
+def is_moment(value: object) -> bool:
+    """Return whether a value is a finite number, as seconds since the epoch are."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def compute_deadline(timeout: float, execution_timeout: timedelta | None) -> float:
     """Return when a wait that starts now ends, as seconds since the epoch.
 

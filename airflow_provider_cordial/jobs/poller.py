@@ -15,26 +15,22 @@ import asyncio
 import contextvars
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 from weakref import WeakKeyDictionary
 
-from airflow_provider_cordial.client.async_client import AsyncCordialClient
 from airflow_provider_cordial.client.connection import CordialConnection
 from airflow_provider_cordial.client.job import Job, JobStatus, parse_ids
 from airflow_provider_cordial.client.pages import JobPages
 from airflow_provider_cordial.exceptions import (
-    AuthenticationError,
-    ConnectionFailedError,
     CordialError,
     JobTimeoutError,
-    PermissionDeniedError,
     RateLimitError,
     TransientError,
 )
-from airflow_provider_cordial.hooks.cordial import read_connection
+from airflow_provider_cordial.jobs.account import Account
 from airflow_provider_cordial.jobs.listing import ListingStrategy
 from airflow_provider_cordial.jobs.schedule import SHORTEST_PAUSE, Schedule, compute_pause, jitter
 from airflow_provider_cordial.jobs.subscription import Subscription
@@ -45,15 +41,7 @@ MAX_CONCURRENT_LOOKUPS = 8
 #: Seconds until a crashed poller is restarted.
 RESTART_PAUSE = 1.0
 
-#: Seconds between two readings of a connection whose key is rejected.
-REREAD_PAUSE = 10.0
-
-#: Seconds until a connection that could not be read is read again: the first pause, and the longest.
-FIRST_READ_PAUSE, LONGEST_READ_PAUSE = 1.0, 30.0
-
 log = logging.getLogger(__name__)
-
-_T = TypeVar("_T")
 
 
 class Poller:
@@ -67,11 +55,11 @@ class Poller:
         self._subscriptions: dict[str, list[Subscription]] = {}
         self._schedule = Schedule()
         self._strategy = ListingStrategy()
+        # Another key may be allowed to read the list.
+        self._account = Account(cordial_conn_id, on_change=self._strategy.enable)
         self._sooner = asyncio.Event()
         self._lookups: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(MAX_CONCURRENT_LOOKUPS)
-        self._read_at = 0.0
-        self._reading = asyncio.Lock()
         # Without a context: what is logged here belongs to no single task.
         self._supervisor = self._loop.create_task(
             self._supervise(), name=f"cordial-supervisor[{cordial_conn_id}]", context=contextvars.Context()
@@ -128,10 +116,9 @@ class Poller:
             await asyncio.sleep(RESTART_PAUSE)
 
     async def _run(self) -> None:
-        connection = await self._read_connection()
+        connection = await self._account.open()
         if not self.connection.done():
             self.connection.set_result(connection)
-        self._client = AsyncCordialClient(connection)
         log.info("Polling %s for connection %s", connection.base_url, self.cordial_conn_id)
         try:
             await self._poll()
@@ -139,24 +126,7 @@ class Poller:
             for lookup in self._lookups:
                 lookup.cancel()
             await asyncio.gather(*self._lookups, return_exceptions=True)
-            await self._client.close()
-
-    async def _read_connection(self) -> CordialConnection:
-        """Read the connection, again if Airflow cannot read it now; only an invalid one is an error."""
-        pause = FIRST_READ_PAUSE
-        while True:
-            try:
-                connection = await read_connection(self.cordial_conn_id)
-            except CordialError:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever Airflow's secrets backends raise; its text may hold a secret
-                if pause == FIRST_READ_PAUSE:
-                    log.warning("Cannot read connection %s (%s); retrying", self.cordial_conn_id, type(error).__name__)
-                await asyncio.sleep(pause * jitter())
-                pause = min(2 * pause, LONGEST_READ_PAUSE)
-            else:
-                self._read_at = self._loop.time()
-                return connection
+            await self._account.close()
 
     async def _poll(self) -> None:
         # A poller that crashed may have taken some out.
@@ -219,7 +189,7 @@ class Poller:
     async def _page(self, page: int) -> list[Mapping[str, Any]]:
         while True:
             try:
-                return await self._request(lambda client: client.list_page(page))
+                return await self._account.request(lambda client: client.list_page(page))
             except RateLimitError as error:
                 # The rate limiter pauses, and then the same page is requested again.
                 log.warning("Rate limited on %s; polling paused: %s", self.cordial_conn_id, error)
@@ -253,7 +223,7 @@ class Poller:
         self._strategy.record_lookup(job_id)
         result: Job | CordialError
         try:
-            result = await self._request(lambda client: client.get_job(job_id))
+            result = await self._account.request(lambda client: client.get_job(job_id))
         except CordialError as error:
             result = error
         except Exception as error:  # noqa: BLE001 - it concerns this job only; its text may hold a secret
@@ -300,39 +270,6 @@ class Poller:
                     pause = min(pause, SHORTEST_PAUSE)
             due = moment + pause * factor
             self._poll_at(subscription, due if is_late else min(due, subscription.deadline))
-
-    async def _request(self, call: Callable[[AsyncCordialClient], Awaitable[_T]]) -> _T:
-        client = self._client
-        try:
-            return await call(client)
-        except (AuthenticationError, PermissionDeniedError):
-            if not await self._reconnect(client):
-                raise
-        return await call(self._client)
-
-    async def _reconnect(self, rejected: AsyncCordialClient) -> bool:
-        """Read the connection again, whose key may have been rotated; return whether there is another client."""
-        async with self._reading:
-            if self._client is not rejected:
-                return True
-            if self._loop.time() - self._read_at < REREAD_PAUSE:
-                return False
-            try:
-                connection = await read_connection(self.cordial_conn_id)
-            except CordialError:
-                raise
-            except Exception as error:  # noqa: BLE001 - as above
-                msg = f"Cannot read Airflow connection {self.cordial_conn_id!r} ({type(error).__name__})."
-                raise ConnectionFailedError(msg, sent=False) from None
-            self._read_at = self._loop.time()
-            if connection == rejected.connection:
-                return False
-            log.info("Connection %s has changed; using its new values", self.cordial_conn_id)
-            self._client = AsyncCordialClient(connection)
-            # The new key may be allowed to read the list.
-            self._strategy.enable()
-            await rejected.retire()
-            return True
 
 
 _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Poller]] = WeakKeyDictionary()

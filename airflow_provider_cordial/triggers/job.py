@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_cordial.client.job import Job
 from airflow_provider_cordial.exceptions import CordialError, InvalidParameterError
 from airflow_provider_cordial.jobs.events import build_event
-from airflow_provider_cordial.jobs.options import is_duration
+from airflow_provider_cordial.jobs.options import is_duration, is_moment
 from airflow_provider_cordial.jobs.watcher import JobWatcher
 
 #: Seconds between the trigger's own deadline and the framework's timeout.
@@ -87,7 +87,7 @@ class JobTrigger(BaseTrigger):
         from airflow_provider_cordial.jobs.poller import subscribe
 
         # A deadline that has passed is valid: the job is polled once more.
-        if not is_duration(self.poll_interval) or not isinstance(self.deadline, int | float):
+        if not is_duration(self.poll_interval) or not is_moment(self.deadline):
             msg = f"Invalid poll interval {self.poll_interval!r} or deadline {self.deadline!r}: expected seconds."
             raise InvalidParameterError(msg)
         since = time.time()

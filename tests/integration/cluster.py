@@ -40,8 +40,8 @@ _SETTINGS = {
     # five seconds.
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
-    # The time until a new scheduler adopts the tasks of a dead one, in addition to the half minute in which the dead one
-    # counts as alive.
+    # The time until a new scheduler adopts the tasks of a dead one, in addition to the half minute in which the dead
+    # one counts as alive.
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "15",
     # The time until the triggers of a dead triggerer move to another. It sends a heartbeat every five seconds; a
     # triggerer that was terminated gracefully releases its triggers itself.

@@ -19,7 +19,7 @@ from airflow_provider_cordial.exceptions import (
     JobTimeoutError,
 )
 from airflow_provider_cordial.hooks.cordial import CordialHook
-from airflow_provider_cordial.jobs import poller, subscription
+from airflow_provider_cordial.jobs import account, poller, subscription
 from airflow_provider_cordial.jobs.events import parse_event
 from airflow_provider_cordial.triggers.job import JobTrigger
 from cordial_sandbox.process import SandboxProcess
@@ -279,7 +279,7 @@ def test_a_wait_after_the_last_gets_a_new_poller(cordial: SandboxProcess, lookup
 def test_a_rotated_key_is_read_again(
     cordial: SandboxProcess, set_connection: SetConnection, monkeypatch: pytest.MonkeyPatch, lookups: list[str]
 ) -> None:
-    monkeypatch.setattr(poller, "REREAD_PAUSE", 0.0)
+    monkeypatch.setattr(account, "REREAD_PAUSE", 0.0)
     job_ids = cordial.control.add_jobs(5, shortest=1.5, longest=1.5)
 
     async def replace_it(changes: Callable[[], None]) -> list[Event]:
@@ -375,7 +375,7 @@ def test_a_thousand_waits_do_not_block_the_loop(cordial: SandboxProcess, set_con
 def test_a_connection_that_cannot_be_read_for_now_is_read_again(
     cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(poller, "FIRST_READ_PAUSE", 0.1)
+    monkeypatch.setattr(account, "FIRST_READ_PAUSE", 0.1)
     job_ids = cordial.control.add_jobs(5, shortest=0.5, longest=0.5)
     real, failures = CordialHook.get_connection, iter([RuntimeError("db password=hunter22")] * 2)
 
@@ -406,7 +406,7 @@ def test_a_connection_that_can_never_be_read_ends_at_the_deadline(
 def test_a_connection_that_cannot_be_read_after_a_rejection_ends_no_wait(
     cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(poller, "REREAD_PAUSE", 0.0)
+    monkeypatch.setattr(account, "REREAD_PAUSE", 0.0)
     job_ids = cordial.control.add_jobs(3, shortest=1.5, longest=1.5)
     real, reads = CordialHook.get_connection, iter([False, True])
 
@@ -429,7 +429,7 @@ def test_a_connection_that_cannot_be_read_after_a_rejection_ends_no_wait(
 def test_a_rotation_with_many_lookups_in_flight_fails_no_wait(
     cordial: SandboxProcess, set_connection: SetConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(poller, "REREAD_PAUSE", 0.0)
+    monkeypatch.setattr(account, "REREAD_PAUSE", 0.0)
     connect(set_connection, cordial, requests_per_minute=6000)
     cordial.control.behaviour(list_ids=False)
     job_ids = cordial.control.add_jobs(100, shortest=1.0, longest=1.0)

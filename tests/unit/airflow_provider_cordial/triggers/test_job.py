@@ -77,6 +77,13 @@ def test_a_stored_row_with_a_bad_interval_ends_with_an_error(cordial: SandboxPro
     assert cordial.control.requests() == []
 
 
+@pytest.mark.parametrize("deadline", [float("nan"), float("inf"), "soon", None])
+def test_a_stored_row_with_a_bad_deadline_ends_with_an_error(cordial: SandboxProcess, deadline: Any) -> None:
+    event = run_trigger(JobTrigger("cordial_default", "j1", 1.0, deadline))
+    with pytest.raises(InvalidParameterError, match="or deadline"):
+        parse_event(event, "j1")
+
+
 def test_a_bad_interval_of_a_watcher_is_logged_and_replaced(capsys: pytest.CaptureFixture[str]) -> None:
     trigger = ExportJobTrigger(poll_interval=0)
     assert trigger._interval() == DEFAULT_WATCH_INTERVAL

@@ -1,0 +1,113 @@
+"""Account: one connection as a poller uses it, with a client that is replaced when the key is rotated."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from airflow_provider_cordial.client.async_client import AsyncCordialClient
+from airflow_provider_cordial.client.connection import CordialConnection
+from airflow_provider_cordial.exceptions import (
+    AuthenticationError,
+    ConnectionFailedError,
+    CordialError,
+    PermissionDeniedError,
+)
+from airflow_provider_cordial.hooks.cordial import read_connection
+from airflow_provider_cordial.jobs.schedule import jitter
+
+#: Seconds between two readings of a connection whose key is rejected.
+REREAD_PAUSE = 10.0
+
+#: Seconds until a connection that could not be read is read again: the first pause, and the longest.
+FIRST_READ_PAUSE, LONGEST_READ_PAUSE = 1.0, 30.0
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+
+class Account:
+    """Sends requests on one Airflow connection; ``open`` it first, and ``close`` it at the end.
+
+    :param on_change: called when the connection has changed.
+    """
+
+    def __init__(self, cordial_conn_id: str, *, on_change: Callable[[], None]) -> None:
+        self._cordial_conn_id = cordial_conn_id
+        self._on_change = on_change
+        self._client: AsyncCordialClient | None = None
+        self._read_at = 0.0
+        self._reading = asyncio.Lock()
+
+    async def open(self) -> CordialConnection:
+        """Read the connection, again if Airflow cannot read it now.
+
+        :raises CordialError: the connection is invalid.
+        """
+        pause = FIRST_READ_PAUSE
+        while True:
+            try:
+                connection = await read_connection(self._cordial_conn_id)
+            except CordialError:
+                raise
+            except Exception as error:  # noqa: BLE001 - any error of a secrets backend; its text may hold a secret
+                if pause == FIRST_READ_PAUSE:
+                    log.warning("Cannot read connection %s (%s); retrying", self._cordial_conn_id, type(error).__name__)
+                await asyncio.sleep(pause * jitter())
+                pause = min(2 * pause, LONGEST_READ_PAUSE)
+            else:
+                self._use(connection)
+                return connection
+
+    async def close(self) -> None:
+        """Close the client; requests in flight fail."""
+        if self._client is not None:
+            await self._client.close()
+
+    async def request(self, call: Callable[[AsyncCordialClient], Awaitable[_T]]) -> _T:
+        """Return the result of a request, sent again with the new key if the old one is rejected.
+
+        :raises CordialError: see ``client.api.interpret``.
+        """
+        client = self._current
+        try:
+            return await call(client)
+        except (AuthenticationError, PermissionDeniedError):
+            if not await self._reconnect(client):
+                raise
+        return await call(self._current)
+
+    @property
+    def _current(self) -> AsyncCordialClient:
+        assert self._client is not None, "the account is not open"  # noqa: S101
+        return self._client
+
+    def _use(self, connection: CordialConnection) -> None:
+        self._client = AsyncCordialClient(connection)
+        self._read_at = asyncio.get_running_loop().time()
+
+    async def _reconnect(self, rejected: AsyncCordialClient) -> bool:
+        """Read the connection again, whose key may have been rotated; return whether there is another client."""
+        async with self._reading:
+            if self._current is not rejected:
+                return True
+            if asyncio.get_running_loop().time() - self._read_at < REREAD_PAUSE:
+                return False
+            try:
+                connection = await read_connection(self._cordial_conn_id)
+            except CordialError:
+                raise
+            except Exception as error:  # noqa: BLE001 - as above
+                msg = f"Cannot read Airflow connection {self._cordial_conn_id!r} ({type(error).__name__})."
+                raise ConnectionFailedError(msg, sent=False) from None
+            if connection == rejected.connection:
+                self._read_at = asyncio.get_running_loop().time()
+                return False
+            log.info("Connection %s has changed; using its new values", self._cordial_conn_id)
+            self._use(connection)
+            self._on_change()
+            await rejected.retire()
+            return True
