@@ -1,8 +1,7 @@
 """Submit once, under faults: ``chaos.py [KILLS] [SEED]`` kills so many tasks, and counts the jobs.
 
-Beside ours stands a peer, with the same kills and the same faults against a stand-in for its service: the operator of
-the dbt Cloud provider, as it is when nothing is set. The points at which only ours can be killed, where it keeps its
-record, are left out for the peer.
+For comparison, the same kills and faults hit a peer: the operator of the dbt Cloud provider with its defaults, against
+a stand-in for its service. The points that only our operator reaches, where it keeps a record, are omitted for the peer.
 """
 
 from __future__ import annotations
@@ -54,12 +53,12 @@ class DbtCloudSubject:
             "conn_type": "dbt_cloud",
             "host": f"127.0.0.1:{port}",
             "login": "1",
-            "password": "token-of-nobody",
+            "password": "unused-token",
         }
         os.environ["AIRFLOW_CONN_DBT_CLOUD_DEFAULT"] = json.dumps(connection)
         os.environ["REQUESTS_CA_BUNDLE"] = str(authority)
 
-    def begin(self, run: int) -> None:  # noqa: ARG002
+    def start_run(self, run: int) -> None:  # noqa: ARG002
         self._ask("DELETE", "/runs")
 
     def fault(self, fault: Mapping[str, Any] | None) -> None:
@@ -111,7 +110,7 @@ class StandIn(BaseHTTPRequestHandler):
         fault = self.fault.pop() if self.fault else None
         if fault is None or fault["processed"]:
             self.runs.append(str(len(self.runs) + 1))
-        # Time to be killed in, as long as the sandbox takes.
+        # Time in which the try can be killed, as long as the sandbox takes.
         time.sleep(0.1)
         if fault is None:
             self._answer(200, {"id": int(self.runs[-1]), "href": "x", "status": SUCCESS})
@@ -170,7 +169,7 @@ def serve(port: int, pem: Path) -> None:
 
 @contextmanager
 def dbt_cloud(folder: Path) -> Iterator[DbtCloudSubject]:
-    """Run the stand-in in a process of its own: a process with threads must not be forked."""
+    """Run the stand-in in a separate process: a process with threads must not be forked."""
     pem, port = certificate(folder / "tls.pem"), free_port()
     with running([sys.executable, __file__, "--serve", str(port), str(pem)], port):
         yield DbtCloudSubject(port, pem)
@@ -182,7 +181,7 @@ def show(name: str, counts: Counts, seconds: float) -> None:
 
 
 def main(kills: int, seed: int) -> int:
-    columns = ("runs", "kills", "jobs", "duplicates", "losses", "asked")
+    columns = ("runs", "kills", "jobs", "duplicates", "losses", "uncertain")
     print(f"{'seed ' + str(seed):30}", *(f"{column:>10}" for column in columns))
     with tempfile.TemporaryDirectory(prefix="cordial-chaos-") as name:
         folder = Path(name)

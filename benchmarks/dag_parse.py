@@ -1,7 +1,7 @@
 """How much the provider adds to the import of a DAG file that already imports ``airflow.sdk``.
 
-Prints milliseconds, the median of fresh processes with byte code, beside the floor: an operator module that imports
-``airflow.sdk`` alone.
+Prints milliseconds: the median of fresh processes with byte code. The floor is an operator module that imports only
+``airflow.sdk``.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ def main() -> int:
         operator = milliseconds(OPERATOR, Path(folder))
         everything = milliseconds(ALL, Path(folder))
     print(f"import on top of airflow.sdk, median of {RUNS} processes, ms (limit {LIMIT_MS:g}):")
-    print(f"  an operator that imports airflow.sdk alone  {floor:6.1f}")
+    print(f"  an operator that imports only airflow.sdk   {floor:6.1f}")
     print(f"  the export operator                         {operator:6.1f}")
-    print(f"  export operator, job sensor and SQL load    {everything:6.1f}")
+    print(f"  export operator, job sensor, and SQL load   {everything:6.1f}")
     return 0 if everything < LIMIT_MS else 1
 
 

@@ -31,26 +31,26 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="cordial-demo-") as folder:
         home = Path(folder)
         with SandboxProcess(home / "sandbox", job_seconds=2) as sandbox:
-            say(f"A local Cordial is at {sandbox.url}, its SFTP server at {sandbox.sftp.host}:{sandbox.sftp.port}")
+            report(f"A local Cordial is at {sandbox.url}, its SFTP server at {sandbox.sftp.host}:{sandbox.sftp.port}")
             warehouse = home / "warehouse.db"
             run_airflow(home, airflow_environment(home, sandbox, warehouse))
-            trends = loaded(warehouse)
-            show(trends)
-            expected = snapshots(sandbox, list(trends))
+            trends = read_trends(warehouse)
+            print_table(trends)
+            expected = read_snapshots(sandbox, list(trends))
         chart = RESULTS / "audience-trends.png"
-        draw(trends, chart)
+        draw_chart(trends, chart)
     if trends != expected:
-        say("The table differs from the snapshots of the local Cordial.")
+        report("The table differs from the snapshots of the local Cordial.")
         return 1
     rows = sum(map(len, trends.values()))
-    say(f"{rows} rows = {len(trends)} audiences x {DAYS} days, the same as the local Cordial's own snapshots")
-    say(f"Chart: {chart}")
-    say(f"Done in {time.monotonic() - started:.0f} s")
+    report(f"{rows} rows = {len(trends)} audiences x {DAYS} days, the same as the local Cordial's own snapshots")
+    report(f"Chart: {chart}")
+    report(f"Done in {time.monotonic() - started:.0f} s")
     return 0
 
 
 def airflow_environment(home: Path, sandbox: SandboxProcess, warehouse: Path) -> dict[str, str]:
-    """Airflow with its defaults, and the three connections of the example DAG."""
+    """Return the environment of an Airflow with its defaults, and the three connections of the example DAG."""
     connections = {
         "cordial_default": {"conn_type": "cordial", "host": sandbox.url, "password": sandbox.api_key},
         "sftp_default": {
@@ -77,10 +77,10 @@ def airflow_environment(home: Path, sandbox: SandboxProcess, warehouse: Path) ->
 
 
 def run_airflow(home: Path, environment: dict[str, str]) -> None:
-    """Run the DAG for each day, one after another, in a process of its own."""
+    """Run the DAG for each day, one after another, in a separate process."""
     log = RESULTS / "airflow.log"
     with log.open("w") as output:
-        with step("Airflow makes its database"):
+        with step("Airflow creates its database"):
             migrate = [sys.executable, "-m", "airflow", "db", "migrate"]
             finish(subprocess.Popen(migrate, env=environment, stdout=output, stderr=output), log)
         command = [sys.executable, str(PROJECT / "scripts" / "run_dag.py"), DAG_ID, *run_dates()]
@@ -89,7 +89,7 @@ def run_airflow(home: Path, environment: dict[str, str]) -> None:
         )
         try:
             for line in process.stdout or ():
-                say(line.rstrip())
+                report(line.rstrip())
             finish(process, log)
         finally:
             process.kill()
@@ -101,7 +101,7 @@ def run_dates() -> list[str]:
     return [f"{FIRST_DAY + timedelta(days=n + 1)}T03:00:00-08:00" for n in range(DAYS)]
 
 
-def loaded(warehouse: Path) -> Trends:
+def read_trends(warehouse: Path) -> Trends:
     with closing(sqlite3.connect(warehouse)) as connection:
         rows = connection.execute("SELECT audience, snapshot_date, contacts FROM audience_trends ORDER BY 1, 2")
         trends: Trends = {}
@@ -110,7 +110,7 @@ def loaded(warehouse: Path) -> Trends:
     return trends
 
 
-def snapshots(sandbox: SandboxProcess, audiences: list[str]) -> Trends:
+def read_snapshots(sandbox: SandboxProcess, audiences: list[str]) -> Trends:
     """Return the snapshots of the local Cordial, without an export."""
     last = FIRST_DAY + timedelta(days=DAYS - 1)
     return {
@@ -122,7 +122,7 @@ def snapshots(sandbox: SandboxProcess, audiences: list[str]) -> Trends:
     }
 
 
-def show(trends: Trends) -> None:
+def print_table(trends: Trends) -> None:
     days = sorted({day for sizes in trends.values() for day in sizes})
     width = max(map(len, trends))
     print()
@@ -133,7 +133,7 @@ def show(trends: Trends) -> None:
     print(flush=True)
 
 
-def draw(trends: Trends, path: Path) -> None:
+def draw_chart(trends: Trends, path: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -156,7 +156,7 @@ def draw(trends: Trends, path: Path) -> None:
 def step(text: str) -> Iterator[None]:
     started = time.monotonic()
     yield
-    say(f"{text} ({time.monotonic() - started:.0f} s)")
+    report(f"{text} ({time.monotonic() - started:.0f} s)")
 
 
 def finish(process: subprocess.Popen[str] | subprocess.Popen[bytes], log: Path) -> None:
@@ -164,7 +164,7 @@ def finish(process: subprocess.Popen[str] | subprocess.Popen[bytes], log: Path) 
         sys.exit(f"Airflow failed; see {log}")
 
 
-def say(text: str) -> None:
+def report(text: str) -> None:
     print(f"demo: {text}", flush=True)
 
 

@@ -1,6 +1,6 @@
 """Run a DAG of the DAGs folder for some logical dates, one after another: ``run_dag.py DAG_ID DATE...``.
 
-One line a run goes to the standard output; everything that Airflow logs goes to the standard error.
+One line per run goes to the standard output; the logs of Airflow go to the standard error.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import datetime
 
 
 def main(dag_id: str, dates: list[str]) -> int:
-    # Airflow logs to the standard output; only the lines of progress belong there.
+    # Airflow logs to the standard output, which is reserved for the lines of progress.
     progress = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
 

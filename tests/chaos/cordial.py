@@ -60,7 +60,7 @@ class CordialSubject:
         connection = {"conn_type": "cordial", "host": sandbox.url, "password": sandbox.api_key, "extra": extra}
         os.environ["AIRFLOW_CONN_CORDIAL_DEFAULT"] = json.dumps(connection)
 
-    def begin(self, run: int) -> None:
+    def start_run(self, run: int) -> None:
         self.sandbox.control.reset()
 
     def fault(self, fault: Mapping[str, Any] | None) -> None:

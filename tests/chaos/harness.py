@@ -1,8 +1,8 @@
 """Kill a task again and again, retry it as Airflow does, and count the resulting jobs.
 
-Each try is a process of its own that runs the operator's real ``execute`` and sends real requests; it is killed with
-SIGKILL at a point that has a name, or at any time. What Airflow keeps over the tries of a task, its state store and its
-XComs, is kept in files here, and read and written at the same moments.
+Each try is a separate process that runs the operator's real ``execute`` and sends real requests; it is killed with
+SIGKILL at a named point, or at any time. What Airflow keeps between the tries of a task, its state store and its
+XComs, is kept in files here, which are read and written at the same moments.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ HUNG = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """The faults of one try.
+class Disruption:
+    """What interrupts one try.
 
     :param kill_at: one of ``POINTS``.
     :param kill_after: seconds.
-    :param fault: what the service does, as the subject understands it.
+    :param fault: a fault of the service, in the terms of the subject.
     """
 
     kill_at: str | None = None
@@ -63,7 +63,7 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class Outcome:
     """How a try ended: ``killed``, ``success``, ``error``, ``refused`` (no retry), or ``deferred``."""
 
     how: str
@@ -74,7 +74,7 @@ class Ended:
 class Counts:
     """The results of some runs.
 
-    :param uncertain: runs that ended with the error that asks a person.
+    :param uncertain: runs that ended with SubmissionUncertainError.
     """
 
     runs: int = 0
@@ -92,20 +92,20 @@ class Subject(Protocol):
     name: str
     faults: ClassVar[list[Mapping[str, Any]]]
 
-    def begin(self, run: int) -> None:
-        """Start a run: the service has no jobs."""
+    def start_run(self, run: int) -> None:
+        """Start a run without any jobs in the service."""
 
     def fault(self, fault: Mapping[str, Any] | None) -> None:
         """Inject a fault into the service, or remove it."""
 
     def execute(self, context: dict[str, Any], run: int) -> Any:
-        """Run the operator, in a process of its own."""
+        """Run the operator in a separate process."""
 
     def resume(self, context: dict[str, Any], run: int, event: Any) -> Any:
-        """Resume after a deferral, in a process of its own."""
+        """Resume after a deferral in a separate process."""
 
     def wait(self, deferred: Any) -> Any:
-        """Do what the triggerer does, and return the event."""
+        """Wait as the triggerer does, and return the event."""
 
     def jobs(self) -> list[str]:
         """Return the jobs of the run that did not fail."""
@@ -139,37 +139,37 @@ class _Store:
         _write(self._path, values)
 
 
-def one_run(subject: Subject, run: int, troubles: list[Trouble], folder: Path, counts: Counts) -> None:
-    """Run a task until it succeeds: the first tries with their faults, the others without."""
+def one_run(subject: Subject, run: int, disruptions: list[Disruption], folder: Path, counts: Counts) -> None:
+    """Run a task until it succeeds: the first tries with disruptions, the others without."""
     store, xcoms = folder / "store.json", folder / "xcoms.json"
     for path in (store, xcoms):
         path.unlink(missing_ok=True)
-    subject.begin(run)
-    ended = Ended("error")
+    subject.start_run(run)
+    outcome = Outcome("error")
     for number in range(1, RETRIES + 2):
-        trouble = troubles[number - 1] if number <= len(troubles) else Trouble()
-        subject.fault(trouble.fault)
+        disruption = disruptions[number - 1] if number <= len(disruptions) else Disruption()
+        subject.fault(disruption.fault)
         # Airflow clears the XComs of a task at the start of each try.
         _write(xcoms, {})
-        ended = _one_try(subject, run, number, trouble, store, xcoms, counts)
+        outcome = _one_try(subject, run, number, disruption, store, xcoms, counts)
         subject.fault(None)
-        if ended.how in ("success", "refused"):
+        if outcome.how in ("success", "refused"):
             break
     counts.runs += 1
     counts.jobs += subject.all_jobs()
     jobs = subject.jobs()
     counts.duplicates += max(0, len(jobs) - 1)
-    if ended.how == "refused" and "SubmissionUncertainError" in ended.value:
+    if outcome.how == "refused" and "SubmissionUncertainError" in outcome.value:
         counts.uncertain += 1
-    elif ended.how != "success" or subject.pushed_job(_read(xcoms), ended.value) not in jobs:
+    elif outcome.how != "success" or subject.pushed_job(_read(xcoms), outcome.value) not in jobs:
         counts.losses += 1
-    if len(jobs) > 1 or (ended.how != "success" and "SubmissionUncertainError" not in str(ended.value)):
-        counts.failures.append(f"run {run}: {troubles} ended with {ended}, jobs {jobs}")
+    if len(jobs) > 1 or (outcome.how != "success" and "SubmissionUncertainError" not in str(outcome.value)):
+        counts.failures.append(f"run {run}: {disruptions} ended with {outcome}, jobs {jobs}")
 
 
 def _one_try(
-    subject: Subject, run: int, number: int, trouble: Trouble, store: Path, xcoms: Path, counts: Counts
-) -> Ended:
+    subject: Subject, run: int, number: int, disruption: Disruption, store: Path, xcoms: Path, counts: Counts
+) -> Outcome:
     def body(reach: Callable[[str], None], resumed: Any) -> Any:
         ti = SimpleNamespace(
             dag_id=f"chaos-{run}",
@@ -188,7 +188,7 @@ def _one_try(
         ti.xcom_push = xcom_push
         ti.xcom_pull = lambda *, key, **_: _read(xcoms)[key]
         context = {"ti": ti, "task_state_store": _Store(store, reach)}
-        _watch_requests(reach, trouble)
+        _watch_requests(reach, disruption)
         if resumed is None:
             value = subject.execute(context, run)
         else:
@@ -197,16 +197,16 @@ def _one_try(
         reach("before the end")
         return value
 
-    ended = _in_a_process(body, None, trouble)
-    if ended.how == "deferred":
-        deferred = ended.value
-        event = _in_a_process(lambda _reach, _resumed: subject.wait(deferred), None, Trouble())
-        ended = _in_a_process(body, event.value, trouble)
-    counts.kills += ended.how == "killed"
-    return ended
+    outcome = _run_in_process(body, None, disruption)
+    if outcome.how == "deferred":
+        deferred = outcome.value
+        event = _run_in_process(lambda _reach, _resumed: subject.wait(deferred), None, Disruption())
+        outcome = _run_in_process(body, event.value, disruption)
+    counts.kills += outcome.how == "killed"
+    return outcome
 
 
-def _in_a_process(body: Callable[[Callable[[str], None], Any], Any], resumed: Any, trouble: Trouble) -> Ended:
+def _run_in_process(body: Callable[[Callable[[str], None], Any], Any], resumed: Any, disruption: Disruption) -> Outcome:
     """Run one try in a child of this process, which has already imported everything."""
     readable, writable = os.pipe()
     pid = os.fork()
@@ -215,9 +215,9 @@ def _in_a_process(body: Callable[[Callable[[str], None], Any], Any], resumed: An
         status = 1
         try:
             _quiet()
-            if trouble.kill_after is not None:
-                threading.Timer(trouble.kill_after, _kill_myself).start()
-            os.write(writable, json.dumps(_how_it_ends(body, resumed, trouble)).encode())
+            if disruption.kill_after is not None:
+                threading.Timer(disruption.kill_after, _kill_myself).start()
+            os.write(writable, json.dumps(_run_body(body, resumed, disruption)).encode())
             status = 0
         finally:
             os._exit(status)
@@ -226,21 +226,23 @@ def _in_a_process(body: Callable[[Callable[[str], None], Any], Any], resumed: An
         if not select.select([pipe], [], [], HUNG)[0]:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            return Ended("error", f"it did not end within {HUNG} s")
-        said = pipe.read()
+            return Outcome("error", f"it did not end within {HUNG} s")
+        output = pipe.read()
     _, status = os.waitpid(pid, 0)
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-        return Ended("killed")
+        return Outcome("killed")
     assert status == 0, f"a try ended with {status}"
-    return Ended(*json.loads(said))
+    return Outcome(*json.loads(output))
 
 
-def _how_it_ends(body: Callable[[Callable[[str], None], Any], Any], resumed: Any, trouble: Trouble) -> tuple[str, Any]:
+def _run_body(
+    body: Callable[[Callable[[str], None], Any], Any], resumed: Any, disruption: Disruption
+) -> tuple[str, Any]:
     from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
     def reach(point: str) -> None:
         assert point in POINTS, point
-        if point == trouble.kill_at:
+        if point == disruption.kill_at:
             _kill_myself()
 
     try:
@@ -250,11 +252,11 @@ def _how_it_ends(body: Callable[[Callable[[str], None], Any], Any], resumed: Any
         return "deferred", deferred.trigger.serialize()
     except AirflowFailException as error:
         return "refused", f"{type(error).__name__}: {error}"
-    except Exception as error:  # noqa: BLE001 - whatever it is, the task is retried
+    except Exception as error:  # noqa: BLE001 - the task is retried after every error
         return "error", f"{type(error).__name__}: {error}"
 
 
-def _watch_requests(reach: Callable[[str], None], trouble: Trouble) -> None:
+def _watch_requests(reach: Callable[[str], None], disruption: Disruption) -> None:
     import requests
 
     send = requests.Session.send
@@ -264,7 +266,7 @@ def _watch_requests(reach: Callable[[str], None], trouble: Trouble) -> None:
             reach("while listing")
             return send(session, request, **options)
         reach("before the POST")
-        if trouble.kill_at == "POST on the wire":
+        if disruption.kill_at == "POST on the wire":
             threading.Timer(0.05, _kill_myself).start()
         answer = send(session, request, **options)
         reach("after the answer")
@@ -279,13 +281,13 @@ def import_all(*modules: str) -> None:
         importlib.import_module(module)
 
 
-def troubles(subject: Subject, points: tuple[str, ...], dice: random.Random) -> list[Trouble]:
-    """Return the faults of the first tries of a run."""
+def choose_disruptions(subject: Subject, points: tuple[str, ...], dice: random.Random) -> list[Disruption]:
+    """Return the disruptions of the first tries of a run."""
 
-    def one() -> Trouble:
+    def one() -> Disruption:
         kind = dice.choice(("point", "time", "fault", "fault and point", "fault and time"))
         point = dice.choice(points)
-        return Trouble(
+        return Disruption(
             kill_at=point if "point" in kind else None,
             kill_after=dice.uniform(0.0, LONGEST_TRY) if "time" in kind else None,
             fault=dice.choice(subject.faults) if "fault" in kind or point == "POST on the wire" else None,
@@ -299,7 +301,7 @@ def chaos(subject: Subject, points: tuple[str, ...], kills: int, seed: int, fold
     dice = random.Random(seed)
     counts = Counts()
     while counts.kills < kills:
-        one_run(subject, counts.runs + 1, troubles(subject, points, dice), folder, counts)
+        one_run(subject, counts.runs + 1, choose_disruptions(subject, points, dice), folder, counts)
     return counts
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from cordial_sandbox.process import SandboxProcess
 from tests.chaos.cordial import CordialSubject
-from tests.chaos.harness import POINTS, Counts, Trouble, chaos, one_run
+from tests.chaos.harness import POINTS, Counts, Disruption, chaos, one_run
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def subject(sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch) -> Cordial
     return CordialSubject(sandbox)
 
 
-#: The fault that a try needs to reach a point.
+#: The fault that leads a try to the point ``while listing``.
 LOST: Mapping[str, Any] = {"request": "create_export", "effect": "reset", "processed": True}
 
 
@@ -36,7 +36,7 @@ def test_a_kill_at_a_point_results_in_one_job(subject: CordialSubject, tmp_path:
     if point == "POST on the wire":
         fault = {"request": "create_export", "effect": "delay", "processed": True, "seconds": 0.2}
     counts = Counts()
-    one_run(subject, 1, [Trouble(kill_at=point, fault=fault)] * 2, tmp_path, counts)
+    one_run(subject, 1, [Disruption(kill_at=point, fault=fault)] * 2, tmp_path, counts)
     assert counts.kills >= 1
     assert (counts.jobs, counts.duplicates, counts.losses, counts.uncertain) == (1, 0, 0, 0), counts.failures
 
@@ -46,7 +46,7 @@ def test_a_fault_results_in_one_job_or_an_uncertain_error(
     subject: CordialSubject, tmp_path: Path, fault: Mapping[str, Any]
 ) -> None:
     counts = Counts()
-    one_run(subject, 1, [Trouble(fault=fault)] * 2, tmp_path, counts)
+    one_run(subject, 1, [Disruption(fault=fault)] * 2, tmp_path, counts)
     assert (counts.kills, counts.duplicates, counts.losses) == (0, 0, 0), counts.failures
     assert counts.uncertain == (1 if "lost" in fault else 0)
 
@@ -58,7 +58,7 @@ def test_combined_faults(subject: CordialSubject, tmp_path: Path) -> None:
 
 
 class Forgetful(CordialSubject):
-    """Submits and keeps nothing, as most operators do."""
+    """An operator that keeps no record of what it submits, like most operators."""
 
     def execute(self, context: dict[str, Any], run: int) -> Any:
         from airflow_provider_cordial.hooks.cordial import CordialHook
@@ -79,6 +79,6 @@ class Forgetful(CordialSubject):
 def test_the_suite_detects_an_operator_that_keeps_nothing(subject: CordialSubject, tmp_path: Path) -> None:
     counts = Counts()
     forgetful = Forgetful(subject.sandbox)
-    one_run(forgetful, 1, [Trouble(kill_at="after the answer"), Trouble(fault=LOST)], tmp_path, counts)
+    one_run(forgetful, 1, [Disruption(kill_at="after the answer"), Disruption(fault=LOST)], tmp_path, counts)
     assert (counts.kills, counts.jobs, counts.duplicates, counts.losses) == (1, 3, 2, 0)
     assert len(counts.failures) == 1

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_cordial.destinations import Destination
-from airflow_provider_cordial.destinations.file_wait import FileWait
+from airflow_provider_cordial.destinations import Destination, FileWait
 from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
 from cordial_sandbox.process import SandboxProcess
 from tests.helpers.operators import TaskInstance
@@ -20,20 +19,18 @@ from tests.integration.servers import AzureAccount, Bucket, GoogleStorage, Login
 #: For a file that already exists.
 QUICK = FileWait(timeout=10, poll_interval=0.1, stable_for=0.1, read_timeout=5)
 
-
 Row = tuple[str, str, int | None]
-
 
 AUDIENCES = ["opened_last_30_days", 'Käufer, "Gold"', "new_subscribers"]
 
 
 @dataclass(frozen=True)
 class Places:
-    """The servers that a test has.
+    """The servers of a test.
 
-    :param azure: None where it is not installed.
-    :param s3_over_tls: the bucket's address over TLS and the authority of its certificate, where it has one.
-    :param authorized_keys: the file of the public keys that the SFTP server lets in, where it has one.
+    :param azure: None if it is not installed.
+    :param s3_over_tls: the address over TLS and the authority of its certificate, if the server supports TLS.
+    :param authorized_keys: the file of the public keys that the SFTP server accepts, if it has one.
     """
 
     sandbox: SandboxProcess

@@ -1,6 +1,6 @@
-"""A whole Airflow in processes of its own: scheduler, DAG processor, triggerer, API server and local executor.
+"""A whole Airflow in separate processes: scheduler, DAG processor, triggerer, API server, and local executor.
 
-Its metadata are in PostgreSQL: in SQLite one writer at a time holds up all the others, and some give up for good.
+Its metadata database is PostgreSQL: SQLite has one writer at a time, and some of the waiting ones fail.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from tests.integration.servers.postgres import Postgres
 START_TIMEOUT = 120.0
 END_TIMEOUT = 15.0
 
-_COMPLAINTS = ("[error", "[critical", "Error", "Exception", "exited", "terminat")
+_ERROR_MARKS = ("[error", "[critical", "Error", "Exception", "exited", "terminat")
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
     """A process at one moment.
 
-    :param cpu_seconds: of its own, and of the children that it has waited for.
+    :param cpu_seconds: of the process and of the children that it has waited for.
     """
 
     pid: int
@@ -57,9 +57,9 @@ def processes(session: int) -> Iterator[Process]:
 
 
 class Component:
-    """A process in a session of its own, with everything that it starts.
+    """A process that leads its own session, with all its descendants.
 
-    The session is what holds them together: Airflow gives each task a process group of its own.
+    The session identifies them, because Airflow starts each task in its own process group.
     """
 
     def __init__(self, name: str, command: list[str], environment: dict[str, str], log: Path) -> None:
@@ -78,7 +78,7 @@ class Component:
     def cpu_seconds(self) -> float:
         """Return the CPU time of all its processes.
 
-        Never less than before: what a process has used that nobody waited for can be read only while it is there.
+        It never decreases, although the time of a process that was not waited for is readable only while it exists.
         """
         self._cpu_seconds = max(self._cpu_seconds, sum(one.cpu_seconds for one in self.processes()))
         return self._cpu_seconds
@@ -89,10 +89,10 @@ class Component:
                 with suppress(ProcessLookupError):
                     os.kill(one.pid, how)
 
-    def terminate(self, patience: float) -> None:
+    def terminate(self, timeout: float) -> None:
         """Terminate it gracefully, as a service manager does: the leader ends the others."""
         os.kill(self._leader.pid, signal.SIGTERM)
-        assert self.wait(patience), f"{self.name} did not end: {self.processes()}"
+        assert self.wait(timeout), f"{self.name} did not end: {self.processes()}"
 
     def kill(self) -> None:
         """Kill it as a machine crash would: all its processes at once, so that none can report the death of another."""
@@ -104,9 +104,9 @@ class Component:
                 return
         raise AssertionError(f"{self.name} cannot be killed: {self.processes()}")
 
-    def wait(self, patience: float) -> bool:
+    def wait(self, timeout: float) -> bool:
         """Wait for all its processes, and return whether they have ended."""
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while any(one.is_running for one in self.processes()):
             self.cpu_seconds()
             if time.monotonic() > deadline:
@@ -122,7 +122,7 @@ class Airflow:
     """``airflow standalone`` with a home and a DAGs folder; a context manager.
 
     :param metadata: an empty database.
-    :param environment: set besides; connections for instance.
+    :param environment: additional variables, for instance connections.
     """
 
     def __init__(self, home: Path, metadata: Postgres, dags: Path, environment: dict[str, str]) -> None:
@@ -207,14 +207,14 @@ class Airflow:
         """Wait until a DAG is known and the API answers."""
         deadline = time.monotonic() + START_TIMEOUT
         while not (self._knows(dag_id) and self._api_answers()):
-            assert time.monotonic() < deadline, self.trouble()
-            assert not self._dead(), self.trouble()
+            assert time.monotonic() < deadline, self.diagnose()
+            assert not self._dead(), self.diagnose()
             time.sleep(0.5)
 
     def _knows(self, dag_id: str) -> bool:
         try:
             return bool(self.rows("SELECT 1 FROM serialized_dag WHERE dag_id = %s", dag_id))
-        except UndefinedTable:  # the tables are still being made
+        except UndefinedTable:  # the tables do not exist yet
             return False
 
     def _api_answers(self) -> bool:
@@ -251,7 +251,7 @@ class Airflow:
     def wait_until(self, condition: Callable[[], bool], what: str, timeout: float = 120.0) -> None:
         deadline = time.monotonic() + timeout
         while not condition():
-            assert time.monotonic() < deadline, f"{what}: {self.trouble()}"
+            assert time.monotonic() < deadline, f"{what}: {self.diagnose()}"
             time.sleep(0.1)
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -276,23 +276,23 @@ class Airflow:
             unexpected = [
                 dag_id for dag_id, some in states.items() if "failed" in some and "failed" not in expected[dag_id]
             ]
-            assert not unexpected, (states, self.trouble())
-            assert time.monotonic() < deadline, (states, self.trouble())
+            assert not unexpected, (states, self.diagnose())
+            assert time.monotonic() < deadline, (states, self.diagnose())
             time.sleep(0.5)
 
-    def trouble(self) -> str:
+    def diagnose(self) -> str:
         """Return the state of each task, and the errors of the components."""
         tasks = self.rows("SELECT dag_id, run_id, task_id, state, try_number, trigger_id FROM task_instance")
-        complaints = [f"{name} has ended" for name in self._dead()]
+        errors = [f"{name} has ended" for name in self._dead()]
         for path in sorted(self.home.glob("*.log")):
             lines = path.read_text(errors="replace").splitlines()
             # The DAG processor repeats this column heading.
-            some = [line for line in lines if "# Errors" not in line and any(mark in line for mark in _COMPLAINTS)]
-            complaints += [f"{path.stem}: {line}" for line in some[-60:]]
-        return "\n".join([*map(str, tasks), *complaints])
+            some = [line for line in lines if "# Errors" not in line and any(mark in line for mark in _ERROR_MARKS)]
+            errors += [f"{path.stem}: {line}" for line in some[-60:]]
+        return "\n".join([*map(str, tasks), *errors])
 
     def texts(self) -> Iterator[tuple[str, str]]:
-        """Yield everything that it has written with its place: its logs, and its database as text."""
+        """Yield the place and the text of everything that it has written: its logs and its database."""
         for path in sorted(self.home.rglob("*")):
             if path.is_file() and path.suffix in (".log", ".out", ".err", ".json", ".cfg", ".txt"):
                 yield str(path), path.read_text(errors="replace")
@@ -308,7 +308,7 @@ def _text(value: Any) -> str:
     return bytes(value).decode(errors="replace") if isinstance(value, bytes | memoryview) else str(value)
 
 
-def forms_of(secret: str) -> list[str]:
+def encode_secret(secret: str) -> list[str]:
     """Return a secret in plain text, and as it may appear in JSON, in a URL, and in Basic auth."""
     import base64
     import urllib.parse

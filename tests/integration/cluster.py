@@ -1,7 +1,7 @@
 """A whole Airflow as on several machines: Celery workers on Redis, and each component on its own.
 
-:class:`~tests.integration.airflow.Airflow` runs everything below one process, and the tasks in the scheduler's
-own; here a worker can die without the others, as a machine does.
+:class:`~tests.integration.airflow.Airflow` runs everything under one process, and the tasks in the scheduler's process.
+Here a worker can die without the others, like a machine.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ _SETTINGS = {
 
 
 class Cluster(Airflow):
-    """PostgreSQL, Redis, scheduler, DAG processor, API server, triggerers and two Celery workers; a context manager.
+    """PostgreSQL, Redis, scheduler, DAG processor, API server, triggerers, and two Celery workers; a context manager.
 
-    Each component has a log of its own in ``home``, and all have one folder for the logs of tasks. The names of workers
+    Each component has its own log in ``home``, and all share one folder for the logs of tasks. The names of workers
     and triggerers end in a number.
 
     :param metadata: an empty database.
-    :param environment: set besides, or instead of what is set here.
+    :param environment: additional variables, which override the ones set here.
     """
 
     def __init__(
@@ -115,13 +115,13 @@ class Cluster(Airflow):
         assert run.returncode == 0, f"airflow {' '.join(arguments)}: {run.stdout}{run.stderr}"
         return run.stdout
 
-    def all_of(self, kind: str) -> list[str]:
+    def list_components(self, kind: str) -> list[str]:
         """Return the running components of a kind, the oldest first."""
         return [name for name in self._running() if _kind(name) == kind]
 
-    def worker_of(self, pid: int) -> str:
+    def find_worker(self, pid: int) -> str:
         """Return the worker that a process belongs to; a task records its process in ``pid``."""
-        for name in self.all_of("worker"):
+        for name in self.list_components("worker"):
             if any(process.pid == pid for process in self._running()[name].processes()):
                 return name
         raise AssertionError(f"Process {pid} belongs to no worker")

@@ -26,12 +26,12 @@ Figures = dict[str, Any]
 class Scale:
     """How much work there is, and how many faults.
 
-    :param runs: of the backfill by runs.
+    :param runs: runs of the backfill by runs.
     :param ranges: days of the backfill by ranges.
-    :param partitions: of the backfill of partitions.
+    :param partitions: partitions of the backfill by partitions.
     :param faults_every: seconds between two faults.
-    :param workers_killed: during the backfill by runs.
-    :param triggerers: during it one is restarted, and the others are killed.
+    :param workers_killed: workers killed during the backfill by runs.
+    :param triggerers: during the backfill by runs, one is restarted and the others are killed.
     """
 
     runs: int
@@ -79,7 +79,7 @@ class Stage:
     figures: dict[str, Figures] = field(default_factory=dict)
 
     @contextmanager
-    def figures_of(self, what: str) -> Iterator[None]:
+    def measure(self, what: str) -> Iterator[None]:
         """Measure time, requests to Cordial, and the CPU time of Airflow's components."""
         self.sandbox.control.clear_requests()
         jobs, tries = len(self.sandbox.control.jobs()), self._tries()
@@ -102,18 +102,18 @@ class Stage:
         return int(tries)
 
     @contextmanager
-    def trouble(self, seed: int) -> Iterator[None]:
+    def random_faults(self, seed: int) -> Iterator[None]:
         """Lose, reject, and delay answers at random."""
         stop, chance = threading.Event(), random.Random(seed)
 
-        def make() -> None:
+        def inject() -> None:
             while not stop.wait(self.scale.faults_every):
                 fault = chance.choice(FAULTS)
                 # At most one pending fault per kind, or they would pile up for the next request of a rare kind.
                 if fault["request"] not in {waiting["request"] for waiting in self.sandbox.control.faults()}:
                     self.sandbox.control.fault(**fault, times=1)
 
-        thread = threading.Thread(target=make)
+        thread = threading.Thread(target=inject)
         thread.start()
         try:
             yield
@@ -131,7 +131,7 @@ class Stage:
         with self.warehouse.connect() as connection:
             return {job_id for (job_id,) in connection.execute(f"SELECT DISTINCT job_id FROM {table}")}
 
-    def compare(self, table: str, days: Timeframe) -> dict[str, int]:
+    def compare_table(self, table: str, days: Timeframe) -> dict[str, int]:
         """Compare a table with the sandbox's snapshots, day by day."""
         with self.warehouse.connect() as connection:
             rows = connection.execute(f"SELECT audience, snapshot_date::text, contacts FROM {table}").fetchall()
@@ -149,9 +149,9 @@ class Stage:
             "wrong": sum(expected.get((audience, day), ...) != contacts for audience, day, contacts in rows),
         }
 
-    def right(self, table: str, days: Timeframe, *, due: int) -> None:
+    def check_table(self, table: str, days: Timeframe, *, due: int) -> None:
         """Check that a table has exactly these days, from as many jobs as were due since the last check."""
-        found = self.compare(table, days)
+        found = self.compare_table(table, days)
         figures = list(self.figures.values())[-1]
         figures.update(found, due=due)
         assert figures["jobs"] == due
@@ -166,12 +166,12 @@ class Stage:
     def wait(self, dag_id: str, states: Sequence[str], timeout: float) -> None:
         """Wait until the runs of a DAG are in these states."""
 
-        def are_there() -> bool:
+        def is_reached() -> bool:
             found = self.cluster.states().get(dag_id, [])
-            assert "failed" not in found, self.cluster.trouble()
+            assert "failed" not in found, self.cluster.diagnose()
             return found == list(states)
 
-        self.cluster.wait_until(are_there, f"the runs of {dag_id}", timeout)
+        self.cluster.wait_until(is_reached, f"the runs of {dag_id}", timeout)
 
 
 def report(figures: dict[str, Figures]) -> str:

@@ -1,7 +1,7 @@
 """Backfills on a whole cluster under faults: every day in the warehouse once, and as many jobs as were due.
 
 Airflow with PostgreSQL, Redis, two Celery workers and a triggerer runs the example DAGs against the sandbox. Meanwhile
-answers are lost, refused and late, workers die, and triggerers are replaced. ``make test-cluster`` runs it over a
+answers are lost, rejected, or late, workers die, and triggerers are replaced. ``make test-cluster`` runs it over a
 month of runs and a year of ranges, and prints the figures.
 """
 
@@ -86,7 +86,7 @@ def test_every_day_is_loaded_once_by_as_many_jobs_as_due(stage: Stage, capsys: p
         assert [job["name"] for job in stage.sandbox.control.jobs() if job["status"] not in ("Done", "Failed")] == []
     finally:
         with capsys.disabled():
-            print(report(stage.figures))  # noqa: T201 - make test-cluster is there to print it
+            print(report(stage.figures))  # noqa: T201 - the report is the purpose of make test-cluster
     for where, text in stage.cluster.texts():
         assert stage.sandbox.api_key not in text, where
 
@@ -94,19 +94,19 @@ def test_every_day_is_loaded_once_by_as_many_jobs_as_due(stage: Stage, capsys: p
 def backfill_by_runs(stage: Stage) -> None:
     dag_id, runs = "example_daily_backfill", stage.scale.runs
     active = min(10, runs // 2)
-    with stage.figures_of("by runs, with trouble"), stage.trouble(seed=1):
+    with stage.measure("by runs, with faults"), stage.random_faults(seed=1):
         stage.backfill(dag_id, days(runs), "--run-backwards", "--max-active-runs", str(active))
         for number in range(stage.scale.workers_killed):
             due = (number + 1) * runs // (stage.scale.workers_killed + 2)
             stage.cluster.wait_until(lambda due=due: len(stage.jobs(dag_id)) > due, "some jobs", 300)  # type: ignore[misc]
             kill_a_worker_that_submits(stage, dag_id)
         stage.cluster.wait_until(lambda: "success" in stage.cluster.states()[dag_id], "a run that ended", 300)
-        one, *others = stage.cluster.all_of("triggerer")
+        one, *others = stage.cluster.list_components("triggerer")
         stage.cluster.restart(one)
         for other in others:
             stage.cluster.kill(other)
         stage.wait(dag_id, ["success"] * runs, 500)
-    stage.right("daily_trends", days(runs), due=runs)
+    stage.check_table("daily_trends", days(runs), due=runs)
     jobs = stage.jobs(dag_id)
     assert len(jobs) == runs
     assert {job["status"] for job in jobs} == {"Done"}
@@ -129,7 +129,7 @@ def kill_a_worker_that_submits(stage: Stage, dag_id: str) -> None:
     )
     stage.cluster.wait_until(lambda: bool(stage.cluster.rows(query, dag_id)), "a task that submits", 300)
     ((pid,), *_) = stage.cluster.rows(query, dag_id)
-    stage.cluster.kill(stage.cluster.worker_of(pid))
+    stage.cluster.kill(stage.cluster.find_worker(pid))
 
 
 def backfill_again(stage: Stage) -> None:
@@ -139,21 +139,21 @@ def backfill_again(stage: Stage) -> None:
         lambda: not stage.cluster.rows("SELECT 1 FROM backfill WHERE completed_at IS NULL"), "the end of the backfill"
     )
     before = stage.job_ids("daily_trends")
-    with stage.figures_of("by runs, all again"):
+    with stage.measure("by runs, all again"):
         stage.backfill(dag_id, days(runs), "--max-active-runs", "10", "--reprocess-behavior", "completed")
         stage.cluster.wait_until(lambda: len(stage.jobs(dag_id)) == 2 * runs, "new jobs", 400)
         stage.wait(dag_id, ["success"] * runs, 400)
-    stage.right("daily_trends", days(runs), due=runs)
+    stage.check_table("daily_trends", days(runs), due=runs)
     assert len(stage.jobs(dag_id)) == 2 * runs
     assert not before & stage.job_ids("daily_trends")
-    assert at_a_time(stage.jobs(dag_id)[runs:]) <= EXPORTS_AT_A_TIME
+    assert count_concurrent(stage.jobs(dag_id)[runs:]) <= EXPORTS_AT_A_TIME
 
 
 def backfill_by_ranges(stage: Stage) -> None:
     dag_id, whole = "example_range_backfill", days(stage.scale.ranges)
     parts = whole.chunks(stage.scale.days_per_export)
     stage.sandbox.control.behaviour(job_fails_with="disk full")
-    with stage.figures_of("by ranges, with trouble"), stage.trouble(seed=2):
+    with stage.measure("by ranges, with faults"), stage.random_faults(seed=2):
         stage.cluster.trigger(
             dag_id,
             audiences=list(AUDIENCES),
@@ -169,7 +169,7 @@ def backfill_by_ranges(stage: Stage) -> None:
     jobs = stage.jobs(dag_id)
     # Only a Failed job is exported again, and only its part of the range.
     done = [job for job in jobs if job["status"] == "Done"]
-    stage.right("trends_of_ranges", whole, due=len(parts) + len(jobs) - len(done))
+    stage.check_table("trends_of_ranges", whole, due=len(parts) + len(jobs) - len(done))
     assert sorted(job["selected_timeframe_start"] for job in done) == [str(part.start) for part in parts]
     assert 1 <= len(jobs) - len(done) <= EXPORTS_AT_A_TIME
     query = "SELECT rendered_map_index FROM task_instance WHERE dag_id = %s AND map_index >= 0"
@@ -179,30 +179,30 @@ def backfill_by_ranges(stage: Stage) -> None:
 
 def backfill_partitions(stage: Stage) -> None:
     count = stage.scale.partitions
-    with stage.figures_of("by partitions"):
+    with stage.measure("by partitions"):
         stage.backfill("example_partitions_producer", days(count), nights_after=0)
         stage.wait("example_partitions_producer", ["success"] * count, 200)
         stage.wait("example_partitions_consumer", ["success"] * count, 200)
-    stage.right("trends_of_partitions", days(count), due=count)
+    stage.check_table("trends_of_partitions", days(count), due=count)
     assert len(stage.jobs("example_partitions_producer")) == count
     keys = stage.cluster.rows(
         "SELECT partition_key FROM dag_run WHERE dag_id = 'example_partitions_consumer' ORDER BY 1"
     )
     assert keys == [(str(day),) for day in days(count)]
-    told = stage.cluster.rows(
+    events = stage.cluster.rows(
         "SELECT asset_event.extra, partition_key FROM asset_event JOIN asset ON asset.id = asset_id"
         " WHERE uri LIKE %s ORDER BY 2",
         "%/trends_of_partitions",
     )
-    assert [(extra["days"], extra["audiences"], extra["rows"]) for extra, _ in told] == [
+    assert [(extra["days"], extra["audiences"], extra["rows"]) for extra, _ in events] == [
         ([str(day)], list(AUDIENCES), len(AUDIENCES)) for day in days(count)
     ]
-    assert {extra["job_id"] for extra, _ in told} == stage.job_ids("trends_of_partitions")
+    assert {extra["job_id"] for extra, _ in events} == stage.job_ids("trends_of_partitions")
 
 
 def run_by_hand(stage: Stage) -> None:
     started = datetime.now().astimezone()
-    with stage.figures_of("by hand"):
+    with stage.measure("by hand"):
         stage.cluster.trigger("example_look_back")
         stage.cluster.trigger("example_export_only")
         for dag_id in ("example_look_back", "example_export_only", "example_load_only"):
@@ -211,14 +211,14 @@ def run_by_hand(stage: Stage) -> None:
     week = Timeframe(*(date.fromisoformat(job[f"selected_timeframe_{which}"]) for which in ("start", "end")))
     assert len(week) == 7
     assert timedelta() < started.date() - week.end <= timedelta(days=2)
-    stage.right("trends_of_a_week", week, due=2)
+    stage.check_table("trends_of_a_week", week, due=2)
     (job,) = stage.jobs("example_export_only")
     day = date.fromisoformat(job["selected_timeframe_end"])
-    stage.right("trends_of_another_dag", Timeframe(day, day), due=2)
+    stage.check_table("trends_of_another_dag", Timeframe(day, day), due=2)
     assert stage.job_ids("trends_of_another_dag") == {job["id"]}
 
 
-def at_a_time(jobs: Sequence[dict[str, Any]]) -> int:
+def count_concurrent(jobs: Sequence[dict[str, Any]]) -> int:
     """Return the maximum number of jobs that ran in Cordial at once."""
     moments = [(job["created_at"], 1) for job in jobs] + [(job["ended_at"], -1) for job in jobs]
     running = most = 0

@@ -12,12 +12,12 @@ import pytest
 from airflow_provider_cordial.destinations import (
     AzureBlobDestination,
     Destination,
+    FileWait,
     FtpDestination,
     GcsDestination,
     S3Destination,
     SftpDestination,
 )
-from airflow_provider_cordial.destinations.file_wait import FileWait
 from airflow_provider_cordial.exceptions import DestinationUnreachableError, JobFailedError, RefusedError
 from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
 from tests.helpers.places import QUICK, Places, Row, export, snapshots
@@ -35,7 +35,7 @@ def skip_without_a_server(places: Places, destination: Destination) -> None:
         places.azure_or_skip()
 
 
-def rows_of(warehouse: Path) -> list[Row]:
+def read_rows(warehouse: Path) -> list[Row]:
     with closing(sqlite3.connect(warehouse)) as connection:
         rows = connection.execute("SELECT audience, snapshot_date, contacts FROM audience_trends").fetchall()
     return sorted(rows, key=str)
@@ -77,7 +77,7 @@ def test_an_export_is_delivered_and_loaded(
     record = export(destination)
     for _ in range(2):
         counts = load(record)
-    assert rows_of(warehouse) == snapshots(places)
+    assert read_rows(warehouse) == snapshots(places)
     assert (counts["rows"], counts["audiences"], counts["days"]) == (93, 3, 31)
 
 
@@ -139,7 +139,7 @@ def test_sftp_with_a_saved_key(places: Places, connections: SetConnection, wareh
     (job,) = places.sandbox.control.jobs()
     assert "password" not in job["destination"]
     load(record)
-    assert rows_of(warehouse) == snapshots(places)
+    assert read_rows(warehouse) == snapshots(places)
     with pytest.raises(RefusedError, match="SSH key with such Name/ID: another does not exist"):
         export(sftp(saved_key="another"))
 
@@ -166,7 +166,7 @@ def test_a_file_in_writing_is_awaited(places: Places, warehouse: Path, destinati
     places.sandbox.control.behaviour(delivery_delay=0.1, write_seconds=2)
     record = export(destination)
     load(record, file_wait=FileWait(timeout=20, poll_interval=0.1, stable_for=0.5, read_timeout=5))
-    assert rows_of(warehouse) == snapshots(places)
+    assert read_rows(warehouse) == snapshots(places)
 
 
 @pytest.mark.strict
@@ -188,7 +188,7 @@ def test_a_full_disk_fails_the_job(
         filler.unlink()
         # The truncated file is still there, also under the name of the next file.
         load(export(destination))
-    assert rows_of(warehouse) == snapshots(places)
+    assert read_rows(warehouse) == snapshots(places)
 
 
 @pytest.mark.strict
@@ -201,7 +201,7 @@ def test_s3_over_tls(places: Places, connections: SetConnection, warehouse: Path
         load(record)
     monkeypatch.setenv("AWS_CA_BUNDLE", str(authority))
     load(record)
-    assert rows_of(warehouse) == snapshots(places)
+    assert read_rows(warehouse) == snapshots(places)
 
 
 @pytest.mark.strict

@@ -13,12 +13,12 @@ import pytest
 from airflow_provider_cordial.destinations import (
     AzureBlobDestination,
     Destination,
+    FileWait,
     FtpDestination,
     GcsDestination,
     S3Destination,
     SftpDestination,
 )
-from airflow_provider_cordial.destinations.file_wait import FileWait
 from airflow_provider_cordial.destinations.finder import open_delivered_file
 from airflow_provider_cordial.exceptions import (
     CordialError,
@@ -74,7 +74,7 @@ def put(places: Places, name: str, content: bytes = CONTENT) -> None:
 def test_a_stalled_or_broken_read_is_an_error_in_time(
     places: Places, connections: SetConnection, monkeypatch: pytest.MonkeyPatch, kind: str, then: Any
 ) -> None:
-    targets = {"sftp": places.sftp.port, "s3": port_of(places.bucket.url), "gcs": port_of(places.gcs.url)}
+    targets = {"sftp": places.sftp.port, "s3": parse_port(places.bucket.url), "gcs": parse_port(places.gcs.url)}
     target = places.azure_or_skip().port if kind == "azure" else targets[kind]
     put(places, "trends.csv")
     with faulty_proxy(target, after=200_000, then=then) as port:
@@ -97,7 +97,7 @@ def test_a_stalled_or_broken_read_is_an_error_in_time(
         assert failed.value.retry_helps
 
 
-def port_of(url: str) -> int:
+def parse_port(url: str) -> int:
     port = urlsplit(url).port
     assert port
     return port
@@ -187,7 +187,7 @@ def test_a_large_file_at_an_exact_path_is_read_completely(places: Places, kind: 
     assert read(destination) == CONTENT
     put(places, "other name.csv")
     path = "trends/other name.csv" if kind in ("s3", "gcs", "azure") else "exports/other name.csv"
-    with open_delivered_file(destination, "unheard-of", not_before=datetime.now(UTC), path=path, file_wait=QUICK) as (
+    with open_delivered_file(destination, "unknown", not_before=datetime.now(UTC), path=path, file_wait=QUICK) as (
         file,
         stream,
     ):
@@ -195,7 +195,7 @@ def test_a_large_file_at_an_exact_path_is_read_completely(places: Places, kind: 
     with (
         pytest.raises(DeliveredFileNotFoundError, match="other name.csv"),
         open_delivered_file(
-            destination, "unheard-of", not_before=datetime.now(UTC), file_wait=FileWait(timeout=0.2, poll_interval=0.1)
+            destination, "unknown", not_before=datetime.now(UTC), file_wait=FileWait(timeout=0.2, poll_interval=0.1)
         ),
     ):
         pass

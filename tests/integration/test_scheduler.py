@@ -1,4 +1,4 @@
-"""A whole Airflow with scheduler and triggerer: the days that each kind of schedule exports, and no secret left."""
+"""A whole Airflow with scheduler and triggerer: each kind of schedule exports its days, and no secret is written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from cordial_sandbox.process import SandboxProcess
 from tests.helpers.sandbox import sftp_connection
-from tests.integration.airflow import Airflow, forms_of
+from tests.integration.airflow import Airflow, encode_secret
 from tests.integration.servers.postgres import Postgres
 
 API_KEY = 'key-of-the-test/"4711"'
@@ -32,7 +32,7 @@ def test_every_schedule_exports_its_days_and_leaves_no_secret(tmp_path: Path, po
             f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields)
             for name, fields in connections(sandbox, warehouse).items()
         }
-        # Shorter than the scheduler takes to hear of a deferral, it would make Airflow fail the tasks.
+        # Longer than the scheduler needs to record a deferral: otherwise Airflow fails the tasks.
         environment["AIRFLOW__CORDIAL__POLL_INTERVAL"] = "15"
         started = datetime.now(ZoneInfo("America/Los_Angeles"))
         with Airflow(
@@ -50,7 +50,7 @@ def test_every_schedule_exports_its_days_and_leaves_no_secret(tmp_path: Path, po
             expected = {dag_id: ["success"] * count for dag_id, count in runs.items()}
             airflow.wait_for({**expected, "wrong_key": ["failed"], "wrong_sftp": ["failed"]}, 300)
             tries = airflow.rows("SELECT try_number FROM task_instance WHERE dag_id = 'wrong_key'")
-            assert tries == [(1,)], "where a retry cannot help there is none"
+            assert tries == [(1,)], "an error that a retry cannot help is not retried"
         jobs = sandbox.control.jobs()
         expected_rows = [
             (audience, one["date"], one["contacts"])
@@ -58,7 +58,7 @@ def test_every_schedule_exports_its_days_and_leaves_no_secret(tmp_path: Path, po
             for one in sandbox.control.snapshots(audience=audience, start="2026-11-10", end="2026-11-11")
         ]
 
-    def asked(dag_id: str) -> list[tuple[str, str]]:
+    def exported_days(dag_id: str) -> list[tuple[str, str]]:
         prefix = dag_id.replace("_", "-") + "-"
         return sorted(
             (job["selected_timeframe_start"], job["selected_timeframe_end"])
@@ -69,27 +69,27 @@ def test_every_schedule_exports_its_days_and_leaves_no_secret(tmp_path: Path, po
     assert {job["status"] for job in jobs if not job["name"].startswith("wrong-sftp")} == {"Done"}
     assert [job["reason"] for job in jobs if job["name"].startswith("wrong-sftp")] == ["Login failed."]
     assert len(jobs) == 17
-    assert asked("cron") == [("2026-11-10", "2026-11-10"), ("2026-11-11", "2026-11-11")]
-    assert asked("interval") == [("2026-11-10", "2026-11-10"), ("2026-11-11", "2026-11-11")]
-    assert asked("weeks") == [("2026-11-02", "2026-11-08")]
-    assert asked("partition") == [("2026-11-10", "2026-11-10"), ("2026-11-11", "2026-11-11")]
+    assert exported_days("cron") == [("2026-11-10", "2026-11-10"), ("2026-11-11", "2026-11-11")]
+    assert exported_days("interval") == [("2026-11-10", "2026-11-10"), ("2026-11-11", "2026-11-11")]
+    assert exported_days("weeks") == [("2026-11-02", "2026-11-08")]
+    assert exported_days("partition") == [("2026-11-10", "2026-11-10"), ("2026-11-11", "2026-11-11")]
     today = started.date()
-    assert asked("by_hand") == [(str(today - timedelta(days=2)), str(today - timedelta(days=1)))]
-    assert asked("by_asset") == [(str(today - timedelta(days=3)), str(today - timedelta(days=1)))]
-    assert asked("at_run_time") == [("2026-02-01", "2026-02-03")]
-    # Each partition of an event that has none but those found at run time is a day, and has a run.
-    assert asked("of_days") == [(f"2026-02-0{day}", f"2026-02-0{day}") for day in (1, 2, 3)]
-    assert asked("ranges") == [("2026-02-01", "2026-02-02"), ("2026-02-03", "2026-02-03")]
-    assert asked("explicit") == [("2026-03-01", "2026-03-31")]
+    assert exported_days("by_hand") == [(str(today - timedelta(days=2)), str(today - timedelta(days=1)))]
+    assert exported_days("by_asset") == [(str(today - timedelta(days=3)), str(today - timedelta(days=1)))]
+    assert exported_days("at_run_time") == [("2026-02-01", "2026-02-03")]
+    # Each partition that was found at run time is a day, and has its own run.
+    assert exported_days("of_days") == [(f"2026-02-0{day}", f"2026-02-0{day}") for day in (1, 2, 3)]
+    assert exported_days("ranges") == [("2026-02-01", "2026-02-02"), ("2026-02-03", "2026-02-03")]
+    assert exported_days("explicit") == [("2026-03-01", "2026-03-31")]
     with closing(sqlite3.connect(warehouse)) as connection:
         rows = connection.execute(
             "SELECT audience, snapshot_date, contacts FROM audience_trends ORDER BY 1, 2"
         ).fetchall()
     assert rows == expected_rows
 
-    seen = list(airflow.texts())
-    text = "".join(content for _, content in seen)
-    # What is looked through is what it should be: logs of tasks and triggerer, XComs, rendered templates, errors.
+    texts = list(airflow.texts())
+    text = "".join(content for _, content in texts)
+    # The searched texts include logs of tasks and triggerer, XComs, rendered templates, and errors.
     for mark in (
         "Submitted export",
         "is Done",
@@ -99,10 +99,10 @@ def test_every_schedule_exports_its_days_and_leaves_no_secret(tmp_path: Path, po
         "Login failed.",
     ):
         assert mark in text, mark
-    assert any(".log.trigger." in place for place, _ in seen)
+    assert any(".log.trigger." in place for place, _ in texts)
     for secret in (API_KEY, SFTP_PASSWORD, WRONG_KEY, WRONG_PASSWORD):
-        for form in forms_of(secret):
-            assert [place for place, content in seen if form in content] == []
+        for form in encode_secret(secret):
+            assert [place for place, content in texts if form in content] == []
 
 
 def connections(sandbox: SandboxProcess, warehouse: Path) -> dict[str, dict[str, object]]:

@@ -51,8 +51,8 @@ def test_many_waits_share_requests_and_an_export_starts_a_dag(airflow: Airflow, 
         query = "SELECT state FROM task_instance WHERE dag_id = %s AND task_id = %s AND map_index >= 0"
         return [state for (state,) in airflow.rows(query, dag_id, task_id)]
 
-    def requests_beside(more: int, waits: int) -> int:
-        """Start more waits, and return the number of requests in four intervals for all of them."""
+    def count_requests(more: int, waits: int) -> int:
+        """Start more waits, and return the number of requests in four intervals for all waits."""
         job_ids = sandbox.control.add_jobs(more, shortest=1.0, longest=1.0)
         airflow.call(
             "POST",
@@ -66,7 +66,7 @@ def test_many_waits_share_requests_and_an_export_starts_a_dag(airflow: Airflow, 
         time.sleep(4 * POLL_INTERVAL)
         return len(sandbox.control.requests())
 
-    few, many = requests_beside(3, 3), requests_beside(15, 18)
+    few, many = count_requests(3, 3), count_requests(15, 18)
     # The watcher of the example polls as well: one page per interval.
     assert 4 <= few <= 14
     assert many <= few + 3

@@ -1,6 +1,6 @@
 """Real servers on free loopback ports.
 
-``embedded`` holds those that come with a package of the development environment, ``strict`` those that have to be
+``embedded`` has the servers that come with a package of the development environment, ``strict`` those that must be
 installed: the same tests run against both.
 """
 
@@ -29,7 +29,7 @@ BUCKET = "acme-cordial"
 class Login:
     """A server with a login.
 
-    :param root: the folder that the user sees; ``exports`` in it is the user's own.
+    :param root: the root folder of the user, who owns ``exports`` in it.
     """
 
     port: int
@@ -80,7 +80,7 @@ class Bucket:
 class GoogleStorage:
     """A server of Google Cloud Storage with a bucket.
 
-    :param key: of a service account, as its JSON file holds it; None for a server that asks for none.
+    :param key: the content of a service account's JSON file; None for a server without credentials.
     """
 
     url: str

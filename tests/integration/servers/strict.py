@@ -1,6 +1,6 @@
 """Servers as in production: OpenSSH, vsftpd, SeaweedFS, Azurite, and OAuth in front of fake-gcs-server.
 
-``scripts/install_servers.sh`` installs them. OpenSSH and vsftpd need root, and the system user that it makes.
+``scripts/install_servers.sh`` installs them. OpenSSH and vsftpd need root, and the system user that it creates.
 """
 
 from __future__ import annotations

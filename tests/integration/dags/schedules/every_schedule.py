@@ -67,7 +67,7 @@ with dag("cron", CronTriggerTimetable("0 3 * * *", timezone=ZONE), 11, 13):
 with dag("interval", CronDataIntervalTimetable("0 0 * * *", ZONE), 10, 11):
     export()
 
-# One run only: Airflow makes one run of two events that are close to each other.
+# One run only, because Airflow merges two events that are close to each other into one run.
 with dag("weeks", CronDataIntervalTimetable("0 0 * * MON", ZONE), 2, 2):
     export(outlets=[EXPORTED])
 

@@ -1,4 +1,4 @@
-"""DAGs whose export is killed, cleared and filled in again."""
+"""DAGs whose export is killed, cleared, and backfilled."""
 
 from __future__ import annotations
 

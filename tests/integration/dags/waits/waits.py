@@ -1,4 +1,4 @@
-"""As many waits for jobs as a run's conf names jobs."""
+"""One wait for each job in the conf of a run."""
 
 from __future__ import annotations
 

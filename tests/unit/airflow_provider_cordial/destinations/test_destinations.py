@@ -30,9 +30,7 @@ from tests.helpers.sandbox import SetConnection
         (UiDestination(), {"type": "aws"}),
     ],
 )
-def test_the_body_of_a_destination(
-    set_connection: SetConnection, destination: Destination, expected: dict[str, Any]
-) -> None:
+def test_sftp_and_ui_bodies(set_connection: SetConnection, destination: Destination, expected: dict[str, Any]) -> None:
     set_connection("c", conn_type="sftp", host="h", login="u", password="secret-123")
     address = destination.address()
     assert {key: address.body[key] for key in expected} == expected
@@ -104,7 +102,7 @@ S3_KEYS = {"login": "AKIA-OF-THE-TEST", "password": "secret-key-123"}
         ),
     ],
 )
-def test_the_body_of_the_other_destinations(
+def test_bodies_of_the_other_destinations(
     set_connection: SetConnection, fields: dict[str, Any] | None, destination: Destination, expected: dict[str, Any]
 ) -> None:
     if fields is not None:
@@ -116,7 +114,7 @@ def test_the_body_of_the_other_destinations(
 
 
 @pytest.mark.parametrize(
-    ("fields", "destination", "said"),
+    ("fields", "destination", "text"),
     [
         ({**S3_KEYS}, S3Destination(bucket="b", path="a"), "set the bucket's region"),
         ({}, S3Destination(bucket="b", path="a", region="r"), "has no static keys"),
@@ -156,12 +154,12 @@ def test_incomplete_destinations_are_rejected_before_sending(
     set_connection: SetConnection,
     fields: dict[str, Any],
     destination: Destination,
-    said: str,
+    text: str,
 ) -> None:
     set_connection("aws_default", conn_type="aws", **fields)
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(RefusedError) as rejected:
         export(destination=destination)
-    assert said in str(refused.value)
-    assert "secret-key-123" not in str(refused.value)
-    assert "token-123" not in str(refused.value)
+    assert text in str(rejected.value)
+    assert "secret-key-123" not in str(rejected.value)
+    assert "token-123" not in str(rejected.value)
     assert cordial.control.requests() == []
