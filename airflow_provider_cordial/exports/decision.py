@@ -59,7 +59,7 @@ class SubmissionState:
     :param record: of this submission.
     :param is_accepted: whether this try submitted the recorded job.
     :param job: the recorded job, or the error of polling it.
-    :param jobs: the listed jobs of the account, or the error that refused the list.
+    :param jobs: the listed jobs of the account, or the error that rejected the list.
     :param is_settled: whether a submitted job must be in the list by now.
     """
 

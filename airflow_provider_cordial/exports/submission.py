@@ -199,7 +199,7 @@ class Submission:
         self._state = replace(self._state, record=record)
 
     def _list(self, *, last: bool) -> Sequence[Job] | CordialError:
-        """Return the listed jobs, or the error that refused the list; a temporary failure proves nothing yet.
+        """Return the listed jobs, or the error that rejected the list; a temporary failure proves nothing yet.
 
         :param last: whether this is the last attempt, so that its failure fails the task.
         """

@@ -46,7 +46,7 @@ def test_a_listing_ends_when_all_jobs_are_found() -> None:
     assert listed(ListingStrategy(), set(JOBS[:6]), set(JOBS[6:]), set()) == (2, set(JOBS))
 
 
-def test_a_listing_ends_when_more_pages_in_vain_cost_more_than_lookups() -> None:
+def test_a_listing_ends_when_lookups_are_cheaper() -> None:
     pages, found = listed(ListingStrategy(), set(JOBS[:7]), *[set[str]()] * 20)
     assert (pages, found) == (1 + 3, set(JOBS[:7]))
 
@@ -80,7 +80,7 @@ def test_the_cost_of_the_list_is_that_of_the_last_listing() -> None:
     assert strategy.should_list(JOBS[:6], JOBS)
 
 
-def test_a_failing_list_is_retried_and_then_read_less_and_less_often() -> None:
+def test_a_failing_list_is_retried_and_then_read_less_often() -> None:
     strategy = ListingStrategy()
     assert [strategy.fail() for _ in range(MAX_FAILED_LISTINGS)] == [True] * (MAX_FAILED_LISTINGS - 1) + [False]
     assert not strategy.should_list(JOBS[:2], JOBS)

@@ -403,7 +403,7 @@ def test_a_connection_that_can_never_be_read_ends_at_the_deadline(
         parse_event(asyncio.run(event("j1", seconds=1)), "j1")
 
 
-def test_a_connection_that_cannot_be_read_after_a_rejection_ends_no_wait(
+def test_an_unreadable_connection_after_a_rejection_ends_no_wait(
     cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(account, "REREAD_PAUSE", 0.0)
