@@ -1,7 +1,7 @@
 """Submit once, under faults: ``chaos.py [KILLS] [SEED]`` kills so many tasks, and counts the jobs.
 
 For comparison, the same kills and faults hit a peer: the operator of the dbt Cloud provider with its defaults, against
-a stand-in for its service. The points that only our operator reaches, where it keeps a record, are omitted for the peer.
+a stand-in for its service. The points that only ours reaches, where it keeps a record, are omitted for the peer.
 """
 
 from __future__ import annotations
