@@ -123,7 +123,7 @@ class CordialHook(BaseHook):
             api.parse_records(request, self._send(request))
         except NotFoundError:  # authenticated, and no job yet
             pass
-        except (AuthenticationError, PermissionDeniedError, ConnectionFailedError) as error:
+        except (AuthenticationError, ConnectionFailedError, InvalidConnectionError, PermissionDeniedError) as error:
             return False, str(error)
         except CordialError as error:
             return False, f"{self.cordial_conn_id} reaches a server with an unexpected answer. {error}"
