@@ -353,7 +353,7 @@ def test_the_client_uses_the_proxy_of_the_environment(
     monkeypatch.setenv("no_proxy", "localhost")
     with pytest.raises(ConnectionFailedError, match="no answer"):
         asyncio.run(get())
-    assert len(heard) == 1
+    assert len(received) == 1
 
 
 def test_a_retired_client_closes_after_its_requests(cordial: SandboxProcess) -> None:
