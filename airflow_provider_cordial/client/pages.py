@@ -57,7 +57,10 @@ class JobPages:
 
 def _is_same_page(rows: Sequence[Row], previous: Sequence[Row]) -> bool:
     """Compare by ids: the status of a job may have changed between two requests for the same page."""
-    ids = [parse_ids(row) for row in rows]
-    if all(ids):
-        return ids == [parse_ids(row) for row in previous]
-    return rows == previous
+    # Lazily: two different pages usually differ in their first row.
+    return len(rows) == len(previous) and all(map(_is_same_row, rows, previous))
+
+
+def _is_same_row(row: Row, other: Row) -> bool:
+    ids = parse_ids(row)
+    return ids == parse_ids(other) if ids else row == other
