@@ -75,11 +75,22 @@ class InvalidExportError(InvalidParameterError):
     """The requested export is invalid: found before anything was sent."""
 
 
-class AuthenticationError(RefusedError):
+class AccessError(RefusedError):
+    """401 or 403.
+
+    :param is_from_cordial: whether the answer was Cordial's own JSON, and not that of a firewall or a proxy.
+    """
+
+    def __init__(self, message: str, *, is_from_cordial: bool = True, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.is_from_cordial = is_from_cordial
+
+
+class AuthenticationError(AccessError):
     """401: Cordial does not accept the API key from this address."""
 
 
-class PermissionDeniedError(RefusedError):
+class PermissionDeniedError(AccessError):
     """403: the API key has no permission for this call, or not from this address."""
 
 

@@ -73,6 +73,13 @@ CONNECTION_FIELDS = (
         600,
         "Maximum status requests per minute, shared by all waits of a triggerer",
     ),
+    ConnectionField(
+        "rejection_grace",
+        "Rejection grace (s)",
+        "number",
+        30,
+        "Seconds during which a wait tolerates 401 and 403, while a key is rotated for instance",
+    ),
 )
 
 

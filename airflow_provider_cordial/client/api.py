@@ -10,8 +10,9 @@ v2 Swagger document.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -20,6 +21,7 @@ from urllib.parse import quote
 
 from airflow_provider_cordial import __version__
 from airflow_provider_cordial.client.job import Job
+from airflow_provider_cordial.client.secrets import mask_members, strike_out
 from airflow_provider_cordial.exceptions import (
     AuthenticationError,
     ConnectionFailedError,
@@ -47,8 +49,11 @@ _ACCESS_ADVICE = (
 _EXPLANATIONS = ("message", "messages", "validationErrors", "fieldErrors", "errors", "error")
 _SNIPPET_LENGTH = 300
 
-#: As in Airflow's own masking: striking out every "p" would hide the message and not the secret.
-_SHORTEST_SECRET = 5
+#: Bytes; a larger answer is not read.
+MAX_ANSWER = 16 * 1024 * 1024
+
+#: Seconds since the epoch that no wait in seconds reaches: a larger value is a moment.
+_EPOCH_LIKE = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ class Request:
     """One request to the API.
 
     :param body: sent as JSON; it may contain the secrets of a destination, so ``repr`` leaves it out.
-    :param secrets: the parts of the body that must not appear in a message.
+    :param secrets: what must not appear in a message: parts of the body, and the API key.
     :param error_hint: what to check when Cordial rejects an export's configuration.
     """
 
@@ -71,6 +76,15 @@ class Request:
         return f"{self.method} {self.path}"
 
     __str__ = __repr__
+
+    def with_secrets(self, secrets: Iterable[str]) -> Request:
+        """Return the request with more secrets."""
+        return replace(self, secrets=(*self.secrets, *secrets))
+
+    @property
+    def endpoint(self) -> str:
+        """The method and the path without an id: what a rate limit applies to."""
+        return f"{self.method} {'/'.join(self.path.split('/')[:3])}{'/{id}' if self.path.count('/') > 2 else ''}"
 
     @property
     def is_export(self) -> bool:
@@ -113,20 +127,25 @@ def list_jobs(*, page: int = 1, per_page: int = PER_PAGE, filters: Mapping[str, 
     )
 
 
-def interpret(request: Request, answer: Answer, *, secrets: Iterable[str] = ()) -> Any:
+def interpret(request: Request, answer: Answer) -> Any:
     """Return the content of a successful answer, or raise the error that an unsuccessful one means.
 
-    :param secrets: what must not appear in an error even if the answer repeats it.
     :raises CordialError: the class of ``exceptions`` that matches the status.
     """
     if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
         try:
             return json.loads(answer.body)
-        except ValueError:
-            text = _scrubbed(_snippet(answer.body), (*secrets, *request.secrets))
+        except (ValueError, RecursionError):
+            text = _snippet(request, answer.body)
             msg = f"{request}: Cordial answered {answer.status} with a body that is not JSON: {text!r}."
             raise UnreadableAnswerError(msg, status=answer.status) from None
-    raise _rejection(request, answer, tuple(secrets))
+    raise _rejection(request, answer)
+
+
+def answer_too_large(request: Request, status: int) -> UnreadableAnswerError:
+    """Return the error for an answer that exceeds ``MAX_ANSWER``."""
+    msg = f"{request}: Cordial answered {status} with more than {MAX_ANSWER >> 20} MB, which were not read."
+    return UnreadableAnswerError(msg, status=status)
 
 
 def connection_failed(request: Request, base_url: str, error: Exception, *, sent: bool) -> ConnectionFailedError:
@@ -147,8 +166,13 @@ def connection_failed(request: Request, base_url: str, error: Exception, *, sent
 def parse_job_id(request: Request, payload: Any) -> str:
     """Return the job id in the answer to an export."""
     job_id = payload.get("jobId") if isinstance(payload, Mapping) else None
-    if not isinstance(job_id, str | int) or not str(job_id).strip():
-        text = _scrubbed(_snippet(json.dumps(payload).encode()), request.secrets)
+    if isinstance(job_id, Mapping) and job_id.get("error"):
+        # A rejection in the place of the id: there is no job.
+        _, text = _explanation(request, json.dumps(job_id).encode())
+        msg = f"{request}: Cordial rejected the export: {text.rstrip('.')}. Correct the export or its destination."
+        raise DestinationError(msg, status=HTTPStatus.OK, cordial_message=text)
+    if isinstance(job_id, bool) or not isinstance(job_id, str | int) or not str(job_id).strip():
+        text = _payload_snippet(request, payload)
         msg = f"{request}: the answer has no jobId: {text}. A job may have been created; check Cordial's Jobs page."
         raise UnreadableAnswerError(msg, status=HTTPStatus.OK)
     return str(job_id)
@@ -159,7 +183,7 @@ def parse_job(request: Request, payload: Any, job_id: str) -> Job:
     # Recordings of v1 show a list with one record for a single record of other collections.
     record = payload[0] if isinstance(payload, list) and len(payload) == 1 else payload
     if not isinstance(record, Mapping) or not isinstance(record.get("status"), str):
-        msg = f"{request}: the answer has no status: {_snippet(json.dumps(payload).encode())}."
+        msg = f"{request}: the answer has no status: {_payload_snippet(request, payload)}."
         raise UnreadableAnswerError(msg, status=HTTPStatus.OK)
     return Job.from_record(record, job_id)
 
@@ -172,7 +196,7 @@ def parse_jobs(request: Request, payload: Any) -> list[Job]:
 def parse_records(request: Request, payload: Any) -> list[Mapping[str, Any]]:
     """Return the records of one page unchanged; they may contain secrets, which ``Job`` masks."""
     if not isinstance(payload, list) or not all(isinstance(record, Mapping) for record in payload):
-        msg = f"{request}: the answer is not a list of jobs: {_snippet(json.dumps(payload).encode())}."
+        msg = f"{request}: the answer is not a list of jobs: {_payload_snippet(request, payload)}."
         raise UnreadableAnswerError(msg, status=HTTPStatus.OK)
     return payload
 
@@ -183,29 +207,37 @@ def parse_retry_after(headers: Mapping[str, str], *, now: datetime | None = None
     Source: Cordial, "API rate limiting": both are seconds. A date in ``Retry-After``, which HTTP permits, is accepted.
     """
     for name in ("Retry-After", "X-Rate-Limit-Reset"):
-        value = headers.get(name, "").strip()
-        try:
-            return max(0.0, float(value))
-        except ValueError:
-            pass
-        try:
-            then = parsedate_to_datetime(value)
-        except (TypeError, ValueError):
-            continue
-        return max(0.0, (then - (now or datetime.now(UTC))).total_seconds())
+        if (seconds := parse_seconds(headers.get(name, ""), now=now)) is not None:
+            return seconds
     return None
 
 
-def _rejection(request: Request, answer: Answer, secrets: tuple[str, ...]) -> CordialError:
-    error_key, text = _explanation(answer.body)
-    text = _scrubbed(text, (*secrets, *request.secrets))
+def parse_seconds(value: str, *, now: datetime | None = None) -> float | None:
+    """Return a wait in seconds from a header: a number, an HTTP date, or a moment as seconds since the epoch."""
+    now = now or datetime.now(UTC)
+    try:
+        number = float(value)
+    except ValueError:
+        try:
+            number = parsedate_to_datetime(value.strip()).timestamp()
+        except (TypeError, ValueError):
+            return None
+        return max(0.0, number - now.timestamp())
+    if not math.isfinite(number):
+        return None
+    return max(0.0, number - now.timestamp() if number >= _EPOCH_LIKE else number)
+
+
+def _rejection(request: Request, answer: Answer) -> CordialError:
+    error_key, text = _explanation(request, answer.body)
     details: dict[str, Any] = {"status": answer.status, "error_key": error_key, "cordial_message": text}
+    access = {**details, "is_from_cordial": _is_cordials(answer.body)}
     what = f"{request}: Cordial answered {answer.status}" + (f": {text.rstrip('.')}." if text else ".")
     match answer.status:
         case HTTPStatus.UNAUTHORIZED:
-            return AuthenticationError(f"{what} {_ACCESS_ADVICE.format(request=request)}", **details)
+            return AuthenticationError(f"{what} {_ACCESS_ADVICE.format(request=request)}", **access)
         case HTTPStatus.FORBIDDEN:
-            return PermissionDeniedError(f"{what} {_ACCESS_ADVICE.format(request=request)}", **details)
+            return PermissionDeniedError(f"{what} {_ACCESS_ADVICE.format(request=request)}", **access)
         case HTTPStatus.NOT_FOUND:
             return NotFoundError(what, **details)
         case HTTPStatus.BAD_REQUEST if request.is_export:
@@ -229,29 +261,40 @@ def _rejection(request: Request, answer: Answer, secrets: tuple[str, ...]) -> Co
             return RequestError(what, **details)
 
 
-def _explanation(body: bytes) -> tuple[str | None, str]:
-    """Return ``errorKey`` and the explanations in the body of an unsuccessful answer."""
+def _is_cordials(body: bytes) -> bool:
+    """Return whether a body is a JSON object, as all of Cordial's errors are."""
+    try:
+        return isinstance(json.loads(body), Mapping)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _explanation(request: Request, body: bytes) -> tuple[str | None, str]:
+    """Return ``errorKey`` and the explanations in the body of an unsuccessful answer, without secrets."""
     try:
         payload = json.loads(body)
-    except ValueError:
-        return None, _snippet(body)
+    except (ValueError, RecursionError):
+        return None, _snippet(request, body)
     if not isinstance(payload, Mapping):
-        return None, _snippet(body)
+        return None, _snippet(request, body)
     parts = [
-        value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        value if isinstance(value, str) else json.dumps(mask_members(value), ensure_ascii=False)
         for member in _EXPLANATIONS
         if (value := payload.get(member)) and value is not True
     ]
-    return payload.get("errorKey"), "; ".join(parts)
+    error_key = payload.get("errorKey")
+    return (
+        strike_out(error_key, request.secrets) if isinstance(error_key, str) else None,
+        strike_out("; ".join(parts), request.secrets),
+    )
 
 
-def _snippet(body: bytes) -> str:
-    text = " ".join(body.decode("utf-8", errors="replace").split())
+def _payload_snippet(request: Request, payload: Any) -> str:
+    return _snippet(request, json.dumps(mask_members(payload), ensure_ascii=False).encode(errors="replace"))
+
+
+def _snippet(request: Request, body: bytes) -> str:
+    """Return the start of a body without secrets, which are struck out before it is cut."""
+    text = strike_out(body.decode("utf-8", errors="replace"), request.secrets)
+    text = " ".join(text.split())
     return text if len(text) <= _SNIPPET_LENGTH else text[:_SNIPPET_LENGTH] + "..."
-
-
-def _scrubbed(text: str, secrets: Iterable[str]) -> str:
-    for secret in secrets:
-        if len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret, "***")
-    return text

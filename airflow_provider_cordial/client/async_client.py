@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -17,24 +18,44 @@ if TYPE_CHECKING:
     import ssl
     from types import TracebackType
 
+    import aiohttp
+
     from airflow_provider_cordial.client.job import Job
 
 
 class Pacer:
-    """Lets the requests of one account through one at a time, at the rate of its limiter."""
+    """Spaces the requests of one account.
 
-    def __init__(self, limiter: RateLimiter) -> None:
-        self.limiter = limiter
-        self._one_at_a_time = asyncio.Lock()
+    Each endpoint has a limiter of its own, because Cordial's limits differ by endpoint; a pause that an answer asks for
+    applies to all of them.
 
-    async def acquire(self) -> None:
+    :param max_rate: the maximum number of requests per minute, over all endpoints.
+    :param max_wait: seconds; the longest pause.
+    """
+
+    def __init__(self, max_rate: float, max_wait: float) -> None:
+        self._all = RateLimiter(max_rate, max_wait)
+        self._limiters: defaultdict[str, RateLimiter] = defaultdict(lambda: RateLimiter(max_rate, max_wait))
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def limiter(self, endpoint: str) -> RateLimiter:
+        """Return the limiter that learns from the answers of an endpoint."""
+        return self._limiters[endpoint]
+
+    async def acquire(self, endpoint: str) -> None:
         """Wait until a request may be sent."""
         clock = asyncio.get_running_loop().time
-        async with self._one_at_a_time:
+        async with self._locks[endpoint]:
             # Meanwhile an answer may arrive that asks for a longer pause.
-            while (left := self.limiter.delay(clock())) > 0:  # noqa: ASYNC110
+            while (left := self._delay(endpoint, clock())) > 0:  # noqa: ASYNC110
                 await asyncio.sleep(left)
-            self.limiter.record_sent(clock())
+            now = clock()
+            self._all.record_sent(now)
+            self._limiters[endpoint].record_sent(now)
+
+    def _delay(self, endpoint: str, now: float) -> float:
+        own = self.limiter(endpoint).delay(now)
+        return max(self._all.delay(now), own, *(limiter.pause_left(now) for limiter in self._limiters.values()))
 
 
 _pacers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], Pacer]] = WeakKeyDictionary()
@@ -45,7 +66,7 @@ def shared_pacer(connection: CordialConnection) -> Pacer:
     pacers = _pacers.setdefault(asyncio.get_running_loop(), {})
     account = (connection.base_url, connection.api_key)
     if account not in pacers:
-        pacers[account] = Pacer(RateLimiter(connection.requests_per_minute))
+        pacers[account] = Pacer(connection.requests_per_minute, connection.max_wait)
     return pacers[account]
 
 
@@ -68,7 +89,9 @@ class AsyncCordialClient:
             connection.base_url,
             headers={**api.HEADERS, "Authorization": f"Basic {connection.basic_token}"},
             timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=connection.connect_timeout, sock_read=connection.read_timeout
+                total=connection.total_timeout,
+                sock_connect=connection.connect_timeout,
+                sock_read=connection.read_timeout,
             ),
             connector=aiohttp.TCPConnector(ssl=_tls_context()),
         )
@@ -97,12 +120,12 @@ class AsyncCordialClient:
 
     async def get_job(self, job_id: str) -> Job:
         """Return the current state of a job (see ``CordialHook.get_job``)."""
-        request = api.get_job(job_id)
+        request = api.get_job(job_id).with_secrets(self.connection.secrets)
         return api.parse_job(request, await self._send(request), job_id)
 
     async def list_page(self, page: int) -> list[Mapping[str, Any]]:
         """Return the records of one page of the list of jobs (see ``CordialHook.list_jobs``); none past the end."""
-        request = api.list_jobs(page=page)
+        request = api.list_jobs(page=page).with_secrets(self.connection.secrets)
         try:
             return api.parse_records(request, await self._send(request))
         except NotFoundError:  # documented for the list too: no match
@@ -112,7 +135,7 @@ class AsyncCordialClient:
         # A request that still waits for its turn needs the session too.
         self._in_flight += 1
         try:
-            await self._pacer.acquire()
+            await self._pacer.acquire(request.endpoint)
             return await self._exchange(request)
         finally:
             self._in_flight -= 1
@@ -122,17 +145,27 @@ class AsyncCordialClient:
     async def _exchange(self, request: api.Request) -> Any:
         import aiohttp
 
-        limiter, clock = self._pacer.limiter, asyncio.get_running_loop().time
+        limiter, clock = self._pacer.limiter(request.endpoint), asyncio.get_running_loop().time
         try:
             async with self._session.request(
                 request.method, request.path, params=request.params, allow_redirects=False, **self._proxy
             ) as response:
-                answer = api.Answer(response.status, response.headers, await response.read())
+                answer = api.Answer(response.status, response.headers, await _read(request, response))
         except (aiohttp.ClientError, TimeoutError) as error:
             limiter.observe_failure(clock())
             raise api.connection_failed(request, self.connection.base_url, error, sent=True) from None
         limiter.observe_answer(answer.status, answer.headers, clock())
-        return api.interpret(request, answer, secrets=self.connection.secrets)
+        return api.interpret(request, answer)
+
+
+async def _read(request: api.Request, response: aiohttp.ClientResponse) -> bytes:
+    """Return the body, unless it is too large once it is decompressed."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > api.MAX_ANSWER:
+            raise api.answer_too_large(request, response.status)
+    return bytes(body)
 
 
 def _proxy_to(base_url: str) -> dict[str, Any]:

@@ -34,6 +34,7 @@ class CordialConnection:
     :param max_wait: seconds; a longer wait that Cordial asks for is an error.
     :param not_found_grace: seconds during which a new job may be unknown to Cordial.
     :param requests_per_minute: maximum number of requests of a triggerer, shared by all its waits.
+    :param rejection_grace: seconds during which a wait tolerates 401 and 403: a key is rotated, a firewall is updated.
     """
 
     base_url: str
@@ -46,6 +47,12 @@ class CordialConnection:
     max_wait: float
     not_found_grace: float
     requests_per_minute: float
+    rejection_grace: float
+
+    @property
+    def total_timeout(self) -> float:
+        """Seconds for a whole status request: the read timeout, once for the connection and once for the answer."""
+        return self.connect_timeout + self.read_timeout
 
     @property
     def basic_token(self) -> str:
@@ -91,6 +98,7 @@ class CordialConnection:
             max_wait=number("max_wait"),
             not_found_grace=number("not_found_grace"),
             requests_per_minute=number("requests_per_minute"),
+            rejection_grace=number("rejection_grace"),
         )
 
 

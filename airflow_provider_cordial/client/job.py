@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from airflow_provider_cordial.client.secrets import mask_members
+
 #: The members of a job record that may contain its id. The Swagger document declares none of them.
 ID_MEMBERS = ("_id", "id", "jobId")
 
 #: Prefixes of the ``jobName`` of jobs other than exports. Source: the Swagger document.
 OTHER_JOBS = ("Import", "Send", "Delete", "AudienceSplit", "DataAutomation")
-
-_SECRET_MEMBER = re.compile(r"password|secret|access_?key|authorization|api_?key|token", re.IGNORECASE)
 
 
 class JobStatus(StrEnum):
@@ -39,13 +38,21 @@ def parse_ids(record: Mapping[str, Any]) -> list[str]:
 
 KNOWN_STATUSES = frozenset(status.value for status in JobStatus)
 
+_CANONICAL = {status.value.casefold(): status.value for status in JobStatus}
+
+
+def parse_status(value: object) -> str:
+    """Return a status as Cordial documents it, regardless of case and blanks; any other status unchanged."""
+    text = str(value or "").strip()
+    return _CANONICAL.get(text.casefold(), text)
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """A job at one moment.
 
     :param id: the job id that the export answered with; opaque.
-    :param status: as Cordial spells it, recognized or not.
+    :param status: as Cordial documents it, or an unrecognized one as Cordial spells it.
     :param record: the whole record, with every member that may be a secret masked.
     """
 
@@ -57,7 +64,7 @@ class Job:
     def from_record(cls, record: Mapping[str, Any], job_id: str | None = None) -> Job:
         """Return the job of a record; ``job_id`` is the requested id, which a record need not repeat."""
         found = job_id or next(iter(parse_ids(record)), "")
-        return cls(id=found, status=str(record.get("status") or ""), record=_masked(record))
+        return cls(id=found, status=parse_status(record.get("status")), record=mask_members(record))
 
     @property
     def is_done(self) -> bool:
@@ -105,14 +112,3 @@ class Job:
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON, always with the job id."""
         return {**self.record, "jobId": self.id, "status": self.status}
-
-
-def _masked(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {
-            str(key): "***" if isinstance(item, str) and _SECRET_MEMBER.search(str(key)) else _masked(item)
-            for key, item in value.items()
-        }
-    if isinstance(value, list):
-        return [_masked(item) for item in value]
-    return value

@@ -24,6 +24,8 @@ SLOWEST_RATE = 6.0
 #: Requests per period; a client that sent fewer and is rejected learns little: others used up the limit.
 FEW_REQUESTS = 30
 
+_RESET = "X-Rate-Limit-Reset"
+
 #: Seconds of pause after the first and after many failures in a row.
 SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 
@@ -37,9 +39,11 @@ class RateLimiter:
     nothing is assumed about them.
 
     :param max_rate: the maximum number of requests per minute.
+    :param max_wait: seconds; the longest pause that an answer can cause.
     """
 
-    def __init__(self, max_rate: float) -> None:
+    def __init__(self, max_rate: float, max_wait: float = float("inf")) -> None:
+        self._max_wait = max_wait
         self._configured_rate = max_rate
         self._max_rate = max_rate
         self._rate = max_rate
@@ -56,7 +60,11 @@ class RateLimiter:
 
     def delay(self, now: float) -> float:
         """Return the seconds during which nothing may be sent."""
-        return max(0.0, self._paused_until - now, self._last_sent + PERIOD / self._rate - now)
+        return max(self.pause_left(now), self._last_sent + PERIOD / self._rate - now)
+
+    def pause_left(self, now: float) -> float:
+        """Return the seconds of the pause that an answer asked for."""
+        return max(0.0, self._paused_until - now)
 
     def record_sent(self, now: float) -> None:
         """Count a request."""
@@ -85,7 +93,7 @@ class RateLimiter:
         """Pause after an error that does not concern a single request, longer each time; ignore the first."""
         self._failures += 1
         if self._failures > 1:
-            self._pause_until(now + min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0 ** (self._failures - 2)))
+            self._pause(min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0 ** (self._failures - 2)), now)
 
     def _observe_rejection(self, requested: float | None, now: float) -> None:
         self._failures += 1
@@ -96,18 +104,18 @@ class RateLimiter:
             self._changed_at = now
         pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0**self._failures) if requested is None else requested
         # Jitter, so that triggerers that were rejected together do not come back together.
-        self._pause_until(now + pause + random.uniform(0, 1))  # noqa: S311 - not a secret
+        self._pause(min(pause, self._max_wait) + random.uniform(0, 1), now)  # noqa: S311 - not a secret
 
     def _spread(self, limit: float | None, headers: Mapping[str, str], now: float) -> None:
         """Spread the rest of a limit over the time until its reset, once little is left."""
-        left, seconds = _number(headers, "X-Rate-Limit-Remaining"), _number(headers, "X-Rate-Limit-Reset")
+        left, seconds = _number(headers, "X-Rate-Limit-Remaining"), api.parse_seconds(headers.get(_RESET, ""))
         if left is None or seconds is None:
             return
         if left <= (limit or 0) * (1 - SHARE) + 1:
-            self._pause_until(now + (seconds if left < 1 else seconds / left))
+            self._pause(min(seconds if left < 1 else seconds / left, self._max_wait), now)
 
-    def _pause_until(self, moment: float) -> None:
-        self._paused_until = max(self._paused_until, moment)
+    def _pause(self, seconds: float, now: float) -> None:
+        self._paused_until = max(self._paused_until, now + seconds)
 
     def _forget_old(self, now: float) -> None:
         while self._sent and self._sent[0] < now - PERIOD:

@@ -28,12 +28,15 @@ def is_repeatable(request: api.Request, error: BaseException) -> bool:
     return isinstance(error, RateLimitError | ServerError | ConnectionFailedError | UnreadableAnswerError)
 
 
-def retry_options(request: api.Request, connection: CordialConnection, warn: Any) -> dict[str, Any]:
+def retry_options(
+    request: api.Request, connection: CordialConnection, warn: Any, *, timeout: float | None = None
+) -> dict[str, Any]:
     """Return tenacity's options.
 
     :param warn: logs a warning.
+    :param timeout: seconds for all attempts together.
     """
-    from tenacity import retry_if_exception, stop_after_attempt, wait_random_exponential
+    from tenacity import retry_if_exception, stop_after_attempt, stop_before_delay, stop_never, wait_random_exponential
 
     backoff = wait_random_exponential(multiplier=0.5, max=15)
 
@@ -54,9 +57,10 @@ def retry_options(request: api.Request, connection: CordialConnection, warn: Any
             warn("%s Retrying in %.1f s.", state.outcome.exception(), state.next_action.sleep)
 
     stop = stop_after_attempt(connection.attempts)
+    out_of_time = stop_never if timeout is None else stop_before_delay(timeout)
     return {
         "retry": retry_if_exception(lambda error: is_repeatable(request, error)),
-        "stop": lambda state: stop(state) or must_wait_too_long(state),
+        "stop": lambda state: stop(state) or out_of_time(state) or must_wait_too_long(state),
         "wait": wait,
         "before_sleep": log,
         "reraise": True,

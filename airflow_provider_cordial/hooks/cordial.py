@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cordial._compat import AirflowNotFoundException, BaseHook, mask_secret
 from airflow_provider_cordial.client import api
+from airflow_provider_cordial.client.bounded import call_within
 from airflow_provider_cordial.client.connection import CordialConnection
 from airflow_provider_cordial.client.job import Job
 from airflow_provider_cordial.client.pages import JobPages
@@ -90,16 +92,17 @@ class CordialHook(BaseHook):
         :raises CordialError: a ``RefusedError`` if Cordial rejects the export. After an error with which the export may
             have been accepted, it is not submitted again here.
         """
-        request = api.create_export(kind, body, secrets=secrets, error_hint=error_hint)
+        request = self._with_secrets(api.create_export(kind, body, secrets=secrets, error_hint=error_hint))
         return api.parse_job_id(request, self._run(request))
 
-    def get_job(self, job_id: str) -> Job:
+    def get_job(self, job_id: str, *, timeout: float | None = None) -> Job:
         """Return the current state of a job.
 
+        :param timeout: seconds for all attempts together; by default each attempt has the connection's timeouts.
         :raises NotFoundError: Cordial does not know the job (yet).
         """
-        request = api.get_job(job_id)
-        return api.parse_job(request, self._run(request), job_id)
+        request = self._with_secrets(api.get_job(job_id))
+        return api.parse_job(request, self._run(request, timeout), job_id)
 
     def list_jobs(self, *, per_page: int = api.PER_PAGE, filters: Mapping[str, str] | None = None) -> Iterator[Job]:
         """Yield all jobs that match the filters, page by page, in Cordial's order (not documented).
@@ -109,7 +112,7 @@ class CordialHook(BaseHook):
         """
         pages = JobPages()
         while pages.next_page is not None:
-            request = api.list_jobs(page=pages.next_page, per_page=per_page, filters=filters)
+            request = self._with_secrets(api.list_jobs(page=pages.next_page, per_page=per_page, filters=filters))
             try:
                 records = api.parse_records(request, self._run(request))
             except NotFoundError:  # documented for the list too: no match
@@ -118,8 +121,8 @@ class CordialHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Send one authenticated ``GET /v2/jobs?per_page=1`` and describe the result."""
-        request = api.list_jobs(per_page=1)
         try:
+            request = self._with_secrets(api.list_jobs(per_page=1))
             api.parse_records(request, self._send(request))
         except NotFoundError:  # authenticated, and no job yet
             pass
@@ -131,34 +134,63 @@ class CordialHook(BaseHook):
             return False, str(error)
         return True, f"Connected to {self.connection.base_url}; the API key is accepted."
 
+    def reconnect(self) -> None:
+        """Read the Airflow connection again at the next request."""
+        self.__dict__.pop("connection", None)
+        self.__dict__.pop("_session", None)
+
     def close(self) -> None:
         """Close the session."""
         self._session.close()
 
-    def _run(self, request: api.Request) -> Any:
+    def _with_secrets(self, request: api.Request) -> api.Request:
+        return request.with_secrets(self.connection.secrets)
+
+    def _run(self, request: api.Request, timeout: float | None = None) -> Any:
         """Send a request, again if that is safe, and return the content of the answer."""
         from tenacity import Retrying
 
-        return Retrying(**retry_options(request, self.connection, self.log.warning))(self._send, request)
+        options = retry_options(request, self.connection, self.log.warning, timeout=timeout)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        return Retrying(**options)(self._send, request, deadline)
 
-    def _send(self, request: api.Request) -> Any:
+    def _send(self, request: api.Request, deadline: float | None = None) -> Any:
         import requests
 
         connection = self.connection
-        read_timeout = connection.export_timeout if request.is_export else connection.read_timeout
+        seconds = (
+            connection.connect_timeout + connection.export_timeout if request.is_export else connection.total_timeout
+        )
+        if deadline is not None:
+            seconds = max(0.0, min(seconds, deadline - time.monotonic()))
         try:
-            response = self._session.request(
-                request.method,
-                connection.base_url + request.path,
-                params=list(request.params),
-                json=request.body,
-                timeout=(connection.connect_timeout, read_timeout),
-                allow_redirects=False,
-            )
+            answer = call_within(seconds, lambda: self._exchange(request))
         except requests.RequestException as error:
             raise api.connection_failed(request, connection.base_url, error, sent=_may_have_been_sent(error)) from None
-        answer = api.Answer(response.status_code, response.headers, response.content)
-        return api.interpret(request, answer, secrets=connection.secrets)
+        except TimeoutError as error:
+            # The abandoned request still uses the session.
+            self.__dict__.pop("_session", None)
+            raise api.connection_failed(request, connection.base_url, error, sent=True) from None
+        return api.interpret(request, answer)
+
+    def _exchange(self, request: api.Request) -> api.Answer:
+        connection = self.connection
+        read_timeout = connection.export_timeout if request.is_export else connection.read_timeout
+        with self._session.request(
+            request.method,
+            connection.base_url + request.path,
+            params=list(request.params),
+            json=request.body,
+            timeout=(connection.connect_timeout, read_timeout),
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            body = bytearray()
+            for chunk in response.iter_content(1 << 16):
+                body += chunk
+                if len(body) > api.MAX_ANSWER:
+                    raise api.answer_too_large(request, response.status_code)
+            return api.Answer(response.status_code, response.headers, bytes(body))
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:

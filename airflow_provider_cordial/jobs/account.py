@@ -19,7 +19,7 @@ from airflow_provider_cordial.hooks.cordial import read_connection
 from airflow_provider_cordial.jobs.schedule import jitter
 
 #: Seconds between two readings of a connection whose key is rejected.
-REREAD_PAUSE = 10.0
+REREAD_PAUSE = 2.0
 
 #: Seconds until a connection that could not be read is read again: the first pause, and the longest.
 FIRST_READ_PAUSE, LONGEST_READ_PAUSE = 1.0, 30.0

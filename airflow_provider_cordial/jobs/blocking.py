@@ -6,18 +6,28 @@ import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_cordial.client.job import Job
-from airflow_provider_cordial.exceptions import CordialError
-from airflow_provider_cordial.jobs.watcher import JobWatcher, Log
+from airflow_provider_cordial.exceptions import AccessError, CordialError
+from airflow_provider_cordial.jobs.watcher import Log, build_watcher
 
 if TYPE_CHECKING:
     from airflow_provider_cordial.hooks.cordial import CordialHook
 
 
-def poll_once(hook: CordialHook, job_id: str) -> Job | CordialError:
-    """Poll a job once; Cordial's error is a result too."""
+#: Seconds that a poll at the deadline may take.
+LAST_POLL_TIMEOUT = 10.0
+
+
+def poll_once(hook: CordialHook, job_id: str, *, timeout: float | None = None) -> Job | CordialError:
+    """Poll a job once; Cordial's error is a result too.
+
+    :param timeout: seconds; by default the connection's timeouts apply to each attempt.
+    """
     try:
-        return hook.get_job(job_id)
+        return hook.get_job(job_id, timeout=timeout)
     except CordialError as error:
+        if isinstance(error, AccessError):
+            # The key may have been rotated.
+            hook.reconnect()
         return error
 
 
@@ -28,9 +38,11 @@ def wait_for_job(hook: CordialHook, job_id: str, *, poll_interval: float, deadli
     :param deadline: seconds since the epoch.
     :raises CordialError: see ``JobWatcher.observe`` and ``JobWatcher.timeout_error``.
     """
-    watcher = JobWatcher(job_id, grace=hook.connection.not_found_grace, since=time.time(), log=log)
+    watcher = build_watcher(job_id, hook.connection, since=time.time(), log=log)
     while True:
-        if job := watcher.observe(poll_once(hook, job_id), time.time()):
+        # The last poll has some time of its own, so that it is not in vain.
+        left = max(deadline - time.time(), LAST_POLL_TIMEOUT)
+        if job := watcher.observe(poll_once(hook, job_id, timeout=left), time.time()):
             return job
         left = deadline - time.time()
         if left <= 0:

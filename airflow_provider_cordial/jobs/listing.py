@@ -79,10 +79,13 @@ class ListingStrategy:
         self._cost = listing.pages
         self._unlisted |= listing.missing.intersection(waiting)
 
-    def fail(self) -> bool:
-        """Learn from a listing that failed; return whether the list should be read again for the same jobs."""
+    def fail(self, *, is_slow: bool = False) -> bool:
+        """Learn from a listing that failed; return whether the list should be read again for the same jobs.
+
+        :param is_slow: whether the list is rate limited or timed out: reading it again would delay the jobs.
+        """
         self._failures += 1
-        if self._failures < MAX_FAILED_LISTINGS:
+        if self._failures < MAX_FAILED_LISTINGS and not is_slow:
             return True
         # Perhaps only the list fails: poll one by one, and read the list less and less often.
         self._cost = min(MAX_PAGES, 2 * self._cost)

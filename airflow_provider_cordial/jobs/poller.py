@@ -22,9 +22,10 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from airflow_provider_cordial.client.connection import CordialConnection
-from airflow_provider_cordial.client.job import Job, JobStatus, parse_ids
+from airflow_provider_cordial.client.job import Job, JobStatus, parse_ids, parse_status
 from airflow_provider_cordial.client.pages import JobPages
 from airflow_provider_cordial.exceptions import (
+    AccessError,
     CordialError,
     JobTimeoutError,
     RateLimitError,
@@ -169,13 +170,17 @@ class Poller:
                 listing.add_page(self._publish_rows(rows, started, factor))
         except TransientError as error:
             failure = error
-            if not self._strategy.fail():
+            if not self._strategy.fail(is_slow=isinstance(error, RateLimitError)):
                 return listing.found
             for job_id in listing.missing:
                 self._publish(job_id, "", lambda: failure, self._loop.time(), factor)
             return listing.found | listing.missing
         except CordialError as error:
-            self._disable_list(str(error))
+            if isinstance(error, AccessError) and not error.is_from_cordial:
+                # A firewall or a proxy has a moment; the list itself may be usable.
+                self._strategy.fail()
+            else:
+                self._disable_list(str(error))
             return listing.found
         self._strategy.finish(listing, self._subscriptions)
         return listing.found
@@ -187,12 +192,13 @@ class Poller:
                 yield job_id
 
     async def _page(self, page: int) -> list[Mapping[str, Any]]:
-        while True:
-            try:
-                return await self._account.request(lambda client: client.list_page(page))
-            except RateLimitError as error:
-                # The rate limiter pauses, and then the same page is requested again.
-                log.warning("Rate limited on %s; polling paused: %s", self.cordial_conn_id, error)
+        try:
+            return await self._account.request(lambda client: client.list_page(page))
+        except RateLimitError as error:
+            # The rate limiter pauses, and then the same page is requested once more. Limits differ by endpoint, so a
+            # list that is still rejected then does not keep the jobs from being polled one by one.
+            log.warning("Rate limited on %s; polling paused: %s", self.cordial_conn_id, error)
+        return await self._account.request(lambda client: client.list_page(page))
 
     def _disable_list(self, reason: str) -> None:
         self._strategy.disable()
@@ -202,9 +208,9 @@ class Poller:
         """Publish the jobs of a page to their subscriptions, and return these jobs."""
         found: set[str] = set()
         for row in rows:
-            status = row.get("status")
+            status = parse_status(row.get("status"))
             for job_id in parse_ids(row):
-                if isinstance(status, str) and job_id in self._subscriptions:
+                if status and job_id in self._subscriptions:
                     found.add(job_id)
                     self._publish(job_id, status, partial(Job.from_record, row, job_id), started, factor)
         self._strategy.record_listed(found)
@@ -266,7 +272,7 @@ class Poller:
                 subscription.publish(published)
                 if isinstance(published, RateLimitError):
                     pause = 0.0
-                elif isinstance(published, TransientError):
+                elif isinstance(published, TransientError | AccessError):
                     pause = min(pause, SHORTEST_PAUSE)
             due = moment + pause * factor
             self._poll_at(subscription, due if is_late else min(due, subscription.deadline))

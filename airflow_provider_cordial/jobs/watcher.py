@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from airflow_provider_cordial.client.connection import CordialConnection
 from airflow_provider_cordial.client.job import Job, JobStatus
 from airflow_provider_cordial.exceptions import (
+    AuthenticationError,
     CordialError,
     JobFailedError,
     JobNotFoundError,
     JobTimeoutError,
     NotFoundError,
+    PermissionDeniedError,
     RateLimitError,
+    ServerError,
     TransientError,
     UnknownJobStatusError,
 )
@@ -29,31 +33,61 @@ class Log(Protocol):
     def warning(self, text: str, /, *args: object) -> object: ...
 
 
+def build_watcher(job_id: str, connection: CordialConnection, *, since: float, log: Log) -> JobWatcher:
+    """Return a watcher with the bounds of a connection."""
+    return JobWatcher(
+        job_id,
+        grace=connection.not_found_grace,
+        since=since,
+        max_wait=connection.max_wait,
+        rejection_grace=connection.rejection_grace,
+        log=log,
+    )
+
+
 class JobWatcher:
     """One wait for a job: observes the result of each poll and decides whether the wait is over.
 
     :param grace: seconds from ``since`` during which the job may be unknown to Cordial.
     :param since: when the wait started, as seconds since the epoch.
+    :param max_wait: seconds; the longest wait that Cordial can ask for.
+    :param rejection_grace: seconds during which 401 and 403 continue the wait: a key is rotated, a firewall is updated.
     :param log: receives one line per change.
     """
 
-    def __init__(self, job_id: str, *, grace: float, since: float, log: Log) -> None:
+    def __init__(
+        self, job_id: str, *, grace: float, since: float, max_wait: float, rejection_grace: float, log: Log
+    ) -> None:
         self.job_id = job_id
         self.job: Job | None = None
         self._grace = grace
+        self._max_wait = max_wait
+        self._rejection_grace = rejection_grace
+        self._rejected_since: float | None = None
         self._since = since
         self._log = log
         self._last_state = ""
         self._retry_after = 0.0
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether the last result was a rejection within its grace period."""
+        return self._rejected_since is not None
 
     def observe(self, result: Job | CordialError, now: float) -> Job | None:
         """Return the job if it is Done, and None if the wait continues.
 
         :raises JobFailedError: it Failed.
         :raises JobNotFoundError: Cordial does not know it, and the grace period is over.
-        :raises RefusedError: Cordial rejects the request.
+        :raises RefusedError: Cordial rejects the request; 401 and 403 only after their grace period.
+        :raises ServerError: something in front of Cordial rejects the request, as 401 and 403.
         """
-        self._retry_after = (result.retry_after or 0.0) if isinstance(result, RateLimitError) else 0.0
+        asked = (result.retry_after or 0.0) if isinstance(result, RateLimitError) else 0.0
+        self._retry_after = min(asked, self._max_wait)
+        if isinstance(result, AuthenticationError | PermissionDeniedError):
+            self._observe_rejection(result, now)
+            return None
+        self._rejected_since = None
         if isinstance(result, Job):
             return self._observe_job(result)
         if isinstance(result, NotFoundError):
@@ -107,6 +141,18 @@ class JobWatcher:
                 job.status, "Job %s has the unrecognized status %r; polling continues", job.id, job.status, warn=True
             )
         return job if job.is_done else None
+
+    def _observe_rejection(self, error: AuthenticationError | PermissionDeniedError, now: float) -> None:
+        if self._rejected_since is None:
+            self._rejected_since = now
+        if now - self._rejected_since < self._rejection_grace:
+            self._log_change(type(error).__name__, "Job %s: %s Polling continues.", self.job_id, error, warn=True)
+            return
+        if error.is_from_cordial:
+            raise error
+        # A firewall or a proxy: a retry can help.
+        msg = f"Job {self.job_id} could not be polled for {now - self._rejected_since:.0f} s: {error}"
+        raise ServerError(msg, status=error.status, cordial_message=error.cordial_message)
 
     def _observe_not_found(self, error: NotFoundError, now: float) -> None:
         if now - self._since < self._grace:

@@ -24,12 +24,16 @@ from airflow_provider_cordial.exceptions import (
 from airflow_provider_cordial.jobs.blocking import poll_last_time, poll_once
 from airflow_provider_cordial.jobs.events import parse_event
 from airflow_provider_cordial.jobs.options import compute_deadline, default_poll_interval, validate_wait_options
-from airflow_provider_cordial.jobs.watcher import JobWatcher
+from airflow_provider_cordial.jobs.watcher import JobWatcher, build_watcher
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
 
     from airflow_provider_cordial.hooks.cordial import CordialHook
+
+
+#: Seconds between two polls while the API key is rejected, in reschedule mode.
+REJECTION_PAUSE = 2.0
 
 
 class JobSensor(BaseSensorOperator):
@@ -97,6 +101,10 @@ class JobSensor(BaseSensorOperator):
         watcher = self._watch(context)
         try:
             job = watcher.observe(poll_once(self._hook, self.job_id), time.time())
+            # In reschedule mode each poll is a process of its own, which a grace period would not span.
+            while self.reschedule and watcher.is_rejected:
+                time.sleep(REJECTION_PAUSE)
+                job = watcher.observe(poll_once(self._hook, self.job_id), time.time())
         except CordialError as error:
             raise self._skipped_or(for_sensor(error)) from error
         return PokeReturnValue(is_done=True, xcom_value=job.to_json()) if job else None
@@ -137,12 +145,8 @@ class JobSensor(BaseSensorOperator):
         if self._watcher is None:
             # In reschedule mode each poll is a process of its own, and the grace period spans them.
             first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
-            self._watcher = JobWatcher(
-                self.job_id,
-                grace=self._hook.connection.not_found_grace,
-                since=first.timestamp() if first else time.time(),
-                log=self.log,
-            )
+            since = first.timestamp() if first else time.time()
+            self._watcher = build_watcher(self.job_id, self._hook.connection, since=since, log=self.log)
         return self._watcher
 
     def _skipped_or(self, error: CordialError) -> Exception:

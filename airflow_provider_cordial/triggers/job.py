@@ -13,7 +13,7 @@ from airflow_provider_cordial.client.job import Job
 from airflow_provider_cordial.exceptions import CordialError, InvalidParameterError
 from airflow_provider_cordial.jobs.events import build_event
 from airflow_provider_cordial.jobs.options import is_duration, is_moment
-from airflow_provider_cordial.jobs.watcher import JobWatcher
+from airflow_provider_cordial.jobs.watcher import build_watcher
 
 #: Seconds between the trigger's own deadline and the framework's timeout.
 BACKSTOP = 300.0
@@ -94,7 +94,7 @@ class JobTrigger(BaseTrigger):
         async with subscribe(
             self.cordial_conn_id, self.job_id, poll_interval=self.poll_interval, deadline=self.deadline
         ) as (subscription, connection):
-            watcher = JobWatcher(self.job_id, grace=connection.not_found_grace, since=since, log=self.log)
+            watcher = build_watcher(self.job_id, connection, since=since, log=self.log)
             while (result := await subscription.next_result()) is not None:
                 if job := watcher.observe(result, time.time()):
                     return job

@@ -90,7 +90,7 @@ def test_errors_keep_the_error_key_and_message() -> None:
 def test_repeated_secrets_are_struck_out() -> None:
     text = generic("password hunter2-secret of key K3Y-1 is wrong")
     with pytest.raises(CordialError) as raised:
-        api.interpret(EXPORT, answer(400, text), secrets=("K3Y-1",))
+        api.interpret(EXPORT.with_secrets(["K3Y-1"]), answer(400, text))
     assert "hunter2" not in str(raised.value)
     assert "hunter2" not in str(raised.value.to_json())
     assert "K3Y-1" not in str(raised.value)
@@ -110,6 +110,11 @@ def test_repeated_secrets_are_struck_out() -> None:
         ({"Retry-After": "Tue, 24 Nov 2026 10:00:30 GMT"}, 30.0),
         ({"Retry-After": "Tue, 24 Nov 2026 09:00:00 GMT"}, 0.0),
         ({"Retry-After": "-5"}, 0.0),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "inf", "X-Rate-Limit-Reset": "9"}, 9.0),
+        # 2026-11-24T10:00:12Z as a moment.
+        ({"X-Rate-Limit-Reset": "1795514412"}, 12.0),
+        ({"X-Rate-Limit-Reset": "1795514000"}, 0.0),
         ({}, None),
     ],
 )
@@ -148,6 +153,36 @@ def test_repeatable_requests(error: Exception, get: bool, export: bool) -> None:
 def test_an_answer_without_a_job_id_is_unreadable(payload: Any) -> None:
     with pytest.raises(UnreadableAnswerError, match="no jobId.*Jobs page"):
         api.parse_job_id(EXPORT, payload)
+
+
+def test_a_rejection_in_the_place_of_the_job_id_is_a_rejection() -> None:
+    payload = {"jobId": {"error": True, "message": "Can't connect to the server with hunter2-secret"}}
+    with pytest.raises(
+        exceptions.DestinationError, match=r"rejected the export: Can't connect to the server with \*\*\*"
+    ):
+        api.parse_job_id(EXPORT, payload)
+
+
+def test_json_that_is_nested_too_deeply_is_unreadable() -> None:
+    deep = b"[" * 100_000 + b"]" * 100_000
+    assert isinstance(error_of(GET, answer(200, deep)), UnreadableAnswerError)
+    assert isinstance(error_of(GET, answer(503, deep)), exceptions.ServerError)
+
+
+def test_a_wrapped_answer_without_a_status_is_masked() -> None:
+    payload = {"data": {"status": "Done", "metadata": {"destination": {"password": "hunter2-x"}}}}
+    with pytest.raises(UnreadableAnswerError, match="no status") as unreadable:
+        api.parse_job(GET, payload, "1")
+    assert "hunter2" not in str(unreadable.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "is_from_cordial"), [(403, b"<html>no</html>", False), (401, b"{}", True), (403, b"[]", False)]
+)
+def test_an_access_error_knows_whether_cordial_sent_it(status: int, body: bytes, is_from_cordial: bool) -> None:
+    raised = error_of(GET, answer(status, body))
+    assert isinstance(raised, exceptions.AccessError)
+    assert raised.is_from_cordial is is_from_cordial
 
 
 def test_job_ids_are_opaque() -> None:

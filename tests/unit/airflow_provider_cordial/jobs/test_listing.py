@@ -90,6 +90,13 @@ def test_a_failing_list_is_retried_and_then_read_less_often() -> None:
     assert strategy.should_list(JOBS[:5], JOBS)
 
 
+def test_a_slow_list_is_not_retried_at_once() -> None:
+    strategy = ListingStrategy()
+    assert not strategy.fail(is_slow=True)
+    assert not strategy.should_list(JOBS[:2], JOBS)
+    assert strategy.should_list(JOBS[:3], JOBS)
+
+
 def test_an_unusable_list_is_not_read_until_the_key_changes() -> None:
     strategy = ListingStrategy()
     strategy.disable()

@@ -297,7 +297,8 @@ def test_a_rotated_key_is_read_again(
 
 def test_a_rejected_key_ends_all_waits(cordial: SandboxProcess, set_connection: SetConnection) -> None:
     job_ids = cordial.control.add_jobs(5, shortest=20, longest=20)
-    set_connection("cordial_default", conn_type="cordial", host=cordial.url, password="wrong-key-123")
+    fields: dict[str, Any] = {"conn_type": "cordial", "host": cordial.url, "password": "wrong-key-123"}
+    set_connection("cordial_default", **fields, extra={"rejection_grace": 1})
     for ended in asyncio.run(events(job_ids)):
         assert "wrong-key-123" not in str(ended)
         with pytest.raises(AuthenticationError):
@@ -443,3 +444,70 @@ def test_a_rotation_with_many_lookups_in_flight_fails_no_wait(
         return await waits
 
     assert all_done(asyncio.run(rotate()), job_ids)
+
+
+def test_a_list_that_is_always_rate_limited_loses_no_wait(cordial: SandboxProcess) -> None:
+    cordial.control.fault("list_jobs", "answer", status=429, headers={"Retry-After": "1"})
+    job_ids = cordial.control.add_jobs(20, shortest=0.5, longest=0.5)
+    assert all_done(asyncio.run(events(job_ids, seconds=20)), job_ids)
+
+
+@pytest.mark.parametrize(("kind", "times"), [("list_jobs", 1), ("get_job", 8)])
+def test_silent_answers_hold_up_no_other_wait(
+    cordial: SandboxProcess, set_connection: SetConnection, kind: str, times: int
+) -> None:
+    connect(set_connection, cordial, connect_timeout=1, read_timeout=1)
+    if kind == "get_job":
+        cordial.control.behaviour(list_ids=False)
+    cordial.control.fault(kind, "delay", seconds=60, times=times)
+    job_ids = cordial.control.add_jobs(20, shortest=0.5, longest=0.5)
+    assert all_done(asyncio.run(events(job_ids, seconds=20)), job_ids)
+
+
+def test_a_key_that_is_rotated_after_a_while_ends_no_wait(
+    cordial: SandboxProcess, set_connection: SetConnection
+) -> None:
+    fields: dict[str, Any] = {"conn_type": "cordial", "host": cordial.url}
+    set_connection("cordial_default", **fields, password="old-key-12345")
+    job_ids = cordial.control.add_jobs(20, shortest=0.5, longest=0.5)
+
+    async def rotate() -> list[Event]:
+        waits = asyncio.create_task(events(job_ids, seconds=25))
+        await asyncio.sleep(4)
+        set_connection("cordial_default", **fields, password=cordial.api_key)
+        return await waits
+
+    assert all_done(asyncio.run(rotate()), job_ids)
+
+
+def test_a_moment_of_a_firewall_ends_no_wait(cordial: SandboxProcess) -> None:
+    cordial.control.fault("any", "answer", status=403, body="<html>Blocked</html>")
+    job_ids = cordial.control.add_jobs(20, shortest=0.5, longest=0.5)
+
+    async def unblock() -> list[Event]:
+        waits = asyncio.create_task(events(job_ids, seconds=25))
+        await asyncio.sleep(2)
+        cordial.control.clear_faults()
+        return await waits
+
+    assert all_done(asyncio.run(unblock()), job_ids)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Retry-After": "3600"}, {"Retry-After": "nan"}, {"X-Rate-Limit-Reset": "99999999999"}], ids=str
+)
+def test_a_wait_that_cordial_asks_for_is_bounded(
+    cordial: SandboxProcess, set_connection: SetConnection, headers: dict[str, str]
+) -> None:
+    connect(set_connection, cordial, max_wait=2)
+    job_ids = cordial.control.add_jobs(10, shortest=0.5, longest=0.5)
+    cordial.control.fault("any", "answer", status=429, headers=headers, times=1)
+    assert all_done(asyncio.run(events(job_ids, seconds=20)), job_ids)
+
+
+def test_statuses_are_recognized_in_any_case(cordial: SandboxProcess) -> None:
+    job_ids = cordial.control.add_jobs(2, shortest=60, longest=60)
+    rows = [{"status": " DONE", "_id": job_id} for job_id in job_ids]
+    cordial.control.fault("list_jobs", "answer", status=200, body=json.dumps(rows))
+    cordial.control.fault("get_job", "answer", status=200, body=json.dumps({"status": "done "}))
+    assert all_done(asyncio.run(events(job_ids, seconds=20)), job_ids)

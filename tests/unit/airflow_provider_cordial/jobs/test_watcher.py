@@ -9,11 +9,14 @@ import pytest
 
 from airflow_provider_cordial.client.job import Job
 from airflow_provider_cordial.exceptions import (
+    AccessError,
     AuthenticationError,
+    DestinationError,
     JobFailedError,
     JobNotFoundError,
     JobTimeoutError,
     NotFoundError,
+    PermissionDeniedError,
     RateLimitError,
     ServerError,
     UnknownJobStatusError,
@@ -28,7 +31,7 @@ def job(status: str, **record: Any) -> Job:
 
 
 def build_watcher(grace: float = 60) -> JobWatcher:
-    return JobWatcher("j1", grace=grace, since=1000.0, log=log)
+    return JobWatcher("j1", grace=grace, since=1000.0, max_wait=120, rejection_grace=30, log=log)
 
 
 @pytest.mark.parametrize("status", ["Scheduled", "Pending", "Processing", "Throttled", "Reticulating", ""])
@@ -38,7 +41,16 @@ def test_every_other_status_continues_the_wait(status: str) -> None:
 
 def test_only_done_ends_the_wait() -> None:
     assert build_watcher().observe(job("Done"), 1000.0) == job("Done")
-    assert build_watcher().observe(job("done"), 1000.0) is None
+    assert build_watcher().observe(job("Donefish"), 1000.0) is None
+
+
+@pytest.mark.parametrize("status", ["done", "DONE", " Done", "Done\n"])
+def test_case_and_blanks_of_a_status_do_not_matter(status: str) -> None:
+    found = build_watcher().observe(job(status), 1000.0)
+    assert found is not None
+    assert found.status == "Done"
+    with pytest.raises(JobFailedError):
+        build_watcher().observe(job(status.lower().replace("done", "FAILED")), 1000.0)
 
 
 def test_a_failed_job_raises_with_its_record() -> None:
@@ -58,14 +70,37 @@ def test_a_job_may_be_unknown_during_the_grace_period() -> None:
 def test_a_temporary_failure_continues_and_a_rejection_ends() -> None:
     watcher = build_watcher()
     assert watcher.observe(ServerError("503"), 1000.0) is None
-    with pytest.raises(AuthenticationError):
-        watcher.observe(AuthenticationError("401"), 1001.0)
+    with pytest.raises(DestinationError):
+        watcher.observe(DestinationError("400"), 1001.0)
+
+
+@pytest.mark.parametrize("kind", [AuthenticationError, PermissionDeniedError])
+def test_a_rejected_key_ends_the_wait_after_its_grace(kind: type[AccessError]) -> None:
+    watcher = build_watcher()
+    for moment in (1000.0, 1010.0, 1029.9):
+        assert watcher.observe(kind("no"), moment) is None
+    with pytest.raises(kind):
+        watcher.observe(kind("no"), 1030.0)
+    # Any other result starts the grace again.
+    assert watcher.observe(job("Pending"), 1031.0) is None
+    assert watcher.observe(kind("no"), 1060.0) is None
+
+
+def test_a_rejection_by_a_firewall_ends_as_an_error_that_a_retry_can_help() -> None:
+    watcher = build_watcher()
+    html = PermissionDeniedError("403", status=403, is_from_cordial=False)
+    assert watcher.observe(html, 1000.0) is None
+    with pytest.raises(ServerError, match="could not be polled for 30 s") as raised:
+        watcher.observe(html, 1030.0)
+    assert raised.value.retry_helps
 
 
 def test_retry_after_lengthens_the_next_pause_only() -> None:
     watcher = build_watcher()
     watcher.observe(RateLimitError("429", retry_after=90), 1000.0)
     assert (watcher.pause(30, 1000.0), watcher.at_least(5)) == (90, 90)
+    watcher.observe(RateLimitError("429", retry_after=3600), 1000.0)
+    assert watcher.at_least(5) == 120
     watcher.observe(RateLimitError("429", retry_after=5), 1000.0)
     assert 9 <= watcher.pause(30, 1000.0) <= 10
     watcher.observe(job("Pending"), 1000.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -157,17 +158,36 @@ def test_a_temporary_failure_does_not_end_a_wait(cordial: SandboxProcess, mode: 
 
 
 @every_mode
-def test_a_wrong_key_ends_a_wait_at_once(
+def test_a_wrong_key_ends_a_wait_after_its_grace(
     cordial: SandboxProcess, set_connection: SetConnection, mode: dict[str, Any]
 ) -> None:
-    job_id = submit_job(cordial)
-    set_connection("cordial_default", conn_type="cordial", host=cordial.url, password="wrong-key-123")
+    job_id = submit_job(cordial, job_stays_in="Pending")
+    fields: dict[str, Any] = {"conn_type": "cordial", "host": cordial.url, "password": "wrong-key-123"}
+    set_connection("cordial_default", **fields, extra={"rejection_grace": 1.5})
+    started = time.monotonic()
     with pytest.raises(AuthenticationError, match="addresses of workers and triggerers"):
         wait(job_id, **mode)
+    assert 1.4 < time.monotonic() - started < 8
 
 
-def test_a_rescheduled_task_honors_retry_after(cordial: SandboxProcess) -> None:
+@every_mode
+def test_a_rotated_key_and_a_moment_of_a_firewall_end_no_wait(
+    cordial: SandboxProcess, set_connection: SetConnection, mode: dict[str, Any]
+) -> None:
+    job_id = submit_job(cordial, job_seconds=0.5)
+    fields: dict[str, Any] = {"conn_type": "cordial", "host": cordial.url}
+    set_connection("cordial_default", **fields, password="old-key-12345")
+    rotation = threading.Timer(1.0, set_connection, ["cordial_default"], {**fields, "password": cordial.api_key})
+    rotation.start()
+    cordial.control.fault("get_job", "answer", status=403, body="<html>Blocked</html>", times=2)
+    assert wait(job_id, **mode)["status"] == "Done"
+    rotation.join()
+
+
+def test_a_rescheduled_task_honors_retry_after(cordial: SandboxProcess, set_connection: SetConnection) -> None:
     job_id = submit_job(cordial, job_stays_in="Pending")
+    fields: dict[str, Any] = {"conn_type": "cordial", "host": cordial.url, "password": cordial.api_key}
+    set_connection("cordial_default", **fields, extra={"max_wait": 600, "attempts": 1})
 
     def comes_back_in(**options: Any) -> float:
         with pytest.raises(AirflowRescheduleException) as later:
@@ -178,6 +198,8 @@ def test_a_rescheduled_task_honors_retry_after(cordial: SandboxProcess) -> None:
     cordial.control.fault("get_job", "answer", status=429, headers={"Retry-After": "500"}, times=2)
     assert 499 < comes_back_in() <= 500
     assert 499 < comes_back_in(exponential_backoff=True) <= 500
+    cordial.control.fault("get_job", "answer", status=429, headers={"Retry-After": "90000"}, times=1)
+    assert 599 < comes_back_in() <= 600
 
 
 def test_a_done_job_is_not_deferred(cordial: SandboxProcess) -> None:
