@@ -27,6 +27,7 @@ class CordialError(AirflowException):
     :param status: the HTTP status, if an answer was the cause.
     :param error_key: Cordial's ``errorKey``.
     :param cordial_message: the explanation in Cordial's own words.
+    :param is_from_cordial: whether an answer that caused it was Cordial's own JSON, not that of a firewall or a proxy.
     """
 
     retry_helps: ClassVar[bool] = False
@@ -38,8 +39,10 @@ class CordialError(AirflowException):
         status: int | None = None,
         error_key: str | None = None,
         cordial_message: str | None = None,
+        is_from_cordial: bool = True,
     ) -> None:
         super().__init__(message)
+        self.is_from_cordial = is_from_cordial
         self.message = message
         self.status = status
         self.error_key = error_key
@@ -76,14 +79,7 @@ class InvalidExportError(InvalidParameterError):
 
 
 class AccessError(RefusedError):
-    """401 or 403.
-
-    :param is_from_cordial: whether the answer was Cordial's own JSON, and not that of a firewall or a proxy.
-    """
-
-    def __init__(self, message: str, *, is_from_cordial: bool = True, **details: Any) -> None:
-        super().__init__(message, **details)
-        self.is_from_cordial = is_from_cordial
+    """401 or 403."""
 
 
 class AuthenticationError(AccessError):

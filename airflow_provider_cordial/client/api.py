@@ -230,14 +230,18 @@ def parse_seconds(value: str, *, now: datetime | None = None) -> float | None:
 
 def _rejection(request: Request, answer: Answer) -> CordialError:
     error_key, text = _explanation(request, answer.body)
-    details: dict[str, Any] = {"status": answer.status, "error_key": error_key, "cordial_message": text}
-    access = {**details, "is_from_cordial": _is_cordials(answer.body)}
+    details: dict[str, Any] = {
+        "status": answer.status,
+        "error_key": error_key,
+        "cordial_message": text,
+        "is_from_cordial": _is_cordials(answer.body),
+    }
     what = f"{request}: Cordial answered {answer.status}" + (f": {text.rstrip('.')}." if text else ".")
     match answer.status:
         case HTTPStatus.UNAUTHORIZED:
-            return AuthenticationError(f"{what} {_ACCESS_ADVICE.format(request=request)}", **access)
+            return AuthenticationError(f"{what} {_ACCESS_ADVICE.format(request=request)}", **details)
         case HTTPStatus.FORBIDDEN:
-            return PermissionDeniedError(f"{what} {_ACCESS_ADVICE.format(request=request)}", **access)
+            return PermissionDeniedError(f"{what} {_ACCESS_ADVICE.format(request=request)}", **details)
         case HTTPStatus.NOT_FOUND:
             return NotFoundError(what, **details)
         case HTTPStatus.BAD_REQUEST if request.is_export:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -45,6 +45,10 @@ class AudienceTrendsExport(Export):
     def event_extra(self) -> dict[str, Any]:
         return {"audiences": list(self.audiences)}
 
+    def canonical(self) -> dict[str, Any]:
+        # The order of the audiences has no meaning.
+        return {**self.to_json(), "audiences": sorted(self.audiences)}
+
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> AudienceTrendsExport:
         try:
@@ -70,7 +74,8 @@ def validate_audiences(audiences: Any) -> tuple[str, ...]:
     if isinstance(audiences, str) or not isinstance(audiences, Iterable):
         msg = f"Invalid audiences {audiences!r}: expected a list of audience names, also for a single audience."
         raise InvalidExportError(msg)
-    names = tuple(audiences)
+    # A set has another order in each process.
+    names = tuple(sorted(audiences, key=str) if isinstance(audiences, Set) else audiences)
     if not names:
         msg = "Invalid audiences: the list is empty. Name at least one saved audience."
         raise InvalidExportError(msg)

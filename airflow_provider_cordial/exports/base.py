@@ -70,6 +70,10 @@ class Export(ABC):
         """Return plain JSON without any secret."""
         return {"kind": self.kind, **self.body(), "destination": self.destination.to_json()}
 
+    def canonical(self) -> dict[str, Any]:
+        """Return the request for the identity of a submission: equal for requests that mean the same."""
+        return self.to_json()
+
     def named(self, name: str) -> Self:
         """Return the same export under another name."""
         return replace(self, name=name)

@@ -20,22 +20,34 @@ class Record:
     """A submission as the task state store keeps it.
 
     :param generation: 1, plus 1 for each job before that Failed: each generation has a name of its own.
-    :param intended_at: a moment before the POST.
+    :param intended_at: a moment before the first POST.
     :param job_id: from the answer to the POST; None until an answer was recorded.
+    :param sent_at: a moment before the last POST, which may have been sent again after a 429.
+    :param uri: where the file is delivered, without a secret.
     """
 
     digest: str
     generation: int
     intended_at: datetime
     job_id: str | None = None
+    sent_at: datetime | None = None
+    uri: str | None = None
 
     @classmethod
     def from_json(cls, value: Any) -> Record | None:
         """Return the record that ``to_json`` serialized, or None for anything else."""
         try:
             intended_at = datetime.fromisoformat(value["intended_at"])
-            return cls(str(value["digest"]), int(value["generation"]), intended_at, value["job_id"])
-        except (KeyError, TypeError, ValueError):
+            sent_at = value.get("sent_at")
+            return cls(
+                str(value["digest"]),
+                int(value["generation"]),
+                intended_at,
+                value["job_id"],
+                datetime.fromisoformat(sent_at) if sent_at else None,
+                value.get("uri"),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError):
             return None
 
     def to_json(self) -> dict[str, Any]:
@@ -44,6 +56,8 @@ class Record:
             "generation": self.generation,
             "intended_at": self.intended_at.isoformat(),
             "job_id": self.job_id,
+            "sent_at": self.sent_at.isoformat() if self.sent_at else None,
+            "uri": self.uri,
         }
 
 
@@ -61,6 +75,7 @@ class SubmissionState:
     :param job: the recorded job, or the error of polling it.
     :param jobs: the listed jobs of the account, or the error that rejected the list.
     :param is_settled: whether a submitted job must be in the list by now.
+    :param inconclusive: why a job that is not among the listed ones may exist all the same; None if it cannot.
     """
 
     name: str
@@ -73,6 +88,7 @@ class SubmissionState:
     job: Job | CordialError | None = None
     jobs: Sequence[Job] | CordialError | None = None
     is_settled: bool = False
+    inconclusive: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +208,8 @@ def _decide_by_list(state: SubmissionState, jobs: Sequence[Job]) -> Step:
         return Adopt(job_id, newest, job.started_at, reason=reason)
     if not state.is_settled:
         return Pause(reason=f"Export {name} is not in the list of jobs yet")
+    if state.inconclusive:
+        return _uncertain(state, newest, state.inconclusive)
     if unnamed := [job for job in recent if job.name is None and job.may_be_export]:
         return _uncertain(
             state, newest, f"the list contains jobs without a name ({len(unnamed)}), and each may be this export"

@@ -14,16 +14,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from airflow_provider_cordial.client.pages import MAX_PAGES, JobPages
 from airflow_provider_cordial.exceptions import (
-    AuthenticationError,
+    AccessError,
     ConnectionFailedError,
     CordialError,
-    PermissionDeniedError,
     RateLimitError,
     RefusedError,
     SubmissionUncertainError,
@@ -31,6 +31,7 @@ from airflow_provider_cordial.exceptions import (
 )
 from airflow_provider_cordial.exports.base import Export, SubmittedExport
 from airflow_provider_cordial.exports.decision import (
+    CLOCK_SKEW,
     Adopt,
     ListJobs,
     Pause,
@@ -44,10 +45,10 @@ from airflow_provider_cordial.exports.decision import (
     decide,
 )
 from airflow_provider_cordial.exports.identity import Identity, generation_name
+from airflow_provider_cordial.exports.search import JobSearch
 from airflow_provider_cordial.jobs.blocking import poll_once
 
 if TYPE_CHECKING:
-    from airflow_provider_cordial.client.job import Job
     from airflow_provider_cordial.destinations import Address
     from airflow_provider_cordial.hooks.cordial import CordialHook
 
@@ -114,9 +115,9 @@ class Submission:
         # Without a record the time of an earlier POST is unknown; it was before now.
         self._submitted_at = record.intended_at if record else datetime.now(UTC)
         #: From this moment no POST is on its way, and a job has the settling time to be listed.
-        self._settling_since = min(
-            datetime.now(UTC), self._submitted_at + timedelta(seconds=hook.connection.export_timeout)
-        )
+        last_sent = (record.sent_at or record.intended_at) if record else datetime.now(UTC)
+        longest = timedelta(seconds=hook.connection.connect_timeout + hook.connection.export_timeout)
+        self._settling_since = min(datetime.now(UTC), last_sent + longest)
         self._submissions = 0
         self._last_reason = ""
 
@@ -128,7 +129,6 @@ class Submission:
         :raises SubmissionUncertainError: it is unknown whether there is a job.
         :raises CordialError: see ``CordialHook.create_export``.
         """
-        address = self._export.destination.address()
         while True:
             step = decide(self._state)
             self._log_reason(step)
@@ -136,13 +136,12 @@ class Submission:
                 case Reuse(record=record):
                     break
                 case Send(generation=generation):
-                    self._send(generation, address)
+                    self._send(generation)
                 case PollJob(job_id=job_id):
                     # The wait reports what is wrong with a job; here it only matters whether it Failed.
                     self._state = replace(self._state, job=poll_once(self._hook, job_id))
                 case ListJobs():
-                    is_settled = self._seconds_to_settle() <= 0
-                    self._state = replace(self._state, jobs=self._list(last=is_settled), is_settled=is_settled)
+                    self._list()
                 case Pause():
                     pause = min(self._seconds_to_settle(), self._settling_time / LISTINGS_WHILE_SETTLING)
                     time.sleep(max(0.0, pause))
@@ -151,7 +150,8 @@ class Submission:
                     self._adopt(step)
                 case Uncertain(generation=generation, reason=reason):
                     raise self._uncertain_error(generation, reason)
-        return SubmittedExport(self._named(record.generation), str(record.job_id), address.uri, record.intended_at)
+        uri = record.uri or self._delivery_uri()
+        return SubmittedExport(self._named(record.generation), str(record.job_id), uri, record.intended_at)
 
     def _log_reason(self, step: Step) -> None:
         """Log why a step is taken, once for steps in a row with the same reason; an error carries its own."""
@@ -159,14 +159,22 @@ class Submission:
             log.log(logging.WARNING if step.is_warning else logging.INFO, "%s", step.reason)
         self._last_reason = step.reason or self._last_reason
 
-    def _send(self, generation: int, address: Address) -> None:
+    def _send(self, generation: int) -> None:
         """Record the intent, submit the export, and record the job id."""
+        # Here and nowhere before: a job of an earlier try is resumed without the connection.
+        address = self._export.destination.address()
         self._submissions += 1
         self._submitted_at = datetime.now(UTC)
-        previous, record = self._state.record, Record(self._identity.digest, generation, self._submitted_at)
-        self._write_record(record)
+        previous = self._state.record
+        record = Record(self._identity.digest, generation, self._submitted_at, uri=address.uri)
+
+        def record_attempt() -> None:
+            nonlocal record
+            record = replace(record, sent_at=datetime.now(UTC))
+            self._write_record(record)
+
         try:
-            job_id = self._post(generation, address)
+            job_id = self._post(generation, address, record_attempt)
         except CordialError as error:
             if was_not_accepted(error):
                 # As if nothing had been intended: the next try need not search for a job.
@@ -182,14 +190,23 @@ class Submission:
             self._write_record(record)
             self._state = replace(self._state, record=record, is_accepted=True)
 
-    def _post(self, generation: int, address: Address) -> str:
+    def _post(self, generation: int, address: Address, before_send: Callable[[], None]) -> str:
         export = self._named(generation)
         return self._hook.create_export(
             export.kind,
             {**export.body(), "destination": dict(address.body)},
             secrets=address.secrets,
             error_hint=export.error_hint,
+            before_send=before_send,
         )
+
+    def _delivery_uri(self) -> str:
+        """Return where an adopted job delivers to, as far as that is known without a submission."""
+        destination = self._export.destination
+        try:
+            return destination.address().uri
+        except Exception:  # noqa: BLE001 - any error of a connection that is not needed any more
+            return destination.asset_uri or f"{destination.type}:"
 
     def _adopt(self, step: Adopt) -> None:
         # Without a record, the job's start is the only hint at how old its file may be.
@@ -198,20 +215,34 @@ class Submission:
         self._write_record(record)
         self._state = replace(self._state, record=record)
 
-    def _list(self, *, last: bool) -> Sequence[Job] | CordialError:
-        """Return the listed jobs, or the error that rejected the list; a temporary failure proves nothing yet.
-
-        :param last: whether this is the last attempt, so that its failure fails the task.
-        """
+    def _list(self) -> None:
+        """Search the list of jobs for the export; a list that was cut off or cannot be read proves nothing."""
+        is_settled = self._seconds_to_settle() <= 0
+        record, state = self._state.record, self._state
+        search = JobSearch(
+            state.name,
+            record.generation if record and state.names_the_run else None,
+            record.intended_at - CLOCK_SKEW if record else None,
+        )
+        pages = JobPages()
+        inconclusive: str | None = None
         try:
-            return list(self._hook.list_jobs())
-        except (AuthenticationError, PermissionDeniedError) as error:
-            return error
+            if not search.run(self._hook.list_jobs(pages=pages)) and not pages.is_complete:
+                inconclusive = f"the list of jobs is longer than {MAX_PAGES} pages"
+        except AccessError as error:
+            if error.is_from_cordial:
+                self._state = replace(state, jobs=error, is_settled=is_settled)
+                return
+            inconclusive = f"the list of jobs cannot be read: {error}"
         except TransientError as error:
-            if last:
+            if is_settled:
                 raise
-            log.warning("%s Listing the jobs again.", error)
-            return ()
+            inconclusive = f"the list of jobs cannot be read: {error}"
+        except CordialError as error:
+            inconclusive = f"the list of jobs cannot be read: {error}"
+        if inconclusive and not is_settled:
+            log.warning("Search for export %s is inconclusive, repeating it: %s", state.name, inconclusive)
+        self._state = replace(state, jobs=tuple(search.jobs), is_settled=is_settled, inconclusive=inconclusive)
 
     def _seconds_to_settle(self) -> float:
         return self._settling_time - (datetime.now(UTC) - self._settling_since).total_seconds()

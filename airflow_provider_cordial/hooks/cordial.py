@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +81,13 @@ class CordialHook(BaseHook):
         return self._session
 
     def create_export(
-        self, kind: str, body: Mapping[str, Any], *, secrets: Iterable[str] = (), error_hint: str = ""
+        self,
+        kind: str,
+        body: Mapping[str, Any],
+        *,
+        secrets: Iterable[str] = (),
+        error_hint: str = "",
+        before_send: Callable[[], None] | None = None,
     ) -> str:
         """Submit an export and return the job id.
 
@@ -89,11 +95,12 @@ class CordialHook(BaseHook):
         :param body: as Cordial documents it, destination included.
         :param secrets: the parts of the body that must not appear in an error.
         :param error_hint: what to check when Cordial rejects the export's configuration.
+        :param before_send: called before each attempt.
         :raises CordialError: a ``RefusedError`` if Cordial rejects the export. After an error with which the export may
             have been accepted, it is not submitted again here.
         """
         request = self._with_secrets(api.create_export(kind, body, secrets=secrets, error_hint=error_hint))
-        return api.parse_job_id(request, self._run(request))
+        return api.parse_job_id(request, self._run(request, before_send=before_send))
 
     def get_job(self, job_id: str, *, timeout: float | None = None) -> Job:
         """Return the current state of a job.
@@ -104,19 +111,28 @@ class CordialHook(BaseHook):
         request = self._with_secrets(api.get_job(job_id))
         return api.parse_job(request, self._run(request, timeout), job_id)
 
-    def list_jobs(self, *, per_page: int = api.PER_PAGE, filters: Mapping[str, str] | None = None) -> Iterator[Job]:
+    def list_jobs(
+        self,
+        *,
+        per_page: int = api.PER_PAGE,
+        filters: Mapping[str, str] | None = None,
+        pages: JobPages | None = None,
+    ) -> Iterator[Job]:
         """Yield all jobs that match the filters, page by page, in Cordial's order (not documented).
 
         :param per_page: the requested size; Cordial's maximum is not documented, so a smaller page is not the last.
         :param filters: passed unchanged, ``{"status": "Done"}`` for instance.
+        :param pages: knows afterwards whether the list was complete.
         """
-        pages = JobPages()
+        pages = pages or JobPages()
         while pages.next_page is not None:
             request = self._with_secrets(api.list_jobs(page=pages.next_page, per_page=per_page, filters=filters))
             try:
                 records = api.parse_records(request, self._run(request))
-            except NotFoundError:  # documented for the list too: no match
-                return
+            except NotFoundError as error:  # documented for the list too: no match
+                if not error.is_from_cordial:
+                    raise
+                records = []
             yield from map(Job.from_record, pages.add(records))
 
     def test_connection(self) -> tuple[bool, str]:
@@ -146,12 +162,16 @@ class CordialHook(BaseHook):
     def _with_secrets(self, request: api.Request) -> api.Request:
         return request.with_secrets(self.connection.secrets)
 
-    def _run(self, request: api.Request, timeout: float | None = None) -> Any:
+    def _run(
+        self, request: api.Request, timeout: float | None = None, *, before_send: Callable[[], None] | None = None
+    ) -> Any:
         """Send a request, again if that is safe, and return the content of the answer."""
         from tenacity import Retrying
 
         options = retry_options(request, self.connection, self.log.warning, timeout=timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
+        if before_send is not None:
+            options["before"] = lambda _: before_send()
         return Retrying(**options)(self._send, request, deadline)
 
     def _send(self, request: api.Request, deadline: float | None = None) -> Any:

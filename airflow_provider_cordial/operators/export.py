@@ -166,7 +166,7 @@ class CordialExportOperator(BaseOperator):
         given = validate_name(self.name) if self.name is not None else None
         destination = self._rendered_destination(context)
         export = self.build_export(context, hook, name=given or _UNNAMED, destination=destination)
-        request = [self.cordial_conn_id, {**export.to_json(), "name": given}]
+        request = [self.cordial_conn_id, {**export.canonical(), "name": given}]
         identity = compute_identity(context, request, names_the_run=not self._name_is_constant)
         return export.named(given or derive_name(context, identity)), identity
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_cordial.client.pages import JobPages
 from airflow_provider_cordial.destinations import SftpDestination
 from airflow_provider_cordial.exceptions import (
     ConnectionFailedError,
@@ -19,6 +20,7 @@ from airflow_provider_cordial.exceptions import (
 )
 from airflow_provider_cordial.exports import submission
 from airflow_provider_cordial.exports.submission import STATE_KEY
+from airflow_provider_cordial.hooks.cordial import CordialHook
 from cordial_sandbox.process import SandboxProcess
 from tests.helpers.operators import TaskInstance, run_context
 from tests.helpers.operators import export as execute
@@ -275,7 +277,7 @@ def test_one_try_submits_a_limited_number_of_times(cordial: SandboxProcess, run:
 def test_the_state_store_has_no_secret(cordial: SandboxProcess, run: Run) -> None:
     run.attempt(destination=SftpDestination(conn_id="sftp_default", path="exports"))
     assert run.store
-    assert set(run.store.get(STATE_KEY)) == {"digest", "generation", "intended_at", "job_id"}
+    assert set(run.store.get(STATE_KEY)) == {"digest", "generation", "intended_at", "job_id", "sent_at", "uri"}
     for secret in (cordial.sftp.password, cordial.api_key):
         assert secret not in str(run.store.values)
 
@@ -298,3 +300,96 @@ def test_a_kill_during_the_submission_is_logged(
         operator.execute(context)  # type: ignore[arg-type]
     operator.on_kill()
     assert "but export Der-tagliche-DAG-export-" in capsys.readouterr().out
+
+
+def test_a_set_of_audiences_is_one_submission_in_any_order(cordial: SandboxProcess, run: Run) -> None:
+    names = ("opened_last_30_days", "purchased_last_30_days", "new_subscribers")
+    first = run.attempt(audiences=set(names))
+    assert first["audiences"] == sorted(names)
+    assert run.attempt(audiences=frozenset(reversed(names)))["job_id"] == first["job_id"]
+    assert run.attempt(audiences=list(reversed(names)))["job_id"] == first["job_id"]
+    assert len(cordial.control.jobs()) == 1
+
+
+def test_a_job_is_resumed_without_the_connection_of_its_destination(
+    cordial: SandboxProcess, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run.attempt()
+    monkeypatch.delenv("AIRFLOW_CONN_SFTP_DEFAULT")
+    assert run.attempt() == first
+    assert len(cordial.control.jobs()) == 1
+
+
+#: Answers of a list that prove nothing about a job that it does not contain.
+ODD_LISTS: list[dict[str, Any]] = [
+    {"status": 307, "headers": {"Location": "https://elsewhere.example/"}},
+    {"status": 404, "body": "<html>Not here</html>"},
+    {"status": 422, "body": '{"error": true, "message": "no"}'},
+    {"status": 403, "body": "<html>Blocked</html>"},
+    {"status": 200, "body": "<html>Hello</html>"},
+]
+
+
+@pytest.mark.parametrize("fault", ODD_LISTS, ids=lambda fault: f"{fault['status']}-{fault.get('body', '')[:6]}")
+def test_an_odd_list_is_read_again(cordial: SandboxProcess, run: Run, fault: dict[str, Any]) -> None:
+    cordial.control.fault("create_export", "reset", processed=True, times=1)
+    cordial.control.fault("list_jobs", "answer", times=1, **fault)
+    result = run.attempt(settling_time=3)
+    assert [one["id"] for one in cordial.control.jobs()] == [result["job_id"]]
+
+
+@pytest.mark.parametrize("fault", ODD_LISTS[:4], ids=lambda fault: f"{fault['status']}-{fault.get('body', '')[:6]}")
+def test_a_list_that_stays_odd_is_uncertain_and_never_a_second_post(
+    cordial: SandboxProcess, run: Run, fault: dict[str, Any]
+) -> None:
+    cordial.control.fault("create_export", "reset", processed=True, times=1)
+    cordial.control.fault("list_jobs", "answer", **fault)
+    with pytest.raises(SubmissionUncertainError, match="the list of jobs cannot be read"):
+        run.attempt(settling_time=0.3)
+    assert len(cordial.control.jobs()) == 1
+
+
+def test_a_list_that_is_cut_off_proves_nothing(
+    cordial: SandboxProcess, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_cordial.client.pages.MAX_PAGES", 2)
+    monkeypatch.setattr(JobPages.__init__, "__kwdefaults__", {"max_pages": 2, "stop_at_short_page": False})
+    cordial.control.behaviour(list_order="oldest", max_per_page=2)
+    cordial.control.add_jobs(6, shortest=60, longest=60)
+    cordial.control.fault("create_export", "reset", processed=True, times=1)
+    with pytest.raises(SubmissionUncertainError, match="the list of jobs is longer than"):
+        run.attempt(settling_time=0.3)
+    assert len([one for one in cordial.control.requests() if one["method"] == "POST"]) == 1
+
+
+def test_a_search_among_many_jobs_reads_few_pages(cordial: SandboxProcess, run: Run) -> None:
+    cordial.control.add_jobs(2000, shortest=0, longest=0)
+    cordial.control.fault("create_export", "reset", processed=True, times=1)
+    run.attempt(settling_time=3)
+    assert len([one for one in cordial.control.requests() if one["request"] == "list_jobs"]) <= 3
+
+
+def test_the_settling_time_counts_from_the_last_attempt(
+    cordial: SandboxProcess, run: Run, set_connection: SetConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = {"attempts": 3, "export_timeout": 0.5, "connect_timeout": 0.1}
+    set_connection("cordial_default", conn_type="cordial", host=cordial.url, password=cordial.api_key, extra=extra)
+    cordial.control.fault("create_export", "answer", status=429, headers={"Retry-After": "2"}, times=1)
+
+    class KilledError(BaseException):
+        pass
+
+    real = CordialHook.create_export
+
+    def killed(self: CordialHook, *args: Any, **options: Any) -> str:
+        real(self, *args, **options)
+        raise KilledError
+
+    with monkeypatch.context() as once:
+        once.setattr(CordialHook, "create_export", killed)
+        with pytest.raises(KilledError):
+            run.attempt()
+    # The job is listed two seconds after the POST that made it, and four after the intent.
+    cordial.control.behaviour(visible_after=2.5)
+    result = run.attempt(settling_time=3)
+    assert [one["id"] for one in cordial.control.jobs()] == [result["job_id"]]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -22,6 +25,7 @@ from airflow_provider_cordial.exceptions import (
     InvalidConnectionError,
     NotFoundError,
     RateLimitError,
+    RequestError,
     ServerError,
     UnreadableAnswerError,
 )
@@ -385,3 +389,84 @@ def test_an_idle_retired_client_closes_at_once(cordial: SandboxProcess) -> None:
 def test_a_missing_connection_is_an_error_that_creates_it() -> None:
     with pytest.raises(InvalidConnectionError, match="does not exist. Create it: airflow connections add no_such_one"):
         CordialHook("no_such_one").get_job("j1")
+
+
+@contextmanager
+def raw_server(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+    """Answer every connection with raw bytes, and yield the address."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    threading.Thread(target=handle, args=[connection], daemon=True).start()
+
+        def handle(connection: socket.socket) -> None:
+            with connection, suppress(OSError):
+                connection.recv(1 << 16)
+                answer(connection)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def drip_the_header(connection: socket.socket) -> None:
+    for byte in b"HTTP/1.1 200 OK\r\nX-Filler: " + b"x" * 600:
+        connection.sendall(bytes([byte]))
+        time.sleep(0.1)
+
+
+def drip_the_body(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 600\r\n\r\n")
+    drip_the_header(connection)
+
+
+@pytest.mark.parametrize("drip", [drip_the_header, drip_the_body])
+def test_a_dripping_answer_ends_in_time(
+    set_connection: SetConnection, get_job: GetJob, drip: Callable[[socket.socket], None]
+) -> None:
+    with raw_server(drip) as url:
+        extra = {"attempts": 1, "connect_timeout": 0.5, "read_timeout": 1}
+        set_connection("cordial_default", conn_type="cordial", host=url, password="KEY-123456", extra=extra)
+        started = time.monotonic()
+        with pytest.raises(ConnectionFailedError, match="no answer") as failed:
+            get_job("j1")
+    assert failed.value.sent
+    assert 1 < time.monotonic() - started < 4
+
+
+def test_a_dripping_answer_does_not_delay_the_deadline_of_a_worker(set_connection: SetConnection) -> None:
+    with raw_server(drip_the_body) as url:
+        set_connection("cordial_default", conn_type="cordial", host=url, password="KEY-123456")
+        started = time.monotonic()
+        with pytest.raises(ConnectionFailedError):
+            CordialHook().get_job("j1", timeout=2)
+    assert time.monotonic() - started < 5
+
+
+def test_a_huge_answer_is_not_read(set_connection: SetConnection, get_job: GetJob) -> None:
+    packed = gzip.compress(b"[" + b" " * (40 << 20) + b"]")
+
+    def bomb(connection: socket.socket) -> None:
+        head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n"
+        connection.sendall(head.encode() + packed)
+
+    with raw_server(bomb) as url:
+        set_connection("cordial_default", conn_type="cordial", host=url, password="KEY-123456", extra={"attempts": 1})
+        with pytest.raises(UnreadableAnswerError, match="more than 16 MB, which were not read"):
+            get_job("j1")
+
+
+def test_the_api_key_is_struck_out_of_an_answer(set_connection: SetConnection, get_job: GetJob) -> None:
+    body = b'{"error": true, "message": "Key KEY-123456 of S0VZLTEyMzQ1Njo= is wrong"}'
+
+    def echo(connection: socket.socket) -> None:
+        head = f"HTTP/1.1 422 No\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+
+    with raw_server(echo) as url:
+        set_connection("cordial_default", conn_type="cordial", host=url, password="KEY-123456", extra={"attempts": 1})
+        with pytest.raises(RequestError, match=r"Key \*\*\* of \*\*\*=? is wrong"):
+            get_job("j1")
