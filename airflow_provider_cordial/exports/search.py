@@ -33,8 +33,8 @@ class JobSearch:
         """Take listed jobs, and return whether the search ended before the list did."""
         for job in listed:
             self.jobs.append(job)
-            if self._generation is not None and parse_generation(job.name, self._name) == self._generation:
-                return bool(job.id)
+            if job.id and self._generation is not None and parse_generation(job.name, self._name) == self._generation:
+                return True
             if self._is_older(job.started_at):
                 return True
         return False
