@@ -13,8 +13,16 @@ if TYPE_CHECKING:
     from airflow_provider_cordial.hooks.cordial import CordialHook
 
 
-#: Seconds that a poll at the deadline may take.
+#: Seconds that the last poll, at the deadline, may take.
 LAST_POLL_TIMEOUT = 10.0
+
+
+def compute_poll_timeout(left: float) -> float:
+    """Return the seconds that a poll may take.
+
+    :param left: seconds until the deadline.
+    """
+    return left if left > 1 else LAST_POLL_TIMEOUT
 
 
 def poll_once(hook: CordialHook, job_id: str, *, timeout: float | None = None) -> Job | CordialError:
@@ -40,9 +48,8 @@ def wait_for_job(hook: CordialHook, job_id: str, *, poll_interval: float, deadli
     """
     watcher = build_watcher(job_id, hook.connection, since=time.time(), log=log)
     while True:
-        # The last poll has some time of its own, so that it is not in vain.
-        left = max(deadline - time.time(), LAST_POLL_TIMEOUT)
-        if job := watcher.observe(poll_once(hook, job_id, timeout=left), time.time()):
+        timeout = compute_poll_timeout(deadline - time.time())
+        if job := watcher.observe(poll_once(hook, job_id, timeout=timeout), time.time()):
             return job
         left = deadline - time.time()
         if left <= 0:

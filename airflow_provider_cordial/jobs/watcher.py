@@ -60,11 +60,11 @@ class JobWatcher:
     ) -> None:
         self.job_id = job_id
         self.job: Job | None = None
+        self.since = since
         self._grace = grace
         self._max_wait = max_wait
         self._rejection_grace = rejection_grace
         self._rejected_since: float | None = None
-        self._since = since
         self._log = log
         self._last_state = ""
         self._retry_after = 0.0
@@ -100,7 +100,7 @@ class JobWatcher:
 
     def pause(self, poll_interval: float, now: float) -> float:
         """Return the seconds until the next poll: more if Cordial asked for it."""
-        return self.at_least(compute_pause(now - self._since, poll_interval) * jitter())
+        return self.at_least(compute_pause(now - self.since, poll_interval) * jitter())
 
     def at_least(self, seconds: float) -> float:
         """Return the seconds, or more if the last answer asked for it."""
@@ -155,11 +155,11 @@ class JobWatcher:
         raise ServerError(msg, status=error.status, cordial_message=error.cordial_message)
 
     def _observe_not_found(self, error: NotFoundError, now: float) -> None:
-        if now - self._since < self._grace:
+        if now - self.since < self._grace:
             self._log_change("not found", "Job %s is not known to Cordial yet", self.job_id)
             return
         msg = (
-            f"Job {self.job_id} is unknown to Cordial {now - self._since:.0f} s after the wait started. Check that the "
+            f"Job {self.job_id} is unknown to Cordial {now - self.since:.0f} s after the wait started. Check that the "
             "job id and the Airflow connection belong to the same account; Cordial keeps job records for 60 days."
         )
         raise JobNotFoundError(msg, status=error.status, error_key=error.error_key) from error

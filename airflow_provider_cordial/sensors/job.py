@@ -21,7 +21,7 @@ from airflow_provider_cordial.exceptions import (
     SensorUnknownJobStatusError,
     UnknownJobStatusError,
 )
-from airflow_provider_cordial.jobs.blocking import poll_last_time, poll_once
+from airflow_provider_cordial.jobs.blocking import compute_poll_timeout, poll_last_time, poll_once
 from airflow_provider_cordial.jobs.events import parse_event
 from airflow_provider_cordial.jobs.options import compute_deadline, default_poll_interval, validate_wait_options
 from airflow_provider_cordial.jobs.watcher import JobWatcher, build_watcher
@@ -29,6 +29,7 @@ from airflow_provider_cordial.jobs.watcher import JobWatcher, build_watcher
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
 
+    from airflow_provider_cordial.client.job import Job
     from airflow_provider_cordial.hooks.cordial import CordialHook
 
 
@@ -100,11 +101,11 @@ class JobSensor(BaseSensorOperator):
         """Poll the job once."""
         watcher = self._watch(context)
         try:
-            job = watcher.observe(poll_once(self._hook, self.job_id), time.time())
+            job = self._observe(watcher)
             # In reschedule mode each poll is a process of its own, which a grace period would not span.
             while self.reschedule and watcher.is_rejected:
                 time.sleep(REJECTION_PAUSE)
-                job = watcher.observe(poll_once(self._hook, self.job_id), time.time())
+                job = self._observe(watcher)
         except CordialError as error:
             raise self._skipped_or(for_sensor(error)) from error
         return PokeReturnValue(is_done=True, xcom_value=job.to_json()) if job else None
@@ -126,6 +127,10 @@ class JobSensor(BaseSensorOperator):
             return poll_last_time(self._hook, self.job_id, log=self.log).to_json()
         except CordialError as error:
             raise self._skipped_or(for_sensor(error)) from error
+
+    def _observe(self, watcher: JobWatcher) -> Job | None:
+        timeout = compute_poll_timeout(watcher.since + self.timeout - time.time())
+        return watcher.observe(poll_once(self._hook, self.job_id, timeout=timeout), time.time())
 
     def _get_next_poke_interval(
         self, started_at: datetime | float, run_duration: Callable[[], float], poke_count: int

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -31,6 +29,7 @@ from airflow_provider_cordial.exceptions import (
 )
 from airflow_provider_cordial.hooks.cordial import CordialHook, read_connection
 from cordial_sandbox.process import SandboxProcess
+from tests.helpers.raw_server import drip_the_body, drip_the_header, raw_server
 from tests.helpers.sandbox import SetConnection, export_body, sftp_destination
 
 KIND = "audiencetrendsexport"
@@ -389,38 +388,6 @@ def test_an_idle_retired_client_closes_at_once(cordial: SandboxProcess) -> None:
 def test_a_missing_connection_is_an_error_that_creates_it() -> None:
     with pytest.raises(InvalidConnectionError, match="does not exist. Create it: airflow connections add no_such_one"):
         CordialHook("no_such_one").get_job("j1")
-
-
-@contextmanager
-def raw_server(answer: Callable[[socket.socket], None]) -> Iterator[str]:
-    """Answer every connection with raw bytes, and yield the address."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            with suppress(OSError):
-                while True:
-                    connection, _ = server.accept()
-                    threading.Thread(target=handle, args=[connection], daemon=True).start()
-
-        def handle(connection: socket.socket) -> None:
-            with connection, suppress(OSError):
-                connection.recv(1 << 16)
-                answer(connection)
-
-        threading.Thread(target=serve, daemon=True).start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
-        server.shutdown(socket.SHUT_RDWR)
-
-
-def drip_the_header(connection: socket.socket) -> None:
-    for byte in b"HTTP/1.1 200 OK\r\nX-Filler: " + b"x" * 600:
-        connection.sendall(bytes([byte]))
-        time.sleep(0.1)
-
-
-def drip_the_body(connection: socket.socket) -> None:
-    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 600\r\n\r\n")
-    drip_the_header(connection)
 
 
 @pytest.mark.parametrize("drip", [drip_the_header, drip_the_body])

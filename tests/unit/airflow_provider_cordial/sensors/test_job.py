@@ -29,6 +29,7 @@ from airflow_provider_cordial.exceptions import (
 from airflow_provider_cordial.sensors.job import JobSensor, for_sensor
 from airflow_provider_cordial.triggers.job import JobTrigger
 from cordial_sandbox.process import SandboxProcess
+from tests.helpers.raw_server import drip_the_body, raw_server
 from tests.helpers.sandbox import SetConnection
 from tests.helpers.waits import run_trigger, submit_job
 
@@ -281,3 +282,14 @@ def test_invalid_intervals_are_rejected_when_the_task_starts(
     ):
         sensor("j1", **mode, **options).execute(context())
     assert cordial.control.requests() == []
+
+
+@every_mode
+def test_a_dripping_answer_does_not_delay_the_timeout(set_connection: SetConnection, mode: dict[str, Any]) -> None:
+    with raw_server(drip_the_body) as url:
+        extra = {"attempts": 1, "connect_timeout": 1, "read_timeout": 2}
+        set_connection("cordial_default", conn_type="cordial", host=url, password="KEY-123456", extra=extra)
+        started = time.monotonic()
+        with pytest.raises(AirflowSensorTimeout, match="status could never be read"):
+            wait("j1", **mode, timeout=3)
+    assert time.monotonic() - started < 12
