@@ -23,7 +23,7 @@ class Identity:
     """What makes a submission distinct.
 
     :param digest: of dag, task, map index, run, ``max_tries``, and the request.
-    :param names_the_run: whether the export's name belongs to this run alone: then a job of that name is ours.
+    :param names_the_run: whether the export's name carries the digest: then a job of that name is ours.
     """
 
     digest: str
@@ -41,10 +41,15 @@ def compute_identity(context: Mapping[str, Any], request: object, *, names_the_r
     return Identity(hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest(), names_the_run)
 
 
-def derive_name(context: Mapping[str, Any], identity: Identity) -> str:
-    """Return a name for a task run's export: the same on every retry, and another after a clear."""
+def default_name(context: Mapping[str, Any]) -> str:
+    """Return the name of a task's export if its author has set none."""
     ti = context["ti"]
-    return f"{_slug(ti.dag_id)}-{_slug(ti.task_id)}-{identity.digest[:_DIGEST_LENGTH]}"
+    return f"{_slug(ti.dag_id)}-{_slug(ti.task_id)}"
+
+
+def unique_name(name: str, identity: Identity) -> str:
+    """Return a name that belongs to one submission: the same on every retry, and another after a clear."""
+    return f"{name}-{identity.digest[:_DIGEST_LENGTH]}"
 
 
 def generation_name(name: str, generation: int) -> str:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, get_args
 from airflow.sdk import BaseOperator
 
 from airflow_provider_cordial._compat import conf, is_trigger_timeout
-from airflow_provider_cordial.assets import is_static, publish_event
+from airflow_provider_cordial.assets import publish_event
 from airflow_provider_cordial.destinations import Destination, destination_from_json
 from airflow_provider_cordial.exceptions import InvalidExportError, InvalidParameterError, JobFailedError
 from airflow_provider_cordial.exports.base import Export, SubmittedExport, validate_name
-from airflow_provider_cordial.exports.identity import Identity, compute_identity, derive_name
+from airflow_provider_cordial.exports.identity import Identity, compute_identity, default_name, unique_name
 from airflow_provider_cordial.exports.submission import SETTLING_TIME, OnUncertainSubmission, Submission
 from airflow_provider_cordial.jobs.blocking import poll_last_time, wait_for_job
 from airflow_provider_cordial.jobs.events import parse_event
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 #: The key of the XCom that a load takes.
 EXPORT_KEY = "export"
-
-#: Stands in for a derived name until the rest of the export, which the name is derived from, is built.
-_UNNAMED = "unnamed"
 
 
 class CordialExportOperator(BaseOperator):
@@ -45,9 +42,12 @@ class CordialExportOperator(BaseOperator):
 
     :param destination: where Cordial delivers the file; its texts are templated. Or the output of its ``to_json``, also
         from another task (templated).
-    :param name: the export's name, which also names the file: letters, digits, and dashes (templated). By default it is
-        derived from the run and the request. Pass a name that differs from run to run: with a shared name, a submission
-        whose answer was lost cannot be found again.
+    :param name: the start of the export's name, which also names the file: letters, digits, and dashes (templated); by
+        default the dag and the task. A digest of the run and the request follows it, so that a job or a file of that
+        name belongs to this submission: ``trends`` becomes ``trends-1f0c9a7b2d3e``.
+    :param exact_name: use ``name`` unchanged. Then a submission whose answer was lost cannot be told from those of
+        other runs: if a job has the name, the task fails with ``SubmissionUncertainError``, and a file of an earlier
+        export of the same name may be taken for the new one.
     :param cordial_conn_id: the Airflow connection (templated).
     :param wait_for_completion: wait until the job is Done; otherwise a ``JobSensor`` can.
     :param deferrable: wait in the triggerer; by default ``[operators] default_deferrable``.
@@ -73,6 +73,7 @@ class CordialExportOperator(BaseOperator):
         *,
         destination: Destination | Mapping[str, Any] | str | XComArg,
         name: str | None = None,
+        exact_name: bool = False,
         cordial_conn_id: str = "cordial_default",
         wait_for_completion: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -85,6 +86,7 @@ class CordialExportOperator(BaseOperator):
         super().__init__(**kwargs)
         self.destination = destination
         self.name = name
+        self.exact_name = exact_name
         self.cordial_conn_id = cordial_conn_id
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
@@ -92,8 +94,6 @@ class CordialExportOperator(BaseOperator):
         self.timeout = timeout
         self.settling_time = settling_time
         self.on_uncertain_submission = on_uncertain_submission
-        # A text without a template is the same in all runs.
-        self._name_is_constant = is_static(name)
 
     @abstractmethod
     def build_export(self, context: Context, hook: CordialHook, *, name: str, destination: Destination) -> Export:
@@ -160,15 +160,18 @@ class CordialExportOperator(BaseOperator):
         if self.on_uncertain_submission not in get_args(OnUncertainSubmission):
             msg = f"Invalid on_uncertain_submission {self.on_uncertain_submission!r}: expected 'fail' or 'resubmit'."
             raise InvalidParameterError(msg)
+        if self.exact_name and self.name is None:
+            msg = "Invalid exact_name True without a name: set the name, or leave exact_name out."
+            raise InvalidParameterError(msg)
 
     def _identify(self, context: Context, hook: CordialHook) -> tuple[Export, Identity]:
         """Return the export under its name, and the identity of its submission."""
-        given = validate_name(self.name) if self.name is not None else None
+        name = validate_name(self.name) if self.name is not None else default_name(context)
         destination = self._rendered_destination(context)
-        export = self.build_export(context, hook, name=given or _UNNAMED, destination=destination)
-        request = [self.cordial_conn_id, {**export.canonical(), "name": given}]
-        identity = compute_identity(context, request, names_the_run=not self._name_is_constant)
-        return export.named(given or derive_name(context, identity)), identity
+        export = self.build_export(context, hook, name=name, destination=destination)
+        request = [self.cordial_conn_id, export.canonical()]
+        identity = compute_identity(context, request, names_the_run=not self.exact_name)
+        return export if self.exact_name else export.named(unique_name(name, identity)), identity
 
     def _rendered_destination(self, context: Context) -> Destination:
         if isinstance(self.destination, Destination):

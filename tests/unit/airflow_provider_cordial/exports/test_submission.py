@@ -214,11 +214,11 @@ def test_an_uncertain_submission_is_left_to_a_person(
 def test_a_shared_name_does_not_identify_a_job(cordial: SandboxProcess) -> None:
     cordial.control.behaviour(job_stays_in="Pending")
     another = Run(Store())
-    another.attempt(name="daily")
+    another.attempt(name="daily", exact_name=True)
     run = Run(Store())
     cordial.control.fault("create_export", "reset", times=1)
     with pytest.raises(SubmissionUncertainError, match="has its name, but so do the exports of other runs"):
-        run.attempt(name="daily")
+        run.attempt(name="daily", exact_name=True)
     assert len(cordial.control.jobs()) == 1
 
 
@@ -393,3 +393,29 @@ def test_the_settling_time_counts_from_the_last_attempt(
     cordial.control.behaviour(visible_after=2.5)
     result = run.attempt(settling_time=3)
     assert [one["id"] for one in cordial.control.jobs()] == [result["job_id"]]
+
+
+def test_a_clear_does_not_adopt_the_job_before_it(cordial: SandboxProcess, run: Run) -> None:
+    first = run.attempt(name="trends-2026-11-11")
+    run.clear()
+    cordial.control.fault("create_export", "answer", status=503, times=1)
+    second = run.attempt(name="trends-2026-11-11", settling_time=0.3)
+    assert second["job_id"] != first["job_id"]
+    assert len(cordial.control.jobs()) == 2
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+def test_a_job_of_a_sibling_or_of_a_similar_name_is_not_adopted(cordial: SandboxProcess, has_store: bool) -> None:
+    cordial.control.behaviour(job_stays_in="Pending")
+
+    def attempt(name: str, map_index: int, days: int, **fields: Any) -> dict[str, Any]:
+        context = run_context(map_index=map_index, **fields)
+        if has_store:
+            context["task_state_store"] = Store()
+        return execute(context, name=name, days=days, settling_time=0.3)[1]
+
+    others = [attempt("trends-2026-01", 1, 2), attempt("trends-2026-01-15", 2, 3)]
+    cordial.control.fault("create_export", "reset", times=1)
+    ours = attempt("trends-2026-01", 0, 1, try_number=2)
+    assert ours["job_id"] not in {one["job_id"] for one in others}
+    assert len(cordial.control.jobs()) == 3

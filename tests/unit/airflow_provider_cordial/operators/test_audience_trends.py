@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,13 +19,14 @@ from airflow_provider_cordial.exceptions import (
     ExportConfigurationError,
     InvalidConnectionError,
     InvalidExportError,
+    InvalidParameterError,
     JobFailedError,
     JobTimeoutError,
     UnknownJobStatusError,
 )
 from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport
 from airflow_provider_cordial.exports.base import validate_name
-from airflow_provider_cordial.exports.identity import compute_identity, derive_name
+from airflow_provider_cordial.exports.identity import compute_identity, default_name, unique_name
 from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
 from airflow_provider_cordial.triggers.job import JobTrigger
 from cordial_sandbox.process import SandboxProcess
@@ -49,7 +51,7 @@ def test_one_job_is_submitted_and_the_export_is_pushed(cordial: SandboxProcess) 
 def test_derived_names_are_stable_over_retries_and_distinct() -> None:
     def name(what: str = "audience", **fields: Any) -> str:
         context = run_context(**fields)
-        return derive_name(context, compute_identity(context, [what]))
+        return unique_name(default_name(context), compute_identity(context, [what]))
 
     assert validate_name(name()).startswith("Der-tagliche-DAG-export-")
     assert name(try_number=2) == name()
@@ -64,9 +66,18 @@ def test_derived_names_are_stable_over_retries_and_distinct() -> None:
     assert len({name(), *others}) == 7
 
 
-def test_the_authors_name_is_kept(cordial: SandboxProcess) -> None:
-    assert export(name="Trends-2026-11-11")[1]["name"] == "Trends-2026-11-11"
+def test_the_authors_name_is_made_unique(cordial: SandboxProcess) -> None:
+    assert re.fullmatch("Trends-2026-11-11-[0-9a-f]{12}", export(name="Trends-2026-11-11")[1]["name"])
+    mapped = [export(run_context(map_index=index), name="Trends")[1]["name"] for index in range(3)]
+    cleared = export(run_context(max_tries=9), name="Trends")[1]["name"]
+    assert len({*mapped, cleared}) == 4
+
+
+def test_an_exact_name_is_kept(cordial: SandboxProcess) -> None:
+    assert export(name="Trends-2026-11-11", exact_name=True)[1]["name"] == "Trends-2026-11-11"
     assert cordial.control.jobs()[0]["name"] == "Trends-2026-11-11"
+    with pytest.raises(InvalidParameterError, match="exact_name True without a name"):
+        export(exact_name=True)
 
 
 def test_days_and_destination_can_come_from_another_task(cordial: SandboxProcess) -> None:
