@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 #: The server's clock may be behind ours.
 CLOCK_SKEW = timedelta(minutes=5)
 
+#: Seconds between two log lines of a wait.
+LOG_INTERVAL = 60.0
+
 _MAX_LISTED = 10
 
 
@@ -56,6 +59,11 @@ class _Search:
     path: str | None
     likely_path: str | None
 
+    @property
+    def wanted(self) -> str:
+        """What to search for, in words."""
+        return f"file {self.path!r}" if self.path else f"file named {self.name!r} (with or without a suffix)"
+
     def run(self) -> tuple[DeliveredFile | None, list[DeliveredFile]]:
         """Return the file if it is there, and all files in the folder."""
         exact = self.path or self.likely_path
@@ -87,7 +95,8 @@ class _CompleteStream:
 
 
 def _wait(search: _Search, file_wait: FileWait) -> DeliveredFile:
-    deadline = time.monotonic() + file_wait.timeout
+    started = time.monotonic()
+    deadline, log_at = started + file_wait.timeout, started
     previous: DeliveredFile | None = None
     while True:
         found, files = search.run()
@@ -97,6 +106,10 @@ def _wait(search: _Search, file_wait: FileWait) -> DeliveredFile:
         pause = file_wait.stable_for if found is not None else file_wait.poll_interval
         if time.monotonic() + pause > deadline:
             raise _not_found(search, found, files, file_wait)
+        if time.monotonic() >= log_at:
+            log_at += LOG_INTERVAL
+            state = f"{found.path} of {found.size} bytes is incomplete" if found else _list_files(files)
+            log.info("Waiting for the %s, up to %g s: %s", search.wanted, file_wait.timeout, state)
         previous = found
         time.sleep(pause)
 
@@ -124,13 +137,16 @@ def _not_found(
         state = "growing" if found.size else "empty"
         msg = f"File {found.path!r} was still {state} after {file_wait.timeout:g} s (now {found.size} bytes)."
         return DeliveredFileNotFoundError(msg)
-    wanted = f"file {search.path!r}" if search.path else f"file named {search.name!r} (with or without a suffix)"
-    latest = sorted(files, key=lambda file: file.modified, reverse=True)[:_MAX_LISTED]
-    listing = ", ".join(f"{file.name} ({file.size} bytes, {file.modified:%Y-%m-%d %H:%M:%S %Z})" for file in latest)
     msg = (
-        f"No {wanted} arrived within {file_wait.timeout:g} s: expected one modified after "
-        f"{search.not_before:%Y-%m-%d %H:%M:%S %Z}. Files there ({len(files)}): {listing or 'none'}. "
+        f"No {search.wanted} arrived within {file_wait.timeout:g} s: expected one modified after "
+        f"{search.not_before:%Y-%m-%d %H:%M:%S %Z}. {_list_files(files)}. "
         "Check the destination's path, and that Airflow and Cordial use the same folder. Set the file's exact path if "
         "it has another name."
     )
     return DeliveredFileNotFoundError(msg)
+
+
+def _list_files(files: list[DeliveredFile]) -> str:
+    latest = sorted(files, key=lambda file: file.modified, reverse=True)[:_MAX_LISTED]
+    listing = ", ".join(f"{file.name} ({file.size} bytes, {file.modified:%Y-%m-%d %H:%M:%S %Z})" for file in latest)
+    return f"Files there ({len(files)}): {listing or 'none'}"

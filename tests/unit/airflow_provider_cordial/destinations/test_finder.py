@@ -20,6 +20,7 @@ from airflow_provider_cordial.destinations import (
     SftpDestination,
     UiDestination,
     destination_from_json,
+    finder,
 )
 from airflow_provider_cordial.destinations.finder import choose_file, open_delivered_file
 from airflow_provider_cordial.exceptions import (
@@ -100,6 +101,25 @@ def test_a_missing_file_is_an_error_that_lists_the_others(cordial: SandboxProces
     assert time.monotonic() - started < 2
     assert "No file named 'trends'" in str(missing.value)
     assert "Files there (1): other.csv (1 bytes, " in str(missing.value)
+
+
+def test_a_wait_is_logged_when_it_starts_and_then_once_per_interval(
+    cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(finder, "LOG_INTERVAL", 0.5)
+    (cordial.sftp.root / "exports" / "other.csv").write_text("x")
+    with (
+        caplog.at_level("INFO"),
+        pytest.raises(DeliveredFileNotFoundError),
+        open_delivered_file(
+            SFTP, "trends", not_before=datetime.now(UTC), file_wait=FileWait(timeout=0.9, poll_interval=0.1)
+        ),
+    ):
+        pass
+    lines = [record.getMessage() for record in caplog.records if "Waiting for the file" in record.getMessage()]
+    assert len(lines) == 2
+    assert "file named 'trends'" in lines[0]
+    assert "other.csv (1 bytes" in lines[0]
 
 
 def test_a_missing_folder_is_empty(cordial: SandboxProcess) -> None:
