@@ -10,17 +10,15 @@ v2 Swagger document.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
 from airflow_provider_cordial import __version__
 from airflow_provider_cordial.client.job import Job
+from airflow_provider_cordial.client.retry_after import parse_retry_after
 from airflow_provider_cordial.client.secrets import mask_members, strike_out
 from airflow_provider_cordial.exceptions import (
     AuthenticationError,
@@ -51,9 +49,6 @@ _SNIPPET_LENGTH = 300
 
 #: Bytes; a larger answer is not read.
 MAX_ANSWER = 16 * 1024 * 1024
-
-#: Seconds since the epoch that no wait in seconds reaches: a larger value is a moment.
-_EPOCH_LIKE = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,33 +194,6 @@ def parse_records(request: Request, payload: Any) -> list[Mapping[str, Any]]:
         msg = f"{request}: the answer is not a list of jobs: {_payload_snippet(request, payload)}."
         raise UnreadableAnswerError(msg, status=HTTPStatus.OK)
     return payload
-
-
-def parse_retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
-    """Return the seconds that Cordial asks to wait: ``Retry-After``, else ``X-Rate-Limit-Reset``, else None.
-
-    Source: Cordial, "API rate limiting": both are seconds. A date in ``Retry-After``, which HTTP permits, is accepted.
-    """
-    for name in ("Retry-After", "X-Rate-Limit-Reset"):
-        if (seconds := parse_seconds(headers.get(name, ""), now=now)) is not None:
-            return seconds
-    return None
-
-
-def parse_seconds(value: str, *, now: datetime | None = None) -> float | None:
-    """Return a wait in seconds from a header: a number, an HTTP date, or a moment as seconds since the epoch."""
-    now = now or datetime.now(UTC)
-    try:
-        number = float(value)
-    except ValueError:
-        try:
-            number = parsedate_to_datetime(value.strip()).timestamp()
-        except (TypeError, ValueError):
-            return None
-        return max(0.0, number - now.timestamp())
-    if not math.isfinite(number):
-        return None
-    return max(0.0, number - now.timestamp() if number >= _EPOCH_LIKE else number)
 
 
 def _rejection(request: Request, answer: Answer) -> CordialError:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from airflow_provider_cordial.client import api
+from airflow_provider_cordial.client.retry_after import parse_retry_after, parse_seconds
 
 #: The period of a limit in seconds, "typically one minute". Source: Cordial, "API rate limiting".
 PERIOD = 60.0
@@ -82,7 +82,7 @@ class RateLimiter:
             self._max_rate = min(self._configured_rate, max(SLOWEST_RATE, limit * SHARE))
             self._rate = min(self._rate, self._max_rate)
         if status == HTTPStatus.TOO_MANY_REQUESTS:
-            self._observe_rejection(api.parse_retry_after(headers), now)
+            self._observe_rejection(parse_retry_after(headers), now)
         elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self.observe_failure(now)
         else:
@@ -108,7 +108,7 @@ class RateLimiter:
 
     def _spread(self, limit: float | None, headers: Mapping[str, str], now: float) -> None:
         """Spread the rest of a limit over the time until its reset, once little is left."""
-        left, seconds = _number(headers, "X-Rate-Limit-Remaining"), api.parse_seconds(headers.get(_RESET, ""))
+        left, seconds = _number(headers, "X-Rate-Limit-Remaining"), parse_seconds(headers.get(_RESET, ""))
         if left is None or seconds is None:
             return
         if left <= (limit or 0) * (1 - SHARE) + 1:

@@ -15,11 +15,10 @@ import asyncio
 import contextvars
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from airflow_provider_cordial.client.connection import CordialConnection
 from airflow_provider_cordial.client.job import Job, JobStatus, parse_ids, parse_status
@@ -27,7 +26,6 @@ from airflow_provider_cordial.client.pages import JobPages
 from airflow_provider_cordial.exceptions import (
     AccessError,
     CordialError,
-    JobTimeoutError,
     RateLimitError,
     TransientError,
 )
@@ -276,44 +274,3 @@ class Poller:
                     pause = min(pause, SHORTEST_PAUSE)
             due = moment + pause * factor
             self._poll_at(subscription, due if is_late else min(due, subscription.deadline))
-
-
-_pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Poller]] = WeakKeyDictionary()
-
-
-@asynccontextmanager
-async def subscribe(
-    cordial_conn_id: str, job_id: str, *, poll_interval: float, deadline: float
-) -> AsyncIterator[tuple[Subscription, CordialConnection]]:
-    """Subscribe to a job, together with all other waits of this event loop on the same connection.
-
-    :param poll_interval: the longest pause between two polls of the job, in seconds.
-    :param deadline: seconds since the epoch.
-    :raises JobTimeoutError: the connection could not be read before the deadline.
-    :raises CordialError: the connection is invalid.
-    """
-    pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
-    poller = pollers.get(cordial_conn_id)
-    if poller is None:
-        poller = pollers[cordial_conn_id] = Poller(cordial_conn_id)
-    subscription = poller.add(job_id, poll_interval, deadline)
-    try:
-        yield subscription, await _connection_of(poller, subscription)
-    finally:
-        poller.remove(subscription)
-        if poller.is_idle:
-            if pollers.get(cordial_conn_id) is poller:
-                del pollers[cordial_conn_id]
-            poller.stop()
-
-
-async def _connection_of(poller: Poller, subscription: Subscription) -> CordialConnection:
-    try:
-        async with asyncio.timeout_at(subscription.ends_at):
-            return await asyncio.shield(poller.connection)
-    except TimeoutError:
-        msg = (
-            f"Job {subscription.job_id} was not polled before the deadline: Airflow connection "
-            f"{poller.cordial_conn_id!r} could not be read. Check the triggerer's log."
-        )
-        raise JobTimeoutError(msg) from None

@@ -45,9 +45,9 @@ class CordialExportOperator(BaseOperator):
     :param name: the start of the export's name, which also names the file: letters, digits, and dashes (templated); by
         default the dag and the task. A digest of the run and the request follows it, so that a job or a file of that
         name belongs to this submission: ``trends`` becomes ``trends-1f0c9a7b2d3e``.
-    :param exact_name: use ``name`` unchanged. Then a submission whose answer was lost cannot be distinguished from those
-        of other runs: if a job has the name, the task fails with ``SubmissionUncertainError``, and a file of an earlier
-        export of the same name may be taken for the new one.
+    :param exact_name: use ``name`` unchanged. Then a submission whose answer was lost cannot be distinguished from that
+        of another run: if a job has the name, the task fails with ``SubmissionUncertainError``, and a file of an
+        earlier export of the same name may be taken for the new one.
     :param cordial_conn_id: the Airflow connection (templated).
     :param wait_for_completion: wait until the job is Done; otherwise a ``JobSensor`` can.
     :param deferrable: wait in the triggerer; by default ``[operators] default_deferrable``.

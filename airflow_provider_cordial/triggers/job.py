@@ -84,7 +84,7 @@ class JobTrigger(BaseTrigger):
         self.log.warning("Task killed, but job %s continues: Cordial jobs cannot be cancelled", self.job_id)
 
     async def _wait(self) -> Job:
-        from airflow_provider_cordial.jobs.poller import subscribe
+        from airflow_provider_cordial.jobs.pollers import subscribe
 
         # A deadline that has passed is valid: the job is polled once more.
         if not is_duration(self.poll_interval) or not is_moment(self.deadline):

@@ -12,6 +12,7 @@ from requests.structures import CaseInsensitiveDict
 from airflow_provider_cordial import exceptions
 from airflow_provider_cordial.client import api
 from airflow_provider_cordial.client.retries import is_repeatable
+from airflow_provider_cordial.client.retry_after import parse_retry_after
 from airflow_provider_cordial.exceptions import (
     ConnectionFailedError,
     CordialError,
@@ -119,7 +120,7 @@ def test_repeated_secrets_are_struck_out() -> None:
     ],
 )
 def test_parse_retry_after(headers: dict[str, str], seconds: float | None) -> None:
-    assert api.parse_retry_after(headers, now=datetime(2026, 11, 24, 10, tzinfo=UTC)) == seconds
+    assert parse_retry_after(headers, now=datetime(2026, 11, 24, 10, tzinfo=UTC)) == seconds
     assert seconds is None or seconds >= 0
 
 
