@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from airflow_provider_cordial.client.job import Job
 
 
+#: Seconds for a whole answer: a silent or dripping one must not occupy the poller for long, which polls again anyway.
+STATUS_TIMEOUT = 15.0
+
+
 class Pacer:
     """Spaces the requests of one account.
 
@@ -89,7 +93,7 @@ class AsyncCordialClient:
             connection.base_url,
             headers={**api.HEADERS, "Authorization": f"Basic {connection.basic_token}"},
             timeout=aiohttp.ClientTimeout(
-                total=connection.total_timeout,
+                total=min(connection.total_timeout, STATUS_TIMEOUT),
                 sock_connect=connection.connect_timeout,
                 sock_read=connection.read_timeout,
             ),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_cordial.client import async_client
 from airflow_provider_cordial.exceptions import (
     AuthenticationError,
     JobFailedError,
@@ -454,9 +455,9 @@ def test_a_list_that_is_always_rate_limited_loses_no_wait(cordial: SandboxProces
 
 @pytest.mark.parametrize(("kind", "times"), [("list_jobs", 1), ("get_job", 8)])
 def test_silent_answers_hold_up_no_other_wait(
-    cordial: SandboxProcess, set_connection: SetConnection, kind: str, times: int
+    cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch, kind: str, times: int
 ) -> None:
-    connect(set_connection, cordial, connect_timeout=1, read_timeout=1)
+    monkeypatch.setattr(async_client, "STATUS_TIMEOUT", 2.0)
     if kind == "get_job":
         cordial.control.behaviour(list_ids=False)
     cordial.control.fault(kind, "delay", seconds=60, times=times)
