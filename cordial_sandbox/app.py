@@ -14,11 +14,12 @@ from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cordial_sandbox.auth import Authentication
-from cordial_sandbox.control import create_control_router
+from cordial_sandbox.control import PREFIX, create_control_router
 from cordial_sandbox.faults import Faults
 from cordial_sandbox.jobs import JobRunner
 from cordial_sandbox.rate_limit import RateLimit, Windows
 from cordial_sandbox.records import build_page, build_record, is_visible, select_fields
+from cordial_sandbox.same_origin import SameOrigin
 from cordial_sandbox.servers.sftp import SftpFolder
 from cordial_sandbox.store import Store
 from cordial_sandbox.validation import ApiError, parse_export_request
@@ -34,10 +35,11 @@ def create_app(store: Store, runner: JobRunner, folder: SftpFolder, vault: Vault
     _add_api_routes(app, store, runner, vault)
     app.include_router(create_control_router(store, runner, folder, vault, windows))
     api = Faults(Authentication(RateLimit(app, store, windows), api_key), store)
+    control = SameOrigin(app, PREFIX)
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
         is_api = scope["type"] == "http" and scope["path"].startswith("/v2/")
-        await (api if is_api else app)(scope, receive, send)
+        await (api if is_api else control)(scope, receive, send)
 
     return dispatch
 

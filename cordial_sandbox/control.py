@@ -1,6 +1,6 @@
 """The control API: inspect the account and inject faults.
 
-It requires no key because the sandbox listens on loopback only.
+It requires no key because the sandbox listens on loopback only, and ``same_origin`` rejects foreign web pages.
 """
 
 from __future__ import annotations
