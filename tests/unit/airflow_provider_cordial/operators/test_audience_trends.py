@@ -15,6 +15,7 @@ from airflow_provider_cordial.destinations import (
     SftpDestination,
 )
 from airflow_provider_cordial.exceptions import (
+    BadEventError,
     DestinationUnreachableError,
     ExportConfigurationError,
     InvalidConnectionError,
@@ -220,6 +221,30 @@ def test_a_done_job_at_the_trigger_timeout_is_a_success(cordial: SandboxProcess)
     assert operator.resume_execution("__fail__", {"error": "Trigger timeout"}, context) == job["id"]  # type: ignore[arg-type]
     with pytest.raises(TaskDeferralError):
         operator.resume_execution("__fail__", {"error": "Trigger failure"}, context)  # type: ignore[arg-type]
+
+
+def test_the_event_of_another_job_is_never_a_success(cordial: SandboxProcess) -> None:
+    context = run_context()
+    operator = AudienceTrendsExportOperator(
+        task_id="export", audiences=["opened_last_30_days"], destination=SFTP, wait_for_completion=True, deferrable=True
+    )
+    with pytest.raises(TaskDeferred):
+        operator.execute(context)  # type: ignore[arg-type]
+    event = {"status": "success", "job_id": "another", "job": {"status": "Done"}, "error": None}
+    with pytest.raises(BadEventError, match="belongs to job another, but the task waits for job"):
+        operator.execute_complete(context, event)  # type: ignore[arg-type]
+    (job,) = cordial.control.jobs()
+    own = {**event, "job_id": job["id"]}
+    assert operator.execute_complete(context, own) == job["id"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options", [{"poll_interval": 0}, {"poll_interval": -1}, {"timeout": 0}, {"timeout": "1h"}], ids=str
+)
+def test_invalid_wait_options_are_rejected_before_sending(cordial: SandboxProcess, options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParameterError, match="expected a number of seconds above 0"):
+        export(**options)
+    assert cordial.control.requests() == []
 
 
 def test_a_failed_job_fails_the_wait_with_its_record(cordial: SandboxProcess) -> None:
