@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import sys
 import time
 from datetime import timedelta
+from typing import TypeGuard
 
 from airflow_provider_cordial._compat import conf
 from airflow_provider_cordial.exceptions import InvalidParameterError
@@ -24,20 +25,30 @@ def validate_wait_options(*, poll_interval: object, timeout: object) -> None:
 
     :raises InvalidParameterError: one of them is not a finite number above 0.
     """
-    for name, value in (("poll interval", poll_interval), ("timeout", timeout)):
-        if not is_duration(value):
-            msg = f"Invalid {name} {value!r}: expected a number of seconds above 0."
-            raise InvalidParameterError(msg)
+    validate_duration("poll interval", poll_interval, example=60)
+    validate_duration("timeout", timeout, example=3600)
 
 
-def is_duration(value: object) -> bool:
+def validate_duration(name: str, value: object, *, example: int) -> None:
+    """Check a number of seconds.
+
+    :param example: a valid value for the message.
+    :raises InvalidParameterError: it is not a finite number above 0.
+    """
+    if not is_duration(value):
+        msg = f"Invalid {name} {value!r}: expected a number of seconds above 0. Set it to {example}, for example."
+        raise InvalidParameterError(msg)
+
+
+def is_duration(value: object) -> TypeGuard[float]:
     """Return whether a value is a finite number of seconds above 0."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+    return is_moment(value) and value > 0
 
 
-def is_moment(value: object) -> bool:
+def is_moment(value: object) -> TypeGuard[float]:
     """Return whether a value is a finite number, as seconds since the epoch are."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # The comparison also excludes NaN and integers beyond the range of a float.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def compute_deadline(timeout: float, execution_timeout: timedelta | None) -> float:

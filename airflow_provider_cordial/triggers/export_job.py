@@ -48,7 +48,7 @@ class ExportJobTrigger(BaseEventTrigger):
 
     supports_triggerer_queue = True
 
-    # An error here ends the triggerer, so nothing is checked.
+    # An exception here would crash the triggerer, so nothing is validated.
     def __init__(
         self,
         cordial_conn_id: str = "cordial_default",
@@ -75,7 +75,7 @@ class ExportJobTrigger(BaseEventTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll the account without end, and yield an event when exports have become Done."""
+        """Poll the account indefinitely, and yield an event when exports have become Done."""
         finished: FinishedExports | None = None
         remembered: Any = None
         last_problem = ""
@@ -98,7 +98,7 @@ class ExportJobTrigger(BaseEventTrigger):
                     remembered = state
             except CordialError as error:
                 problem = str(error)
-            except Exception as error:  # noqa: BLE001 - its text may hold a secret
+            except Exception as error:  # noqa: BLE001 - its text may contain a secret
                 problem = type(error).__name__
             if problem != last_problem:
                 if problem:

@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_cordial.client.job import Job
 from airflow_provider_cordial.exceptions import CordialError, InvalidParameterError
 from airflow_provider_cordial.jobs.events import build_event
-from airflow_provider_cordial.jobs.options import is_duration, is_moment
+from airflow_provider_cordial.jobs.options import is_moment, validate_duration
 from airflow_provider_cordial.jobs.watcher import build_watcher
 
 #: Seconds between the trigger's own deadline and the framework's timeout.
@@ -41,7 +41,7 @@ class JobTrigger(BaseTrigger):
     :param deadline: seconds since the epoch.
     """
 
-    # An error here ends the triggerer, so nothing is checked.
+    # An exception here would crash the triggerer, so nothing is validated.
     def __init__(
         self,
         cordial_conn_id: str = "cordial_default",
@@ -74,7 +74,7 @@ class JobTrigger(BaseTrigger):
             outcome = await self._wait()
         except CordialError as error:
             outcome = error
-        except Exception as error:  # noqa: BLE001 - the task must receive any error; its text may hold a secret
+        except Exception as error:  # noqa: BLE001 - the task must receive any error; its text may contain a secret
             self.log.error("Waiting for job %s failed: %s", self.job_id, type(error).__name__)
             outcome = CordialError(f"Waiting for job {self.job_id} failed in the triggerer: {type(error).__name__}.")
         yield TriggerEvent(build_event(self.job_id, outcome))  # type: ignore[no-untyped-call,unused-ignore]
@@ -83,13 +83,17 @@ class JobTrigger(BaseTrigger):
         """Log that the job continues; the framework calls this when a person ends the deferred task."""
         self.log.warning("Task killed, but job %s continues: Cordial jobs cannot be cancelled", self.job_id)
 
+    def _validate(self) -> None:
+        validate_duration("poll interval", self.poll_interval, example=60)
+        # A deadline in the past is valid: the job is polled once more.
+        if not is_moment(self.deadline):
+            msg = f"Invalid deadline {self.deadline!r}: expected seconds since the epoch. Clear the task to wait again."
+            raise InvalidParameterError(msg)
+
     async def _wait(self) -> Job:
         from airflow_provider_cordial.jobs.pollers import subscribe
 
-        # A deadline that has passed is valid: the job is polled once more.
-        if not is_duration(self.poll_interval) or not is_moment(self.deadline):
-            msg = f"Invalid poll interval {self.poll_interval!r} or deadline {self.deadline!r}: expected seconds."
-            raise InvalidParameterError(msg)
+        self._validate()
         since = time.time()
         async with subscribe(
             self.cordial_conn_id, self.job_id, poll_interval=self.poll_interval, deadline=self.deadline

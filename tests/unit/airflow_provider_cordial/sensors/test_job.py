@@ -285,6 +285,12 @@ def test_invalid_intervals_are_rejected_when_the_task_starts(
 
 
 @every_mode
+def test_intervals_may_be_timedeltas(cordial: SandboxProcess, mode: dict[str, Any]) -> None:
+    options = {"poke_interval": timedelta(seconds=0.05), "timeout": timedelta(seconds=10)}
+    assert wait(submit_job(cordial, job_seconds=0.2), **mode, **options)["status"] == "Done"
+
+
+@every_mode
 def test_a_dripping_answer_does_not_delay_the_timeout(set_connection: SetConnection, mode: dict[str, Any]) -> None:
     with raw_server(drip_the_body) as url:
         extra = {"attempts": 1, "connect_timeout": 1, "read_timeout": 2}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from airflow_provider_cordial.exceptions import InvalidConnectionError, InvalidParameterError, JobTimeoutError
 from airflow_provider_cordial.jobs.events import parse_event
-from airflow_provider_cordial.triggers.export_job import DEFAULT_WATCH_INTERVAL, ExportJobTrigger
+from airflow_provider_cordial.triggers.export_job import ExportJobTrigger
 from airflow_provider_cordial.triggers.job import JobTrigger
 from cordial_sandbox.process import SandboxProcess
 from tests.helpers.sandbox import SetConnection
@@ -35,9 +35,8 @@ def test_a_silent_server_does_not_delay_the_deadline(cordial: SandboxProcess) ->
     job_id = submit_job(cordial, job_stays_in="Pending")
     cordial.control.fault("get_job", "delay", seconds=30)
     started = time.monotonic()
-    connection_timeout = 10
     event = run_trigger(JobTrigger("cordial_default", job_id, 0.1, time.time() + 1))
-    assert time.monotonic() - started < connection_timeout + 5
+    assert time.monotonic() - started < 10 + 5  # the timeout of the connection, and a margin
     with pytest.raises(JobTimeoutError, match="could never be read"):
         parse_event(event, job_id)
 
@@ -69,7 +68,9 @@ def test_killing_the_task_logs_that_the_job_continues(capsys: pytest.CaptureFixt
     assert "job j1 continues: Cordial jobs cannot be cancelled" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("interval", [0, 0.0, -1, float("nan"), float("inf"), True, "soon", None])
+@pytest.mark.parametrize(
+    "interval", [0, 0.0, -1, float("nan"), float("inf"), True, "soon", None, 10**400], ids=lambda value: str(value)[:10]
+)
 def test_a_stored_row_with_a_bad_interval_ends_with_an_error(cordial: SandboxProcess, interval: Any) -> None:
     event = run_trigger(JobTrigger("cordial_default", "j1", interval, time.time() + 5))
     with pytest.raises(InvalidParameterError, match="Invalid poll interval"):
@@ -77,34 +78,40 @@ def test_a_stored_row_with_a_bad_interval_ends_with_an_error(cordial: SandboxPro
     assert cordial.control.requests() == []
 
 
-@pytest.mark.parametrize("deadline", [float("nan"), float("inf"), "soon", None])
+@pytest.mark.parametrize(
+    "deadline", [float("nan"), float("inf"), True, "soon", None, 10**400], ids=lambda value: str(value)[:10]
+)
 def test_a_stored_row_with_a_bad_deadline_ends_with_an_error(cordial: SandboxProcess, deadline: Any) -> None:
     event = run_trigger(JobTrigger("cordial_default", "j1", 1.0, deadline))
-    with pytest.raises(InvalidParameterError, match="or deadline"):
+    with pytest.raises(InvalidParameterError, match="Invalid deadline .*: expected seconds since the epoch"):
         parse_event(event, "j1")
+    assert cordial.control.requests() == []
 
 
-def test_a_bad_interval_of_a_watcher_is_logged_and_replaced(capsys: pytest.CaptureFixture[str]) -> None:
-    trigger = ExportJobTrigger(poll_interval=0)
-    assert trigger._interval() == DEFAULT_WATCH_INTERVAL
-    assert "Invalid poll_interval 0: expected a number of seconds above 0" in capsys.readouterr().out
+@pytest.mark.parametrize("deadline", [0, -1, -1e300])
+def test_a_deadline_in_the_past_costs_one_poll(cordial: SandboxProcess, deadline: float) -> None:
+    job_id = submit_job(cordial, job_stays_in="Pending")
+    cordial.control.clear_requests()
+    event = run_trigger(JobTrigger("cordial_default", job_id, 1.0, deadline))
+    with pytest.raises(JobTimeoutError, match="last status was Pending"):
+        parse_event(event, job_id)
+    assert len(cordial.control.requests()) == 1
 
 
-#: As the database has them: rows outlive an upgrade.
-STORED: list[tuple[str, dict[str, Any]]] = [
-    (
-        "airflow_provider_cordial.triggers.job.JobTrigger",
-        {"cordial_conn_id": "cordial_eu", "job_id": "j1", "poll_interval": 30.0, "deadline": 1764000000.5},
-    ),
-    (
-        "airflow_provider_cordial.triggers.export_job.ExportJobTrigger",
-        {"cordial_conn_id": "cordial_eu", "name_prefix": "weekly-", "job_name": None, "poll_interval": 60.0},
-    ),
-]
+@pytest.mark.parametrize(
+    "interval", [0, -1, float("nan"), float("inf"), True, "soon", None, 10**400], ids=lambda value: str(value)[:10]
+)
+def test_a_watcher_replaces_a_bad_interval_and_logs_it_once(
+    cordial: SandboxProcess, capsys: pytest.CaptureFixture[str], interval: Any
+) -> None:
+    async def watch() -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                async for _ in ExportJobTrigger(poll_interval=interval).run():
+                    pass
 
-
-@pytest.mark.parametrize(("path", "arguments"), STORED)
-def test_a_stored_row_still_loads(path: str, arguments: dict[str, Any]) -> None:
-    module, _, name = path.rpartition(".")
-    trigger = getattr(importlib.import_module(module), name)(**arguments)
-    assert trigger.serialize() == (path, arguments)
+    asyncio.run(watch())
+    expected = f"Invalid poll_interval {interval!r}: expected a number of seconds above 0"
+    assert capsys.readouterr().out.count(expected) == 1
+    # The default interval is far longer than this test: there is no hot loop.
+    assert len(cordial.control.requests()) <= 2
