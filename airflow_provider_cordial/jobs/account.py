@@ -1,4 +1,4 @@
-"""Account: one connection as a poller uses it, with a client that is replaced when the key is rotated."""
+"""Account: the client of one Airflow connection, replaced when the connection changes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from airflow_provider_cordial.exceptions import (
 from airflow_provider_cordial.hooks.cordial import read_connection
 from airflow_provider_cordial.jobs.schedule import jitter
 
-#: Seconds between two readings of a connection whose key is rejected.
+#: Minimum seconds between two reads of a connection whose key is rejected.
 REREAD_PAUSE = 2.0
 
-#: Seconds until a connection that could not be read is read again: the first pause, and the longest.
+#: Seconds between attempts to read a connection: the first pause, and the longest.
 FIRST_READ_PAUSE, LONGEST_READ_PAUSE = 1.0, 30.0
 
 log = logging.getLogger(__name__)
@@ -30,9 +30,9 @@ _T = TypeVar("_T")
 
 
 class Account:
-    """Sends requests on one Airflow connection; ``open`` it first, and ``close`` it at the end.
+    """Sends requests on one Airflow connection; call ``open`` first and ``close`` last.
 
-    :param on_change: called when the connection has changed.
+    :param on_change: called after the connection has changed.
     """
 
     def __init__(self, cordial_conn_id: str, *, on_change: Callable[[], None]) -> None:
@@ -43,7 +43,7 @@ class Account:
         self._reading = asyncio.Lock()
 
     async def open(self) -> CordialConnection:
-        """Read the connection, again if Airflow cannot read it now.
+        """Read the connection, with retries while Airflow cannot read it.
 
         :raises CordialError: the connection is invalid.
         """
@@ -53,7 +53,7 @@ class Account:
                 connection = await read_connection(self._cordial_conn_id)
             except CordialError:
                 raise
-            except Exception as error:  # noqa: BLE001 - any error of a secrets backend; its text may hold a secret
+            except Exception as error:  # noqa: BLE001 - of any secrets backend; its text may contain a secret
                 if pause == FIRST_READ_PAUSE:
                     log.warning("Cannot read connection %s (%s); retrying", self._cordial_conn_id, type(error).__name__)
                 await asyncio.sleep(pause * jitter())
@@ -68,7 +68,7 @@ class Account:
             await self._client.close()
 
     async def request(self, call: Callable[[AsyncCordialClient], Awaitable[_T]]) -> _T:
-        """Return the result of a request, sent again with the new key if the old one is rejected.
+        """Return the result of a request; if the key is rejected and has been rotated, send it again with the new one.
 
         :raises CordialError: see ``client.api.interpret``.
         """
@@ -90,7 +90,7 @@ class Account:
         self._read_at = asyncio.get_running_loop().time()
 
     async def _reconnect(self, rejected: AsyncCordialClient) -> bool:
-        """Read the connection again, whose key may have been rotated; return whether there is another client."""
+        """Read the connection again, because its key may have been rotated; return whether the client is a new one."""
         async with self._reading:
             if self._current is not rejected:
                 return True

@@ -18,7 +18,7 @@ LAST_POLL_TIMEOUT = 10.0
 
 
 def compute_poll_timeout(left: float) -> float:
-    """Return the seconds that a poll may take.
+    """Return the timeout of a poll, in seconds.
 
     :param left: seconds until the deadline.
     """
@@ -26,7 +26,7 @@ def compute_poll_timeout(left: float) -> float:
 
 
 def poll_once(hook: CordialHook, job_id: str, *, timeout: float | None = None) -> Job | CordialError:
-    """Poll a job once; Cordial's error is a result too.
+    """Poll a job once, and return the job or the error.
 
     :param timeout: seconds; by default the connection's timeouts apply to each attempt.
     """
@@ -58,7 +58,7 @@ def wait_for_job(hook: CordialHook, job_id: str, *, poll_interval: float, deadli
 
 
 def poll_last_time(hook: CordialHook, job_id: str, *, log: Log) -> Job:
-    """Poll a job once after its wait was ended, and return it if it is Done.
+    """Poll a job once after its wait has ended, and return it if it is Done.
 
     :raises CordialError: as ``wait_for_job`` at its deadline.
     """

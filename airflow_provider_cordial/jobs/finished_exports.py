@@ -1,4 +1,4 @@
-"""FinishedExports: which export jobs of an account became Done since the last poll, whoever submitted them. No I/O.
+"""FinishedExports: the export jobs of an account that became Done since the last poll. No I/O.
 
 A job is identified by its id or, if its record has none, by its name and times.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow_provider_cordial.client.job import Job, parse_ids
 
-#: How many ended jobs are remembered across a restart: Airflow's state store limits a value to 64 kB by default.
+#: Ended jobs to remember across a restart: Airflow's state store limits a value to 64 kB by default.
 MAX_REMEMBERED = 1500
 
 _DIGEST_LENGTH = 12
@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 
 
 class FinishedExports:
-    """The jobs that have ended and were reported, or had ended before the first poll.
+    """Remembers which jobs have ended, and reports each export once, whoever submitted it.
 
     :param remembered: the output of ``to_json``, or None if the account was never polled.
     """
@@ -28,19 +28,19 @@ class FinishedExports:
     def __init__(self, remembered: Any = None) -> None:
         known = remembered if isinstance(remembered, Mapping) else None
         self._is_first_poll = known is None
-        #: Digest, and end as seconds since the epoch, 0 if unknown.
+        #: The digest of each job, and its end in seconds since the epoch; 0 if unknown.
         self._ended: dict[str, float] = dict(known["ended"]) if known else {}
-        #: Jobs that ended before this moment are known as well.
+        #: Jobs that ended until this moment are known as well, although their digests were dropped.
         self._until: float = known["until"] if known else 0.0
         self._ids: set[str] = set()
-        self._unended: set[str] = set()
+        self._unfinished: set[str] = set()
         self._is_newest_first = False
 
     def to_json(self) -> dict[str, Any]:
         """Return what to remember across a restart."""
         by_end = sorted(self._ended.items(), key=lambda item: item[1])
-        forgotten, kept = by_end[:-MAX_REMEMBERED], by_end[-MAX_REMEMBERED:]
-        return {"ended": dict(kept), "until": max([self._until, *(end for _, end in forgotten)])}
+        dropped, kept = by_end[:-MAX_REMEMBERED], by_end[-MAX_REMEMBERED:]
+        return {"ended": dict(kept), "until": max([self._until, *(end for _, end in dropped)])}
 
     def is_sufficient(self, page: Sequence[Row], rows: Sequence[Row]) -> bool:
         """Return whether the pages after this one contain nothing new.
@@ -53,7 +53,7 @@ class FinishedExports:
         return (
             self._is_newest_first
             and all(self._ids.issuperset(parse_ids(row)) for row in page)
-            and self._unended.issubset(job_id for row in rows for job_id in parse_ids(row))
+            and self._unfinished.issubset(job_id for row in rows for job_id in parse_ids(row))
         )
 
     def observe(self, rows: Sequence[Row], *, is_complete: bool) -> list[Job]:
@@ -63,12 +63,12 @@ class FinishedExports:
         """
         jobs = [Job.from_record(row) for row in rows]
         fresh: list[Job] = []
-        self._unended = set()
+        self._unfinished = set()
         for job in jobs:
             ids = parse_ids(job.record)
             self._ids.update(ids)
             if not (job.is_done or job.is_failed):
-                self._unended.update(ids)
+                self._unfinished.update(ids)
                 continue
             digest, end = _digest(job), _end(job)
             if digest not in self._ended and not 0 < end <= self._until:

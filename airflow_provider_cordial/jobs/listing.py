@@ -1,8 +1,8 @@
 """ListingStrategy: when to poll jobs through the list, and when one by one. Pure.
 
-Polling one job costs one request; reading the list costs one request per page and polls all jobs on it. So jobs are
-polled one by one until that has cost as much as the list, and then the list is read: never more than twice the cost of
-the cheaper way alone, however many waits there are and however they started.
+A lookup costs one request per job; reading the list costs one request per page and polls all jobs on it. Jobs are
+polled one by one until that has cost as much as the list, and then the list is read. This never costs more than twice
+the cheaper way alone, however many waits there are and whenever they started.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ class Listing:
     missing: set[str]
     found: set[str] = field(default_factory=set)
     pages: int = 0
-    _pages_in_vain: int = 0
+    _useless_pages: int = 0
 
     @property
     def is_worthwhile(self) -> bool:
         """Whether another page may cost less than polling the missing jobs one by one."""
-        return self._pages_in_vain < len(self.missing)
+        return self._useless_pages < len(self.missing)
 
     def add_page(self, found: set[str]) -> None:
-        """Take the jobs of a page."""
+        """Record the jobs of a page."""
         self.pages += 1
-        self._pages_in_vain = 0 if found & self.missing else self._pages_in_vain + 1
+        self._useless_pages = 0 if found & self.missing else self._useless_pages + 1
         self.missing -= found
         self.found |= found
 
 
 class ListingStrategy:
-    """Decides from the cost of the list so far."""
+    """Chooses between the list and lookups, by what each has cost so far."""
 
     def __init__(self) -> None:
         self._is_usable = True
@@ -51,21 +51,21 @@ class ListingStrategy:
         #: Lookups of single jobs since then.
         self._lookups = 0
         self._failures = 0
-        #: Jobs that a listing did not contain.
+        #: Jobs that were missing from a listing.
         self._unlisted: set[str] = set()
 
     def should_list(self, due: Collection[str], waiting: Collection[str]) -> bool:
         """Return whether to read the list now.
 
         :param due: the jobs to poll now.
-        :param waiting: all jobs that are waited for.
+        :param waiting: all jobs with a subscription.
         """
-        listed = sum(job_id not in self._unlisted for job_id in due)
+        listable = sum(job_id not in self._unlisted for job_id in due)
         return (
             self._is_usable
             and len(waiting) - len(self._unlisted) > self._cost
-            and self._lookups + listed > self._cost
-            and listed > 0
+            and self._lookups + listable > self._cost
+            and listable > 0
         )
 
     def start(self, waiting: Iterable[str]) -> Listing:
@@ -74,20 +74,20 @@ class ListingStrategy:
         return Listing({job_id for job_id in waiting if job_id not in self._unlisted})
 
     def finish(self, listing: Listing, waiting: Collection[str]) -> None:
-        """Learn from a listing that was read as far as it was worthwhile."""
+        """Record the cost of a listing that did not fail, and the jobs that it did not contain."""
         self._failures = 0
         self._cost = listing.pages
         self._unlisted |= listing.missing.intersection(waiting)
 
     def fail(self, *, is_slow: bool = False) -> bool:
-        """Learn from a listing that failed; return whether the list should be read again for the same jobs.
+        """Record a failed listing; return whether to read the list again for the same jobs.
 
         :param is_slow: whether the list is rate limited or timed out: reading it again would delay the jobs.
         """
         self._failures += 1
         if self._failures < MAX_FAILED_LISTINGS and not is_slow:
             return True
-        # Perhaps only the list fails: poll one by one, and read the list less and less often.
+        # Perhaps only the list fails: poll jobs one by one, and read the list less often each time.
         self._cost = min(MAX_PAGES, 2 * self._cost)
         return False
 
@@ -96,18 +96,18 @@ class ListingStrategy:
         self._is_usable = False
 
     def enable(self) -> None:
-        """Read the list again: another key may be allowed to."""
+        """Allow reading the list again: a new key may have the permission."""
         self._is_usable = True
 
     def record_lookup(self, job_id: str) -> None:
-        """Count a lookup of a single job that the list could have spared."""
+        """Count a lookup that a listing could have replaced."""
         if job_id not in self._unlisted:
             self._lookups += 1
 
     def record_listed(self, job_ids: Iterable[str]) -> None:
-        """Note that the list contains these jobs."""
+        """Record that the list contains these jobs."""
         self._unlisted.difference_update(job_ids)
 
     def forget(self, job_id: str) -> None:
-        """Forget a job that is not waited for any more."""
+        """Forget a job without subscriptions."""
         self._unlisted.discard(job_id)

@@ -1,12 +1,12 @@
 """Poller: polls jobs for all subscriptions of one connection in an event loop, so that one request serves many waits.
 
 ``jobs.schedule`` decides when a job is polled, and ``jobs.listing`` whether through the list or by a request of its
-own. A job that the list did not contain is looked up singly, and so is each job at its deadline and about once an hour:
-an incomplete or outdated list loses no wait. All requests share one rate limit (``client.rate_limiter``).
+own, a lookup. A job that the list does not contain is looked up, and so is each job at its deadline and about once an
+hour, so an incomplete or outdated list loses no wait. All requests share one rate limit (``client.rate_limiter``).
 
 Airflow 3.3 has shared streams, which also let many triggers share one poll. They are not used: they wake every trigger
-for each snapshot, do not support single lookups, end all waits when the poll ends, and do not exist in earlier versions
-or in ``dag.test``. This works the same everywhere (``make bench-wait`` compares them).
+for each snapshot, do not support lookups, end all waits when the poll ends, and do not exist in earlier versions or in
+``dag.test``. A poller works the same everywhere (``make bench-wait`` compares both).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from airflow_provider_cordial.client.connection import CordialConnection
@@ -34,7 +35,7 @@ from airflow_provider_cordial.jobs.listing import ListingStrategy
 from airflow_provider_cordial.jobs.schedule import SHORTEST_PAUSE, Schedule, compute_pause, jitter
 from airflow_provider_cordial.jobs.subscription import Subscription
 
-#: Single lookups in flight at once.
+#: Lookups in flight at once.
 MAX_CONCURRENT_LOOKUPS = 8
 
 #: Seconds until a crashed poller is restarted.
@@ -44,22 +45,22 @@ log = logging.getLogger(__name__)
 
 
 class Poller:
-    """Polls jobs for all subscriptions of one connection, in a task of its own that is restarted when it crashes."""
+    """Polls jobs for all subscriptions of one connection; a task of its own runs the poll loop and restarts it."""
 
     def __init__(self, cordial_conn_id: str) -> None:
         self.cordial_conn_id = cordial_conn_id
         self._loop = asyncio.get_running_loop()
-        #: The connection, once it is read.
+        #: Resolves once the connection is read.
         self.connection: asyncio.Future[CordialConnection] = self._loop.create_future()
         self._subscriptions: dict[str, list[Subscription]] = {}
         self._schedule = Schedule()
         self._strategy = ListingStrategy()
-        # Another key may be allowed to read the list.
+        # A new key may have the permission to read the list.
         self._account = Account(cordial_conn_id, on_change=self._strategy.enable)
-        self._sooner = asyncio.Event()
+        self._wake_up = asyncio.Event()
         self._lookups: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(MAX_CONCURRENT_LOOKUPS)
-        # Without a context: what is logged here belongs to no single task.
+        # An empty context: log lines of the poller do not belong to the task that happened to start it.
         self._supervisor = self._loop.create_task(
             self._supervise(), name=f"cordial-supervisor[{cordial_conn_id}]", context=contextvars.Context()
         )
@@ -80,7 +81,7 @@ class Poller:
         return subscription
 
     def remove(self, subscription: Subscription) -> None:
-        """End a subscription."""
+        """Close a subscription."""
         subscription.is_open = False
         others = self._subscriptions[subscription.job_id]
         others.remove(subscription)
@@ -105,10 +106,10 @@ class Poller:
             error = None if polling.cancelled() else polling.exception()
             if isinstance(error, CordialError) and not self.connection.done():
                 self.connection.set_exception(error)
-                # There may be no subscriber left to retrieve it.
+                # Mark it as retrieved: there may be no subscriber left.
                 self.connection.exception()
                 return
-            # Only the class: the text may contain anything.
+            # Only the class: the text may contain a secret.
             reason = type(error).__name__ if error else "cancelled"
             jobs = len(self._subscriptions)
             log.error("Poller for %s crashed (%s) with %d jobs; restarting", self.cordial_conn_id, reason, jobs)
@@ -128,12 +129,11 @@ class Poller:
             await self._account.close()
 
     async def _poll(self) -> None:
-        # A poller that crashed may have taken some out.
-        self._schedule.rebuild(one for some in self._subscriptions.values() for one in some)
+        self._schedule.rebuild(chain.from_iterable(self._subscriptions.values()))
         while True:
             due = self._schedule.take_due(self._loop.time())
             if not due:
-                await self._until_next()
+                await self._sleep_until_due()
                 continue
             listed = await self._list() if self._strategy.should_list(due, self._subscriptions) else set()
             for job_id in due:
@@ -142,22 +142,22 @@ class Poller:
 
     def _poll_at(self, subscription: Subscription, due: float) -> None:
         if self._schedule.add(subscription, due):
-            self._sooner.set()
+            self._wake_up.set()
 
     def _needs_lookup(self, job_id: str) -> bool:
         now = self._loop.time()
-        return any(one.list_trusted_until <= now for one in self._subscriptions.get(job_id, ()))
+        return any(waiter.list_trusted_until <= now for waiter in self._subscriptions.get(job_id, ()))
 
-    async def _until_next(self) -> None:
-        self._sooner.clear()
+    async def _sleep_until_due(self) -> None:
+        self._wake_up.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout_at(self._schedule.next_due):
-                await self._sooner.wait()
+                await self._wake_up.wait()
 
     async def _list(self) -> set[str]:
         """Poll jobs through the list as long as it is worthwhile, and return those that need no lookup now."""
         started, factor = self._loop.time(), jitter()
-        listing = self._strategy.start(self._jobs_since(started))
+        listing = self._strategy.start(self._pollable_jobs(started))
         pages = JobPages(stop_at_short_page=True)
         try:
             while listing.missing and listing.is_worthwhile and pages.next_page is not None:
@@ -175,7 +175,7 @@ class Poller:
             return listing.found | listing.missing
         except CordialError as error:
             if isinstance(error, AccessError) and not error.is_from_cordial:
-                # A firewall or a proxy has a moment; the list itself may be usable.
+                # A firewall or a proxy rejects requests for now; the list itself may be usable.
                 self._strategy.fail()
             else:
                 self._disable_list(str(error))
@@ -183,18 +183,18 @@ class Poller:
         self._strategy.finish(listing, self._subscriptions)
         return listing.found
 
-    def _jobs_since(self, now: float) -> Iterator[str]:
-        """Yield the jobs whose first poll may have been before a moment."""
+    def _pollable_jobs(self, now: float) -> Iterator[str]:
+        """Yield the jobs with a subscription whose first poll is not in the future."""
         for job_id, subscriptions in self._subscriptions.items():
-            if any(one.first_poll <= now for one in subscriptions):
+            if any(subscription.first_poll <= now for subscription in subscriptions):
                 yield job_id
 
     async def _page(self, page: int) -> list[Mapping[str, Any]]:
         try:
             return await self._account.request(lambda client: client.list_page(page))
         except RateLimitError as error:
-            # The rate limiter pauses, and then the same page is requested once more. Limits differ by endpoint, so a
-            # list that is still rejected then does not keep the jobs from being polled one by one.
+            # The rate limiter pauses, and then the same page is requested once more. If it is rejected again, jobs are
+            # polled one by one: limits differ by endpoint.
             log.warning("Rate limited on %s; polling paused: %s", self.cordial_conn_id, error)
         return await self._account.request(lambda client: client.list_page(page))
 
@@ -230,7 +230,7 @@ class Poller:
             result = await self._account.request(lambda client: client.get_job(job_id))
         except CordialError as error:
             result = error
-        except Exception as error:  # noqa: BLE001 - it concerns this job only; its text may hold a secret
+        except Exception as error:  # noqa: BLE001 - it concerns this job only; its text may contain a secret
             log.error("Polling job %s failed: %s", job_id, type(error).__name__)
             result = CordialError(f"Waiting for job {job_id} failed in the triggerer: {type(error).__name__}.")
         now = self._loop.time()
@@ -249,17 +249,17 @@ class Poller:
         *,
         is_lookup: bool = False,
     ) -> None:
-        """Publish a result to the subscriptions that it is new to, and schedule the next poll.
+        """Publish a result to the subscriptions for which it is new, and schedule their next poll.
 
         :param status: empty if the result is an error.
-        :param result: builds the result, which most subscriptions do not need.
+        :param result: builds the result, which is rarely needed.
         :param moment: when the poll started.
         :param factor: of the pause.
         """
         now = self._loop.time()
         for subscription in self._subscriptions.get(job_id, ()):
             is_late = now >= subscription.deadline
-            # The last result comes from a lookup, which follows.
+            # At the deadline only a lookup is final, and it follows.
             is_final = is_lookup or status in (JobStatus.DONE, JobStatus.FAILED)
             if now < subscription.first_poll or (is_late and not is_final):
                 continue

@@ -1,4 +1,4 @@
-"""The pollers of an event loop: one per connection, for as long as a job is waited for."""
+"""The pollers of an event loop: one per connection, while it has subscriptions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Poller]] = Weak
 async def subscribe(
     cordial_conn_id: str, job_id: str, *, poll_interval: float, deadline: float
 ) -> AsyncIterator[tuple[Subscription, CordialConnection]]:
-    """Subscribe to a job, together with all other waits of this event loop on the same connection.
+    """Subscribe to a job; all subscriptions to one connection in this event loop share a poller.
 
     :param poll_interval: the longest pause between two polls of the job, in seconds.
     :param deadline: seconds since the epoch.

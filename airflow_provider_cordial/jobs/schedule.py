@@ -15,7 +15,7 @@ SHORTEST_PAUSE = 10.0
 
 
 def compute_pause(waited: float, poll_interval: float) -> float:
-    """Return the seconds until the next poll: few for a young wait, ``poll_interval`` for an old one.
+    """Return the seconds until the next poll: short for a young wait, ``poll_interval`` for an old one.
 
     :param waited: seconds since the wait started.
     """
@@ -23,12 +23,12 @@ def compute_pause(waited: float, poll_interval: float) -> float:
 
 
 def jitter() -> float:
-    """Return a factor for a pause, so that waits that started together do not poll together forever."""
+    """Return a random factor for a pause, so that waits that started together do not keep polling together."""
     return random.uniform(0.9, 1.0)  # noqa: S311 - not a secret
 
 
 class Schedule:
-    """A queue of subscriptions by the moment of their next poll."""
+    """Subscriptions ordered by the moment of their next poll."""
 
     def __init__(self) -> None:
         self._queue: list[tuple[float, int, Subscription]] = []
@@ -40,7 +40,7 @@ class Schedule:
         return self._queue[0][0] if self._queue else None
 
     def add(self, subscription: Subscription, due: float) -> bool:
-        """Set when a subscription is due, replacing any earlier setting; return whether it is the next one."""
+        """Schedule the next poll of a subscription, replacing the previous one; return whether it is the earliest."""
         subscription.due = due
         self._count += 1
         entry = (due, self._count, subscription)
@@ -48,17 +48,17 @@ class Schedule:
         return self._queue[0] is entry
 
     def rebuild(self, subscriptions: Iterable[Subscription]) -> None:
-        """Fill the queue from the subscriptions alone; a crashed poller may have taken some out."""
+        """Schedule exactly these subscriptions; a crashed poller may have taken some without polling them."""
         self._queue = []
         for subscription in subscriptions:
             self.add(subscription, subscription.due)
 
     def take_due(self, now: float) -> list[str]:
-        """Remove the subscriptions that are due, and return their jobs, the longest due first."""
+        """Remove the subscriptions that are due, and return their jobs, the most overdue first."""
         due: dict[str, None] = {}
         while self._queue and self._queue[0][0] <= now:
             moment, _, subscription = heapq.heappop(self._queue)
-            # Other entries were replaced by a later one, or belong to a closed subscription.
+            # Skip entries that were replaced or whose subscription is closed.
             if subscription.is_open and moment == subscription.due:
                 due[subscription.job_id] = None
         return list(due)

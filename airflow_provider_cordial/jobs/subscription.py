@@ -1,4 +1,4 @@
-"""Subscription: one waiter for a job, and the results that it has not taken yet."""
+"""Subscription: one waiter for a job, and its next result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_provider_cordial.client.job import Job
 from airflow_provider_cordial.exceptions import CordialError
 from airflow_provider_cordial.jobs.schedule import compute_pause, jitter
 
-#: Seconds, about, for which the list is trusted about a job without a request for that job alone.
+#: Seconds after which a job is looked up even if the list contains it, give or take half.
 RESYNC_INTERVAL = 3600.0
 
 #: Seconds after the deadline in which the final poll may still return a result.
@@ -43,8 +43,8 @@ class Subscription:
         self.poll_interval = poll_interval
         self.deadline = deadline
         self.started = now
-        # Nothing is published earlier: the task has just polled, or just submitted. And Airflow fails a task whose
-        # trigger fires before the scheduler has recorded the deferral, which takes some seconds.
+        # Nothing is published earlier: the task has just polled or submitted the job. Besides, Airflow fails a task
+        # whose trigger fires before the scheduler has recorded the deferral, which takes some seconds.
         self.first_poll = max(now, min(now + compute_pause(0, poll_interval) * jitter(), deadline))
         self.due = self.first_poll
         self.is_open = True
@@ -60,19 +60,19 @@ class Subscription:
         return max(self.deadline, self.first_poll) + FINAL_POLL_GRACE
 
     def trust_list(self, now: float) -> None:
-        """Trust what the list contains about the job from now on, but not beyond the deadline."""
+        """Trust the list for a while from now on, but not beyond the deadline."""
         self.list_trusted_until = min(now + RESYNC_INTERVAL * random.uniform(0.5, 1.5), self.deadline)  # noqa: S311
 
     def publish(self, result: Job | CordialError) -> None:
-        """Hand over a result; it replaces one that was not taken yet."""
+        """Set the next result; it replaces one that the waiter has not taken yet."""
         self._result = result
         if self._published and not self._published.done():
             self._published.set_result(None)
 
     async def next_result(self) -> Job | CordialError | None:
-        """Return the next result, or None if there was none in time.
+        """Return the next result, or None if none arrives in time.
 
-        A result that is published in the very turn of the event loop in which the time is up counts.
+        A result that arrives in the same turn of the event loop as the timeout is returned.
         """
         if self._result is None:
             self._published = asyncio.get_running_loop().create_future()

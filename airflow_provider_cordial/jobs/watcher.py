@@ -1,4 +1,4 @@
-"""JobWatcher: what the results of polling a job mean; the same for sensor, operator, and trigger. No I/O.
+"""JobWatcher: the rules that interpret the results of polling a job, for sensor, operator, and trigger. No I/O.
 
 Done is the only success, and Failed the only failure that Cordial reports; every other status, known or not, continues
 the wait. A temporary failure does not end a wait; the deadline does.
@@ -27,14 +27,14 @@ from airflow_provider_cordial.jobs.schedule import compute_pause, jitter
 
 
 class Log(Protocol):
-    """The part of a logger that is used; the loggers of Airflow's classes are not from the standard library."""
+    """The used part of a logger; the loggers of Airflow's classes are not those of the standard library."""
 
     def info(self, text: str, /, *args: object) -> object: ...
     def warning(self, text: str, /, *args: object) -> object: ...
 
 
 def build_watcher(job_id: str, connection: CordialConnection, *, since: float, log: Log) -> JobWatcher:
-    """Return a watcher with the bounds of a connection."""
+    """Return a watcher with the limits that a connection sets."""
     return JobWatcher(
         job_id,
         grace=connection.not_found_grace,
@@ -46,11 +46,11 @@ def build_watcher(job_id: str, connection: CordialConnection, *, since: float, l
 
 
 class JobWatcher:
-    """One wait for a job: observes the result of each poll and decides whether the wait is over.
+    """Observes the result of each poll of a job, and decides whether the wait is over.
 
     :param grace: seconds from ``since`` during which the job may be unknown to Cordial.
     :param since: when the wait started, as seconds since the epoch.
-    :param max_wait: seconds; the longest wait that Cordial can ask for.
+    :param max_wait: the longest ``Retry-After`` to honor, in seconds.
     :param rejection_grace: seconds during which 401 and 403 continue the wait: a key is rotated, a firewall is updated.
     :param log: receives one line per change.
     """
@@ -82,8 +82,8 @@ class JobWatcher:
         :raises RefusedError: Cordial rejects the request; 401 and 403 only after their grace period.
         :raises ServerError: something in front of Cordial rejects the request, as 401 and 403.
         """
-        asked = (result.retry_after or 0.0) if isinstance(result, RateLimitError) else 0.0
-        self._retry_after = min(asked, self._max_wait)
+        requested = (result.retry_after or 0.0) if isinstance(result, RateLimitError) else 0.0
+        self._retry_after = min(requested, self._max_wait)
         if isinstance(result, AuthenticationError | PermissionDeniedError):
             self._observe_rejection(result, now)
             return None
@@ -99,11 +99,11 @@ class JobWatcher:
         return None
 
     def pause(self, poll_interval: float, now: float) -> float:
-        """Return the seconds until the next poll: more if Cordial asked for it."""
+        """Return the seconds until the next poll; a ``Retry-After`` can extend them."""
         return self.at_least(compute_pause(now - self.since, poll_interval) * jitter())
 
     def at_least(self, seconds: float) -> float:
-        """Return the seconds, or more if the last answer asked for it."""
+        """Return the seconds, or the ``Retry-After`` of the last result if it is longer."""
         return max(seconds, self._retry_after)
 
     def timeout_error(self) -> JobTimeoutError:

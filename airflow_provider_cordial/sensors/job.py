@@ -73,7 +73,7 @@ class JobSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=default_poll_interval() if poke_interval is None else poke_interval, **kwargs)
-        # It may be the output of another task until it is rendered.
+        # Until it is rendered, it may be the output of another task.
         self.job_id = cast("str", job_id)
         self.cordial_conn_id = cordial_conn_id
         self.deferrable = deferrable
@@ -86,20 +86,19 @@ class JobSensor(BaseSensorOperator):
             try:
                 return super().execute(context)
             except AirflowSensorTimeout as timeout:
-                raise for_sensor(self._watch(context).timeout_error()) from timeout
+                raise for_sensor(self._get_watcher(context).timeout_error()) from timeout
         deadline = compute_deadline(self.timeout, self.execution_timeout)
-        # A job that has already ended need not go through the triggerer.
+        # A job that has already ended needs no triggerer.
         if found := self.poke(context):
             return found.xcom_value
         from airflow_provider_cordial.triggers.job import build_deferral
 
-        return self.defer(
-            **build_deferral(self.cordial_conn_id, self.job_id, self.poke_interval, deadline)
-        )  # it raises
+        # It raises TaskDeferred.
+        return self.defer(**build_deferral(self.cordial_conn_id, self.job_id, self.poke_interval, deadline))
 
     def poke(self, context: Context) -> PokeReturnValue | None:  # type: ignore[override]
         """Poll the job once."""
-        watcher = self._watch(context)
+        watcher = self._get_watcher(context)
         try:
             job = self._observe(watcher)
             # In reschedule mode each poll is a process of its own, which a grace period would not span.
@@ -120,7 +119,7 @@ class JobSensor(BaseSensorOperator):
         return job.to_json()
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after the triggerer; if the framework's own timeout ended the wait, poll the job one last time."""
+        """Resume after the triggerer; if Airflow's own timeout ended the wait, poll the job one last time."""
         if not is_trigger_timeout(next_method, next_kwargs):
             return super().resume_execution(next_method, next_kwargs, context)
         try:
@@ -146,7 +145,7 @@ class JobSensor(BaseSensorOperator):
 
         return CordialHook(self.cordial_conn_id)
 
-    def _watch(self, context: Context) -> JobWatcher:
+    def _get_watcher(self, context: Context) -> JobWatcher:
         if self._watcher is None:
             # In reschedule mode each poll is a process of its own, and the grace period spans them.
             first = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
@@ -155,8 +154,8 @@ class JobSensor(BaseSensorOperator):
         return self._watcher
 
     def _skipped_or(self, error: CordialError) -> Exception:
-        # The base class skips on some errors only, and not when a deferrable task polls for the first time; here both
-        # options mean the same in every mode.
+        # The base class skips on some errors only, and not at the first poll of a deferrable task. Here both options
+        # have the same effect in every mode.
         for option in ("soft_fail", "never_fail"):
             if getattr(self, option, False):
                 return AirflowSkipException(f"Skipped because {option} is set: {error}")

@@ -23,7 +23,7 @@ STATE = "cordial_ended_jobs"
 #: Seconds; more than a busy scheduler needs to start a run.
 DEFAULT_WATCH_INTERVAL = 60.0
 
-#: Seconds after which an event is certainly in Airflow's database, and its jobs can be remembered as reported.
+#: Seconds after which an event is certainly in Airflow's database, so that its jobs can be stored as reported.
 REPORTED_AFTER = 5.0
 
 
@@ -101,12 +101,15 @@ class ExportJobTrigger(BaseEventTrigger):
             except Exception as error:  # noqa: BLE001 - its text may contain a secret
                 problem = type(error).__name__
             if problem != last_problem:
-                if problem:
-                    self.log.warning("Cannot watch Cordial's jobs; retrying: %s", problem)
-                else:
-                    self.log.info("Watching Cordial's jobs again")
+                self._log_problem(problem)
                 last_problem = problem
             await asyncio.sleep(pause)
+
+    def _log_problem(self, problem: str) -> None:
+        if problem:
+            self.log.warning("Cannot watch Cordial's jobs; retrying: %s", problem)
+        else:
+            self.log.info("Watching Cordial's jobs again")
 
     def _interval(self) -> float:
         if is_duration(self.poll_interval):
@@ -116,7 +119,7 @@ class ExportJobTrigger(BaseEventTrigger):
         return DEFAULT_WATCH_INTERVAL
 
     async def _poll(self, finished: FinishedExports) -> list[Job]:
-        """Read as many pages as may contain new jobs, and return the exports that have become Done."""
+        """Read the pages that may contain new jobs, and return the exports that have become Done."""
         from airflow_provider_cordial.client.async_client import AsyncCordialClient
         from airflow_provider_cordial.hooks.cordial import read_connection
 

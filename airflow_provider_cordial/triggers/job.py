@@ -15,12 +15,12 @@ from airflow_provider_cordial.jobs.events import build_event
 from airflow_provider_cordial.jobs.options import is_moment, validate_duration
 from airflow_provider_cordial.jobs.watcher import build_watcher
 
-#: Seconds between the trigger's own deadline and the framework's timeout.
+#: Seconds between the trigger's own deadline and Airflow's timeout of the deferral.
 BACKSTOP = 300.0
 
 
 def build_deferral(cordial_conn_id: str, job_id: str, poll_interval: float, deadline: float) -> dict[str, Any]:
-    """Return the arguments with which a task defers to a ``JobTrigger``; it resumes in its ``execute_complete``."""
+    """Return the arguments of ``defer`` for a ``JobTrigger``; the task resumes in ``execute_complete``."""
     return {
         "trigger": JobTrigger(cordial_conn_id, job_id, poll_interval, deadline),
         "method_name": "execute_complete",
@@ -29,13 +29,13 @@ def build_deferral(cordial_conn_id: str, job_id: str, poll_interval: float, dead
 
 
 class JobTrigger(BaseTrigger):
-    """Wait for a job, and fire one event with everything that the task needs.
+    """Wait for a job, and fire one event with the outcome.
 
-    All waits on one connection in a triggerer share one poller, one HTTP client, and one rate (see ``jobs.poller``).
-    After a restart anywhere the deadline is the same. An error never escapes: it becomes the event. A killed trigger
-    only stops polling: Cordial jobs cannot be cancelled.
+    All waits on one connection in a triggerer share one poller, one HTTP client, and one rate limit (see
+    ``jobs.poller``). A restart does not move the deadline. Every error becomes the event. A killed trigger only stops
+    polling: Cordial jobs cannot be cancelled.
 
-    :param cordial_conn_id: the Airflow connection; it is read in the triggerer, and the trigger's row has no secret.
+    :param cordial_conn_id: the Airflow connection; read in the triggerer, so the stored row contains no secret.
     :param job_id: the job to wait for.
     :param poll_interval: the longest pause between two polls, in seconds.
     :param deadline: seconds since the epoch.
@@ -80,7 +80,7 @@ class JobTrigger(BaseTrigger):
         yield TriggerEvent(build_event(self.job_id, outcome))  # type: ignore[no-untyped-call,unused-ignore]
 
     async def on_kill(self) -> None:
-        """Log that the job continues; the framework calls this when a person ends the deferred task."""
+        """Log that the job continues; Airflow calls this when a user ends the deferred task."""
         self.log.warning("Task killed, but job %s continues: Cordial jobs cannot be cancelled", self.job_id)
 
     def _validate(self) -> None:

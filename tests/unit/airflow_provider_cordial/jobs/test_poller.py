@@ -246,7 +246,7 @@ def test_a_crashed_poller_is_restarted(
             task.cancel()
         else:
             with monkeypatch.context() as broken:
-                broken.setattr(poller.Poller, "_until_next", None)
+                broken.setattr(poller.Poller, "_sleep_until_due", None)
                 await asyncio.wait([task], timeout=5)
         await asyncio.sleep(0.1)
         assert task.done()
