@@ -49,8 +49,8 @@ def test_an_event_carries_an_error(error: CordialError) -> None:
     assert type(raised.value) is type(error)
     assert str(raised.value) == str(error)
     assert raised.value.to_json() == error.to_json()
-    seen, was = getattr(raised.value, "job", None), getattr(error, "job", None)
-    assert (seen and seen.to_json()) == (was and was.to_json())
+    received, sent = getattr(raised.value, "job", None), getattr(error, "job", None)
+    assert (received and received.to_json()) == (sent and sent.to_json())
 
 
 @pytest.mark.parametrize(

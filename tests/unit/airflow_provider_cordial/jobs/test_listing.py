@@ -1,4 +1,4 @@
-"""When the list is read, and what a listing teaches; as a table of the requests that it costs."""
+"""When the list is read, when reading stops, and what follows from a listing or its failure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from airflow_provider_cordial.jobs.listing import MAX_FAILED_LISTINGS, ListingSt
 JOBS = [f"j{number}" for number in range(10)]
 
 
-def listed(strategy: ListingStrategy, *pages: set[str], waiting: list[str] = JOBS) -> tuple[int, set[str]]:
-    """Read pages as long as it is worthwhile; return how many, and the jobs that were found."""
+def read_list(strategy: ListingStrategy, *pages: set[str], waiting: list[str] = JOBS) -> tuple[int, set[str]]:
+    """Read pages as long as it is worthwhile; return their number and the jobs found on them."""
     listing = strategy.start(waiting)
     for page in pages:
         if not (listing.missing and listing.is_worthwhile):
@@ -25,7 +25,7 @@ def listed(strategy: ListingStrategy, *pages: set[str], waiting: list[str] = JOB
     [
         pytest.param(1, 0, False, id="one-lookup-costs-no-more-than-a-page"),
         pytest.param(2, 0, True, id="two-lookups-cost-more"),
-        pytest.param(1, 1, True, id="the-second-lookup-in-time"),
+        pytest.param(1, 1, True, id="the-second-lookup-over-time"),
         pytest.param(0, 5, False, id="nothing-is-due"),
     ],
 )
@@ -36,24 +36,24 @@ def test_the_list_is_read_once_lookups_have_cost_as_much(due: int, lookups: int,
     assert strategy.should_list(JOBS[:due], JOBS) is expected
 
 
-def test_one_wait_is_always_polled_by_lookups() -> None:
+def test_a_single_job_is_always_looked_up() -> None:
     strategy = ListingStrategy()
     strategy.record_lookup("j0")
     assert not strategy.should_list(["j0"], ["j0"])
 
 
 def test_a_listing_ends_when_all_jobs_are_found() -> None:
-    assert listed(ListingStrategy(), set(JOBS[:6]), set(JOBS[6:]), set()) == (2, set(JOBS))
+    assert read_list(ListingStrategy(), set(JOBS[:6]), set(JOBS[6:]), set()) == (2, set(JOBS))
 
 
 def test_a_listing_ends_when_lookups_are_cheaper() -> None:
-    pages, found = listed(ListingStrategy(), set(JOBS[:7]), *[set[str]()] * 20)
+    pages, found = read_list(ListingStrategy(), set(JOBS[:7]), *[set[str]()] * 20)
     assert (pages, found) == (1 + 3, set(JOBS[:7]))
 
 
 def test_unlisted_jobs_do_not_make_the_list_worthwhile() -> None:
     strategy = ListingStrategy()
-    listed(strategy, set(JOBS[:2]), *[set[str]()] * 20)
+    read_list(strategy, set(JOBS[:2]), *[set[str]()] * 20)
     assert not strategy.should_list(JOBS[2:], JOBS)
     # Lookups of unlisted jobs do not count against the list either.
     for job_id in JOBS[2:]:
@@ -65,17 +65,17 @@ def test_unlisted_jobs_do_not_make_the_list_worthwhile() -> None:
     assert strategy.should_list(JOBS[:3], JOBS)
 
 
-def test_a_forgotten_job_is_not_unlisted_any_more() -> None:
+def test_a_forgotten_job_is_no_longer_unlisted() -> None:
     strategy = ListingStrategy()
-    listed(strategy, set(JOBS[:8]), *[set[str]()] * 20)
+    read_list(strategy, set(JOBS[:8]), *[set[str]()] * 20)
     for job_id in JOBS[8:]:
         strategy.forget(job_id)
     assert strategy.start(JOBS).missing == set(JOBS)
 
 
-def test_the_cost_of_the_list_is_that_of_the_last_listing() -> None:
+def test_the_last_listing_sets_the_cost_of_the_list() -> None:
     strategy = ListingStrategy()
-    listed(strategy, *({job_id} for job_id in JOBS[:4]), set(JOBS))
+    read_list(strategy, *({job_id} for job_id in JOBS[:4]), set(JOBS))
     assert not strategy.should_list(JOBS[:5], JOBS)
     assert strategy.should_list(JOBS[:6], JOBS)
 

@@ -96,22 +96,22 @@ def test_an_incomplete_list_loses_no_wait(cordial: SandboxProcess) -> None:
     cordial.control.behaviour(list_tells=20)
     job_ids = cordial.control.add_jobs(40, shortest=1.0, longest=1.0)
     assert all_done(asyncio.run(events(job_ids)), job_ids)
-    singly = {request["path"].rpartition("/")[2] for request in requests_of(cordial, "get_job")}
-    assert singly >= set(job_ids[:20])
+    looked_up = {request["path"].rpartition("/")[2] for request in requests_of(cordial, "get_job")}
+    assert looked_up >= set(job_ids[:20])
     # A listing costs one page here, so one lookup may precede each.
-    assert len(singly) - 20 <= len(requests_of(cordial, "list_jobs"))
+    assert len(looked_up) - 20 <= len(requests_of(cordial, "list_jobs"))
 
 
-@pytest.mark.parametrize("how", ["no ids", "refused", "not a list", "always the same page", "empty", "always 503"])
+@pytest.mark.parametrize("how", ["no ids", "forbidden", "not a list", "same page", "empty", "always 503"])
 def test_jobs_are_polled_one_by_one_without_a_usable_list(cordial: SandboxProcess, how: str) -> None:
     match how:
         case "no ids":
             cordial.control.behaviour(list_ids=False)
-        case "refused":
+        case "forbidden":
             cordial.control.fault("list_jobs", "answer", status=403)
         case "not a list":
             cordial.control.fault("list_jobs", "answer", status=200, body='{"jobs": []}')
-        case "always the same page":
+        case "same page":
             body = json.dumps([{"status": "Done", "_id": "foreign"}])
             cordial.control.fault("list_jobs", "answer", status=200, body=body)
         case "empty":
@@ -123,13 +123,13 @@ def test_jobs_are_polled_one_by_one_without_a_usable_list(cordial: SandboxProces
     assert 1 <= len(requests_of(cordial, "list_jobs")) <= len(job_ids)
 
 
-@pytest.mark.parametrize("when", ["at the deadline", "now and then"])
+@pytest.mark.parametrize("when", ["at the deadline", "periodically"])
 def test_an_outdated_list_loses_no_wait(cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
     job_ids = cordial.control.add_jobs(4, shortest=0.5, longest=0.5)
     outdated = json.dumps([{"status": "Processing", "_id": job_id} for job_id in job_ids])
     cordial.control.fault("list_jobs", "answer", status=200, body=outdated)
     seconds = 3.0
-    if when == "now and then":
+    if when == "periodically":
         monkeypatch.setattr(subscription, "RESYNC_INTERVAL", 2.0)
         seconds = 30.0
     started = time.monotonic()
@@ -141,7 +141,7 @@ def test_a_job_behind_many_others_is_looked_up(cordial: SandboxProcess) -> None:
     job_ids = cordial.control.add_jobs(3, shortest=1.0, longest=1.0)
     cordial.control.add_jobs(900, shortest=60.0, longest=60.0)
     assert all_done(asyncio.run(events(job_ids)), job_ids)
-    # A page costs as much as a lookup: reading more pages than there are waits does not pay.
+    # A page costs as much as a lookup, so more pages than waits are a waste.
     assert 1 <= len(requests_of(cordial, "list_jobs")) <= 3
 
 
@@ -166,7 +166,7 @@ def test_lookups_respect_the_rate_of_the_account(cordial: SandboxProcess, set_co
 
     assert all_done(asyncio.run(on_two_connections()), job_ids)
     moments = sorted(request["time"] for request in cordial.control.requests())
-    # Requests arrive when they are sent, within the load of the machine.
+    # On a loaded machine requests arrive somewhat later than they are sent.
     assert (moments[-1] - moments[0]) / (len(moments) - 1) > 0.09
 
 
@@ -196,9 +196,7 @@ def test_a_temporary_failure_ends_no_wait(cordial: SandboxProcess, kind: str, ef
     assert all_done(asyncio.run(events(job_ids)), job_ids)
 
 
-def test_waits_that_start_late_or_end_early_disturb_no_other(
-    cordial: SandboxProcess, set_connection: SetConnection
-) -> None:
+def test_late_and_early_ends_do_not_affect_other_waits(cordial: SandboxProcess, set_connection: SetConnection) -> None:
     connect(set_connection, cordial, not_found_grace=0.5)
     steady, cancelled, early, late = cordial.control.add_jobs(4, shortest=2.5, longest=2.5)
     cordial.control.behaviour(job_fails_with="Login failed.")
@@ -207,18 +205,18 @@ def test_waits_that_start_late_or_end_early_disturb_no_other(
     async def all_at_once() -> list[Event]:
         waits = [asyncio.create_task(event(job_id)) for job_id in (steady, failing, "unknown")]
         short = asyncio.create_task(event(early, seconds=0.5))
-        going = asyncio.create_task(event(cancelled))
+        to_cancel = asyncio.create_task(event(cancelled))
         await asyncio.sleep(1.2)
         cordial.control.behaviour(job_fails_with=None)
-        going.cancel()
+        to_cancel.cancel()
         waits.append(asyncio.create_task(event(late)))
         return [*await asyncio.gather(*waits), await short]
 
     one, two, three, four, five = asyncio.run(all_at_once())
     assert all_done([one, four], [steady, late])
-    for ended, error in ((two, JobFailedError), (three, JobNotFoundError), (five, JobTimeoutError)):
+    for fired, error in ((two, JobFailedError), (three, JobNotFoundError), (five, JobTimeoutError)):
         with pytest.raises(error):
-            parse_event(ended, ended["job_id"])
+            parse_event(fired, fired["job_id"])
 
 
 def test_two_waits_for_one_job_both_end(cordial: SandboxProcess) -> None:
@@ -226,7 +224,7 @@ def test_two_waits_for_one_job_both_end(cordial: SandboxProcess) -> None:
     assert all_done(asyncio.run(events([job_id, job_id])), [job_id, job_id])
 
 
-async def _once_running() -> asyncio.Task[Any]:
+async def poller_task() -> asyncio.Task[Any]:
     """Return the poller's task, shortly after its start."""
     await asyncio.sleep(0.7)
     (task,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("cordial-poller")]
@@ -239,9 +237,9 @@ def test_a_crashed_poller_is_restarted(
 ) -> None:
     job_ids = cordial.control.add_jobs(5, shortest=1.5, longest=1.5)
 
-    async def kill_it() -> list[Event]:
+    async def crash() -> list[Event]:
         waits = asyncio.create_task(events(job_ids))
-        task = await _once_running()
+        task = await poller_task()
         if how == "cancelled":
             task.cancel()
         else:
@@ -252,11 +250,11 @@ def test_a_crashed_poller_is_restarted(
         assert task.done()
         return await waits
 
-    assert all_done(asyncio.run(kill_it()), job_ids)
+    assert all_done(asyncio.run(crash()), job_ids)
     assert "with 5 jobs; restarting" in caplog.text
 
 
-def test_nothing_is_left_when_the_last_wait_has_ended(cordial: SandboxProcess) -> None:
+def test_no_task_remains_after_the_last_wait(cordial: SandboxProcess) -> None:
     job_ids = cordial.control.add_jobs(3, shortest=0.3, longest=0.3)
 
     async def leftovers() -> list[str]:
@@ -267,7 +265,7 @@ def test_nothing_is_left_when_the_last_wait_has_ended(cordial: SandboxProcess) -
     assert asyncio.run(leftovers()) == []
 
 
-def test_a_wait_after_the_last_gets_a_new_poller(cordial: SandboxProcess, lookups: list[str]) -> None:
+def test_the_next_wait_after_the_last_gets_a_new_poller(cordial: SandboxProcess, lookups: list[str]) -> None:
     job_ids = cordial.control.add_jobs(2, shortest=0.3, longest=0.3)
 
     async def one_after_the_other() -> list[Event]:
@@ -283,15 +281,15 @@ def test_a_rotated_key_is_read_again(
     monkeypatch.setattr(account, "REREAD_PAUSE", 0.0)
     job_ids = cordial.control.add_jobs(5, shortest=1.5, longest=1.5)
 
-    async def replace_it(changes: Callable[[], None]) -> list[Event]:
+    async def rotate(change: Callable[[], None]) -> list[Event]:
         waits = asyncio.create_task(events(job_ids))
         await asyncio.sleep(0.7)
-        changes()
+        change()
         cordial.control.fault("any", "answer", status=401, times=1)
         return await waits
 
-    # The key is the same for the sandbox; the poller sees another connection.
-    found = asyncio.run(replace_it(lambda: connect(set_connection, cordial, read_timeout=7)))
+    # The sandbox accepts one key only; for the poller, another timeout makes another connection.
+    found = asyncio.run(rotate(lambda: connect(set_connection, cordial, read_timeout=7)))
     assert all_done(found, job_ids)
     assert len(lookups) == 2
 
@@ -300,10 +298,10 @@ def test_a_rejected_key_ends_all_waits(cordial: SandboxProcess, set_connection: 
     job_ids = cordial.control.add_jobs(5, shortest=20, longest=20)
     fields: dict[str, Any] = {"conn_type": "cordial", "host": cordial.url, "password": "wrong-key-123"}
     set_connection("cordial_default", **fields, extra={"rejection_grace": 1})
-    for ended in asyncio.run(events(job_ids)):
-        assert "wrong-key-123" not in str(ended)
+    for fired in asyncio.run(events(job_ids)):
+        assert "wrong-key-123" not in str(fired)
         with pytest.raises(AuthenticationError):
-            parse_event(ended, ended["job_id"])
+            parse_event(fired, fired["job_id"])
 
 
 def test_no_event_precedes_the_record_of_the_deferral(cordial: SandboxProcess) -> None:
@@ -323,16 +321,16 @@ def test_no_event_precedes_the_record_of_the_deferral(cordial: SandboxProcess) -
     assert 2.7 <= asyncio.run(late()) < 4.5
 
 
-def test_the_log_of_the_poller_belongs_to_no_task(cordial: SandboxProcess, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_lines_of_the_poller_belong_to_no_task(cordial: SandboxProcess, caplog: pytest.LogCaptureFixture) -> None:
     task_id: ContextVar[str | None] = ContextVar("task_id", default=None)
-    seen: dict[str, set[str | None]] = {}
+    task_ids: dict[str, set[str | None]] = {}
 
-    class Noting(logging.Filter):
+    class Recorder(logging.Filter):
         def filter(self, record: logging.LogRecord) -> bool:
-            seen.setdefault(record.name, set()).add(task_id.get())
+            task_ids.setdefault(record.name, set()).add(task_id.get())
             return True
 
-    caplog.handler.addFilter(Noting())
+    caplog.handler.addFilter(Recorder())
     (job_id,) = cordial.control.add_jobs(1, shortest=0.5, longest=0.5)
 
     async def as_a_task() -> Event:
@@ -341,7 +339,7 @@ def test_the_log_of_the_poller_belongs_to_no_task(cordial: SandboxProcess, caplo
 
     with caplog.at_level("INFO"):
         assert all_done([asyncio.run(as_a_task())], [job_id])
-    assert seen["airflow_provider_cordial.jobs.poller"] == {None}
+    assert task_ids["airflow_provider_cordial.jobs.poller"] == {None}
 
 
 def test_a_thousand_waits_do_not_block_the_loop(cordial: SandboxProcess, set_connection: SetConnection) -> None:
@@ -374,7 +372,7 @@ def test_a_thousand_waits_do_not_block_the_loop(cordial: SandboxProcess, set_con
     assert lags[-1] < 0.5
 
 
-def test_a_connection_that_cannot_be_read_for_now_is_read_again(
+def test_a_temporarily_unreadable_connection_is_read_again(
     cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(account, "FIRST_READ_PAUSE", 0.1)
@@ -392,7 +390,7 @@ def test_a_connection_that_cannot_be_read_for_now_is_read_again(
     assert "hunter22" not in caplog.text
 
 
-def test_a_connection_that_can_never_be_read_ends_at_the_deadline(
+def test_an_unreadable_connection_ends_waits_at_their_deadline(
     cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subscription, "FINAL_POLL_GRACE", 0.1)
@@ -405,7 +403,7 @@ def test_a_connection_that_can_never_be_read_ends_at_the_deadline(
         parse_event(asyncio.run(event("j1", seconds=1)), "j1")
 
 
-def test_an_unreadable_connection_after_a_rejection_ends_no_wait(
+def test_a_failed_reread_after_a_rejection_ends_no_wait(
     cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(account, "REREAD_PAUSE", 0.0)
@@ -428,7 +426,7 @@ def test_an_unreadable_connection_after_a_rejection_ends_no_wait(
     assert all_done(asyncio.run(reject_once()), job_ids)
 
 
-def test_a_rotation_with_many_lookups_in_flight_fails_no_wait(
+def test_a_rotation_during_many_lookups_ends_no_wait(
     cordial: SandboxProcess, set_connection: SetConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(account, "REREAD_PAUSE", 0.0)
@@ -454,7 +452,7 @@ def test_a_list_that_is_always_rate_limited_loses_no_wait(cordial: SandboxProces
 
 
 @pytest.mark.parametrize(("kind", "times"), [("list_jobs", 1), ("get_job", 8)])
-def test_silent_answers_hold_up_no_other_wait(
+def test_silent_answers_do_not_delay_other_waits(
     cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch, kind: str, times: int
 ) -> None:
     monkeypatch.setattr(async_client, "STATUS_TIMEOUT", 2.0)
@@ -465,9 +463,7 @@ def test_silent_answers_hold_up_no_other_wait(
     assert all_done(asyncio.run(events(job_ids, seconds=20)), job_ids)
 
 
-def test_a_key_that_is_rotated_after_a_while_ends_no_wait(
-    cordial: SandboxProcess, set_connection: SetConnection
-) -> None:
+def test_a_late_key_rotation_ends_no_wait(cordial: SandboxProcess, set_connection: SetConnection) -> None:
     fields: dict[str, Any] = {"conn_type": "cordial", "host": cordial.url}
     set_connection("cordial_default", **fields, password="old-key-12345")
     job_ids = cordial.control.add_jobs(20, shortest=0.5, longest=0.5)
@@ -481,7 +477,7 @@ def test_a_key_that_is_rotated_after_a_while_ends_no_wait(
     assert all_done(asyncio.run(rotate()), job_ids)
 
 
-def test_a_moment_of_a_firewall_ends_no_wait(cordial: SandboxProcess) -> None:
+def test_a_brief_block_by_a_firewall_ends_no_wait(cordial: SandboxProcess) -> None:
     cordial.control.fault("any", "answer", status=403, body="<html>Blocked</html>")
     job_ids = cordial.control.add_jobs(20, shortest=0.5, longest=0.5)
 
@@ -497,7 +493,7 @@ def test_a_moment_of_a_firewall_ends_no_wait(cordial: SandboxProcess) -> None:
 @pytest.mark.parametrize(
     "headers", [{"Retry-After": "3600"}, {"Retry-After": "nan"}, {"X-Rate-Limit-Reset": "99999999999"}], ids=str
 )
-def test_a_wait_that_cordial_asks_for_is_bounded(
+def test_a_requested_pause_is_limited_to_max_wait(
     cordial: SandboxProcess, set_connection: SetConnection, headers: dict[str, str]
 ) -> None:
     connect(set_connection, cordial, max_wait=2)

@@ -1,4 +1,4 @@
-"""When jobs are polled."""
+"""Which subscriptions are polled when."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def subscription(job_id: str) -> Subscription:
     return Subscription(job_id, poll_interval=5.0, deadline=1000.0, now=0.0)
 
 
-def test_due_jobs_are_taken_once_the_longest_due_first() -> None:
+def test_due_jobs_are_taken_once_and_most_overdue_first() -> None:
     schedule = Schedule()
     first, second, third = (subscription(job_id) for job_id in "abc")
     assert schedule.add(second, 20.0)
@@ -34,7 +34,7 @@ def test_due_jobs_are_taken_once_the_longest_due_first() -> None:
     assert schedule.next_due == 30.0
 
 
-def test_a_later_setting_replaces_an_earlier_one() -> None:
+def test_a_new_moment_replaces_the_previous_one() -> None:
     schedule = Schedule()
     one = subscription("a")
     schedule.add(one, 10.0)
@@ -54,7 +54,7 @@ def test_closed_subscriptions_are_skipped() -> None:
     assert schedule.next_due is None
 
 
-def test_a_rebuilt_schedule_has_the_open_subscriptions_alone() -> None:
+def test_a_rebuilt_schedule_contains_only_open_subscriptions() -> None:
     schedule = Schedule()
     one, other = subscription("a"), subscription("b")
     schedule.add(one, 10.0)
@@ -64,7 +64,7 @@ def test_a_rebuilt_schedule_has_the_open_subscriptions_alone() -> None:
     assert schedule.take_due(10.0) == ["b"]
 
 
-def test_the_first_poll_is_never_before_the_deferral_is_recorded() -> None:
+def test_the_first_poll_leaves_time_to_record_the_deferral() -> None:
     one = Subscription("a", poll_interval=300.0, deadline=1000.0, now=100.0)
     assert 109 <= one.due <= 110
     # Unless the deadline is earlier.

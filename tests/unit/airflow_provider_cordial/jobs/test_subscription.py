@@ -1,8 +1,9 @@
-"""One waiter: it takes the newest result, and loses none."""
+"""A waiter takes the newest result and never loses the last one."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -32,7 +33,7 @@ def test_a_result_is_taken_once_and_a_newer_one_replaces_it() -> None:
     assert asyncio.run(take()) == [DONE, PENDING]
 
 
-def test_without_a_result_the_wait_ends_after_its_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wait_without_a_result_ends_after_its_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subscription, "FINAL_POLL_GRACE", 0.05)
 
     async def wait() -> object:
@@ -54,8 +55,6 @@ def test_a_result_in_the_turn_of_the_timeout_is_not_lost(monkeypatch: pytest.Mon
         if not publishes_first:
             loop.call_at(one.ends_at, one.publish, DONE)
         # Both timers are overdue when the loop runs again, so they fire in the same turn.
-        import time
-
         time.sleep(0.1)  # noqa: ASYNC251
         return await waiting
 

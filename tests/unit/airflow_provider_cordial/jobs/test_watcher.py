@@ -1,4 +1,4 @@
-"""What the result of polling a job means."""
+"""How the result of a poll is interpreted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def build_watcher(grace: float = 60) -> JobWatcher:
 
 
 @pytest.mark.parametrize("status", ["Scheduled", "Pending", "Processing", "Throttled", "Reticulating", ""])
-def test_every_other_status_continues_the_wait(status: str) -> None:
+def test_any_other_status_continues_the_wait(status: str) -> None:
     assert build_watcher().observe(job(status), 1000.0) is None
 
 
@@ -67,7 +67,7 @@ def test_a_job_may_be_unknown_during_the_grace_period() -> None:
         watcher.observe(NotFoundError("404"), 1060.0)
 
 
-def test_a_temporary_failure_continues_and_a_rejection_ends() -> None:
+def test_only_a_rejection_ends_the_wait_at_once() -> None:
     watcher = build_watcher()
     assert watcher.observe(ServerError("503"), 1000.0) is None
     with pytest.raises(DestinationError):
@@ -81,12 +81,12 @@ def test_a_rejected_key_ends_the_wait_after_its_grace(kind: type[AccessError]) -
         assert watcher.observe(kind("no"), moment) is None
     with pytest.raises(kind):
         watcher.observe(kind("no"), 1030.0)
-    # Any other result starts the grace again.
+    # Any other result restarts the grace period.
     assert watcher.observe(job("Pending"), 1031.0) is None
     assert watcher.observe(kind("no"), 1060.0) is None
 
 
-def test_a_rejection_by_a_firewall_ends_as_an_error_that_a_retry_can_help() -> None:
+def test_a_rejection_by_a_firewall_is_retryable() -> None:
     watcher = build_watcher()
     html = PermissionDeniedError("403", status=403, is_from_cordial=False)
     assert watcher.observe(html, 1000.0) is None
@@ -95,7 +95,7 @@ def test_a_rejection_by_a_firewall_ends_as_an_error_that_a_retry_can_help() -> N
     assert raised.value.retry_helps
 
 
-def test_retry_after_lengthens_the_next_pause_only() -> None:
+def test_retry_after_extends_only_the_next_pause() -> None:
     watcher = build_watcher()
     watcher.observe(RateLimitError("429", retry_after=90), 1000.0)
     assert (watcher.pause(30, 1000.0), watcher.at_least(5)) == (90, 90)

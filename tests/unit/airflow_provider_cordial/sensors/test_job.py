@@ -1,4 +1,4 @@
-"""The job sensor: every mode, every end of a job, and every way in which a wait can fail."""
+"""The job sensor: every mode, every outcome of a job, and every failure of a wait."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def sensor(job_id: str, **options: Any) -> JobSensor:
 
 
 def wait(job_id: str, **options: Any) -> Any:
-    """Wait to the end in the chosen mode, as Airflow does."""
+    """Run the sensor to its end in the chosen mode, as Airflow does."""
     task = sensor(job_id, **options)
     rescheduled: datetime | None = None
     while True:
@@ -172,7 +172,7 @@ def test_a_wrong_key_ends_a_wait_after_its_grace(
 
 
 @every_mode
-def test_a_rotated_key_and_a_moment_of_a_firewall_end_no_wait(
+def test_a_key_rotation_and_a_brief_block_end_no_wait(
     cordial: SandboxProcess, set_connection: SetConnection, mode: dict[str, Any]
 ) -> None:
     job_id = submit_job(cordial, job_seconds=0.5)
@@ -254,12 +254,12 @@ def test_an_invalid_event_is_never_a_success() -> None:
             sensor("j1", deferrable=True).execute_complete(context(), event)
 
 
-def test_operator_and_sensor_raise_errors_of_their_own() -> None:
+def test_operator_and_sensor_raise_different_errors() -> None:
     assert issubclass(AwaitedJobFailedError, JobFailedError)
     assert not issubclass(JobFailedError, AirflowFailException)
 
 
-def test_errors_of_a_sensor_are_not_retried_in_vain() -> None:
+def test_a_sensor_fails_without_a_useless_retry() -> None:
     failed = for_sensor(JobFailedError("failed", job=Job("j1", "Failed")))
     assert isinstance(failed, AwaitedJobFailedError)
     assert isinstance(failed, AirflowFailException)

@@ -1,4 +1,4 @@
-"""The trigger of a job: its one event, whatever happens."""
+"""JobTrigger always ends with exactly one event; no stored row can crash a triggerer."""
 
 from __future__ import annotations
 
