@@ -1,6 +1,6 @@
 """One contender in a process of its own: many triggers in one event loop, run by Airflow's triggerer.
 
-Says ``ready`` when all is imported, reads the ids of the jobs, waits for them, and prints what that took.
+Prints ``ready`` after the imports, reads the ids of the jobs, waits for them, and prints the measurements.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ import aiohttp
 import psutil  # type: ignore[import-untyped,unused-ignore]
 from airflow.jobs.triggerer_job_runner import TriggerRunner
 
-from waits.orders import TICK, Orders
-from waits.triggers import WAYS, Make, Terms, is_success
+from waits.plan import TICK, Plan
+from waits.triggers import FACTORIES, TriggerFactory, WaitOptions, is_success
 
 
 @dataclass(frozen=True)
-class Findings:
-    """The figures; seconds, kilobytes, and milliseconds.
+class Measurements:
+    """The measurements of a run: times in seconds, memory in kilobytes, lags in milliseconds.
 
     :param cpu: user and system time.
-    :param arrivals: when the event of each job came that says Done, in seconds since the epoch.
+    :param arrivals: when the event of each Done job arrived, in seconds since the epoch.
     """
 
     seconds: float
@@ -58,47 +58,47 @@ class Arrivals(deque[Any]):
             self.at[entry.trigger_id] = time.time()
 
 
-async def measure(orders: Orders, answers: TextIO) -> Findings:
+async def measure(plan: Plan, answers: TextIO) -> Measurements:
     account = json.loads(os.environ.get("AIRFLOW_CONN_CORDIAL_DEFAULT", "{}"))
     token = base64.b64encode(f"{account.get('password')}:".encode()).decode()
     async with aiohttp.ClientSession() as session:
-        terms = Terms(orders.poll_interval, account.get("host", ""), {"Authorization": f"Basic {token}"}, session)
-        make = WAYS[orders.way](terms)
+        options = WaitOptions(plan.poll_interval, account.get("host", ""), {"Authorization": f"Basic {token}"}, session)
+        build_trigger = FACTORIES[plan.kind](options)
         print("ready", file=answers, flush=True)
         jobs = json.loads(sys.stdin.readline())
-        return await run(orders, make, jobs)
+        return await run(plan, build_trigger, jobs)
 
 
-async def run(orders: Orders, make: Make, jobs: list[str]) -> Findings:
+async def run(plan: Plan, build_trigger: TriggerFactory, jobs: list[str]) -> Measurements:
     runner: Any = TriggerRunner()  # type: ignore[no-untyped-call]
     arrivals, lags = Arrivals(), list[float]()
     lookups, connects = count_lookups(), count_connects()
     runner.events = arrivals
     gc.collect()
     base = psutil.Process().memory_info().rss / 1024
-    began, cpu_before = time.perf_counter(), time.process_time()
+    started, cpu_before = time.perf_counter(), time.process_time()
     ticker = asyncio.create_task(tick(lags))
-    # As TriggerRunner.create_triggers and .arun do.
+    # The same steps as in TriggerRunner.create_triggers and TriggerRunner.arun.
     for number, job_id in enumerate(jobs):
         await asyncio.sleep(0)
-        trigger = make(job_id)
+        trigger = build_trigger(job_id)
         trigger.trigger_id = number
         task = asyncio.create_task(runner.run_trigger(number, trigger), name=job_id)
         runner.triggers[number] = {"task": task, "is_watcher": False, "name": job_id, "events": 0}
     passed = 0.0
-    while passed < orders.seconds or (passed < orders.longest and len(arrivals.at) < len(jobs)):
+    while passed < plan.seconds or (passed < plan.timeout and len(arrivals.at) < len(jobs)):
         await runner.cleanup_finished_triggers()
         await asyncio.sleep(1)
-        passed = time.perf_counter() - began
+        passed = time.perf_counter() - started
     ticker.cancel()
     cpu = time.process_time() - cpu_before
     lags = sorted(1000 * lag for lag in lags)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    left = [details["task"] for details in runner.triggers.values()]
-    for task in left:
+    unfinished = [details["task"] for details in runner.triggers.values()]
+    for task in unfinished:
         task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
-    return Findings(
+    await asyncio.gather(*unfinished, return_exceptions=True)
+    return Measurements(
         passed,
         cpu,
         base,
@@ -123,7 +123,7 @@ async def tick(lags: list[float]) -> None:
 def count_connects() -> list[object]:
     """Record each TCP connection that this process opens.
 
-    The server's view would be one of ports, and these are used again within the minute.
+    The server could only count ports, and a port may be reused within a minute.
     """
     connects: list[object] = []
 
@@ -136,7 +136,7 @@ def count_connects() -> list[object]:
 
 
 def count_lookups() -> list[str]:
-    """Record each lookup of an Airflow connection, in any way."""
+    """Record each lookup of an Airflow connection, synchronous or not."""
     from airflow.sdk import Connection
 
     lookups: list[str] = []
@@ -154,14 +154,12 @@ def count_lookups() -> list[str]:
 
 
 def quantile(values: list[float], share: float) -> float:
-    """Return the value of a sorted list below which this share of the values is."""
+    """Return a quantile of a sorted list."""
     return values[min(len(values) - 1, int(share * len(values)))]
 
 
 if __name__ == "__main__":
-    # The output of others is not part of the answers.
+    # What libraries print must not mix with the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    print(
-        json.dumps(asdict(asyncio.run(measure(Orders(**json.loads(sys.argv[1])), answers)))), file=answers, flush=True
-    )
+    print(json.dumps(asdict(asyncio.run(measure(Plan(**json.loads(sys.argv[1])), answers)))), file=answers, flush=True)

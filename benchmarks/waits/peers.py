@@ -1,6 +1,6 @@
 """The parts of dbt Cloud's and Databricks' APIs that their triggers call, in its own process: ``peers.py PORT PEM``.
 
-The id of a run is the moment at which it is done, in milliseconds since the epoch; so nothing is kept here.
+The id of a run is the moment of its end in milliseconds since the epoch, so the service has no state.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DBT_RUNNING, DBT_SUCCESS = 3, 10
 
 
 class Services:
-    """Both APIs, and the number of their requests."""
+    """Answers for both APIs, and counts the requests."""
 
     def __init__(self) -> None:
         self._requests = 0

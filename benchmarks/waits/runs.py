@@ -16,7 +16,7 @@ from typing import IO, Any
 import psutil  # type: ignore[import-untyped,unused-ignore]
 
 from waits import services
-from waits.orders import Orders
+from waits.plan import Plan
 from waits.services import Service
 
 BENCHMARKS = Path(__file__).resolve().parent.parent
@@ -24,8 +24,8 @@ BENCHMARKS = Path(__file__).resolve().parent.parent
 #: The jobs end between these shares of a run.
 FIRST_END, LAST_END = 0.25, 0.92
 
-#: Seconds for which events are awaited beyond the plan.
-FINAL_POLL_GRACE = 20.0
+#: Extra seconds for events that are late.
+EVENT_GRACE = 20.0
 
 LOG_TAIL = 4_000
 
@@ -34,15 +34,15 @@ LOG_TAIL = 4_000
 class Contender:
     """A contender.
 
-    :param way: of ``triggers.WAYS``.
-    :param poll_interval: its own; else that of the benchmark.
-    :param extra: of its Airflow connection.
-    :param behaviour: of the sandbox.
-    :param counts: the numbers of waits that it is run with, where nobody asks for it; None for all.
+    :param kind: the key of ``triggers.FACTORIES``.
+    :param poll_interval: seconds; by default that of the benchmark.
+    :param extra: the extra of its Airflow connection.
+    :param behaviour: the settings of the sandbox.
+    :param counts: the numbers of waits for which it runs unless it is chosen by ``--only``; None for all.
     """
 
     name: str
-    way: str
+    kind: str
     poll_interval: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     behaviour: Mapping[str, Any] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Contender:
 
     @contextmanager
     def service(self, folder: Path) -> Iterator[Service]:
-        if self.way in ("limit", "dbt_cloud", "databricks"):
+        if self.kind in ("limit", "dbt_cloud", "databricks"):
             with services.peers(folder) as peers:
                 yield peers
         else:
@@ -62,31 +62,31 @@ class Contender:
 class Result:
     """The result of a run.
 
-    :param found: see ``child.Findings``.
+    :param measured: see ``child.Measurements``.
     :param delays: seconds from Done to the event, sorted.
-    :param requests: that came to the server; it may have been more where that is all it keeps.
-    :param server_cpu: seconds.
+    :param requests: the requests that the server recorded; it keeps a limited number.
+    :param server_cpu: CPU time of the server, in seconds.
     """
 
     contender: Contender
     count: int
     poll_interval: float
-    found: Mapping[str, Any]
+    measured: Mapping[str, Any]
     delays: list[float]
     requests: int
     server_cpu: float
 
     @property
     def seconds(self) -> float:
-        return float(self.found["seconds"])
+        return float(self.measured["seconds"])
 
     @property
     def cpu(self) -> float:
-        return float(self.found["cpu"])
+        return float(self.measured["cpu"])
 
     @property
-    def kilobytes_a_wait(self) -> float:
-        return float(self.found["peak"] - self.found["base"]) / self.count
+    def kilobytes_per_wait(self) -> float:
+        return float(self.measured["peak"] - self.measured["base"]) / self.count
 
     def delay(self, share: float) -> float:
         """Return the delay that this share of all waits did not exceed; infinite for waits without an event."""
@@ -95,27 +95,27 @@ class Result:
 
 
 def run(contender: Contender, count: int, seconds: float, poll_interval: float) -> Result:
-    """Run one contender with so many waits.
+    """Run one contender with a number of waits.
 
-    :param seconds: of the run; the jobs end within it.
+    :param seconds: the duration of the run; the jobs end within it.
     """
     poll_interval = contender.poll_interval or poll_interval
-    orders = Orders(contender.way, poll_interval, seconds, longest=seconds + FINAL_POLL_GRACE)
+    plan = Plan(contender.kind, poll_interval, seconds, timeout=seconds + EVENT_GRACE)
     with tempfile.TemporaryDirectory(prefix="cordial-wait-") as name:
         folder = Path(name)
-        with contender.service(folder) as service, child(folder, service, orders) as process:
+        with contender.service(folder) as service, child(folder, service, plan) as process:
             server = psutil.Process(service.pid)
             jobs = service.add_jobs(count, FIRST_END * seconds, LAST_END * seconds)
             before = sum(server.cpu_times()[:2])
-            found = run_child(process, jobs)
+            measured = run_child(process, jobs)
             spent = sum(server.cpu_times()[:2]) - before
             ended_at = service.ended_at()
-            delays = sorted(moment - ended_at[job] for job, moment in found["arrivals"].items())
-            return Result(contender, count, poll_interval, found, delays, service.requests(), spent)
+            delays = sorted(moment - ended_at[job] for job, moment in measured["arrivals"].items())
+            return Result(contender, count, poll_interval, measured, delays, service.requests(), spent)
 
 
 @contextmanager
-def child(folder: Path, service: Service, orders: Orders) -> Iterator[subprocess.Popen[str]]:
+def child(folder: Path, service: Service, plan: Plan) -> Iterator[subprocess.Popen[str]]:
     """Start a child, and wait until it is ready."""
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW_")},
@@ -123,7 +123,7 @@ def child(folder: Path, service: Service, orders: Orders) -> Iterator[subprocess
         "PYTHONPATH": str(BENCHMARKS),
         "AIRFLOW_HOME": str(folder / "airflow"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        # No contender pays for its logs.
+        # Logging is not part of the comparison.
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
         "NO_PROXY": "127.0.0.1",
     }
@@ -131,7 +131,7 @@ def child(folder: Path, service: Service, orders: Orders) -> Iterator[subprocess
     with (
         log.open("w") as errors,
         subprocess.Popen(
-            [sys.executable, "-m", "waits.child", json.dumps(asdict(orders))],
+            [sys.executable, "-m", "waits.child", json.dumps(asdict(plan))],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -149,12 +149,12 @@ def child(folder: Path, service: Service, orders: Orders) -> Iterator[subprocess
 
 
 def run_child(process: subprocess.Popen[str], jobs: list[str]) -> Mapping[str, Any]:
-    """Let a child wait for jobs, and return its figures (see ``child.Findings``)."""
+    """Let a child wait for jobs, and return its ``child.Measurements``."""
     assert process.stdin
     process.stdin.write(json.dumps(jobs) + "\n")
     process.stdin.flush()
-    found: Mapping[str, Any] = json.loads(next(output(process)))
-    return found
+    measured: Mapping[str, Any] = json.loads(next(output(process)))
+    return measured
 
 
 def output(process: subprocess.Popen[str]) -> IO[str]:

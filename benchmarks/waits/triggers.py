@@ -1,6 +1,6 @@
 """The contenders: ours, triggers of other providers, and hand-written alternatives.
 
-Each way imports what it needs, and returns what makes the trigger of a job.
+Each function imports what it needs, and returns a factory that builds the trigger of a job.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ PER_PAGE = 100
 
 
 @dataclass(frozen=True)
-class Terms:
-    """The conditions of a wait.
+class WaitOptions:
+    """What the factories may need.
 
-    :param url: of the sandbox, and what it lets in, for those that read no Airflow connection.
-    :param session: for those that share one.
+    :param poll_interval: seconds.
+    :param url: the sandbox, for triggers that read no Airflow connection.
+    :param headers: the login of the sandbox.
+    :param session: for triggers that share one.
     """
 
     poll_interval: float
@@ -33,55 +35,55 @@ class Terms:
     session: aiohttp.ClientSession
 
 
-Make = Callable[[str], BaseTrigger]
+TriggerFactory = Callable[[str], BaseTrigger]
 
 
-def limit(_terms: Terms) -> Make:
+def limit(_options: WaitOptions) -> TriggerFactory:
     return Sleep
 
 
-def cordial(terms: Terms) -> Make:
+def cordial(options: WaitOptions) -> TriggerFactory:
     from airflow_provider_cordial.triggers.job import JobTrigger
 
     deadline = time.time() + DEADLINE
-    return lambda job_id: JobTrigger("cordial_default", job_id, terms.poll_interval, deadline)
+    return lambda job_id: JobTrigger("cordial_default", job_id, options.poll_interval, deadline)
 
 
-def dbt_cloud(terms: Terms) -> Make:
+def dbt_cloud(options: WaitOptions) -> TriggerFactory:
     from airflow.providers.dbt.cloud.triggers.dbt import DbtCloudRunJobTrigger
 
-    know_hook("dbt_cloud")
+    discover_hook("dbt_cloud")
     end = time.time() + DEADLINE
-    return lambda job_id: DbtCloudRunJobTrigger("dbt_cloud_default", int(job_id), end, terms.poll_interval, 1)
+    return lambda job_id: DbtCloudRunJobTrigger("dbt_cloud_default", int(job_id), end, options.poll_interval, 1)
 
 
-def databricks(terms: Terms) -> Make:
+def databricks(options: WaitOptions) -> TriggerFactory:
     from airflow.providers.databricks.triggers.databricks import DatabricksExecutionTrigger
 
-    know_hook("databricks")
-    interval = int(terms.poll_interval)
+    discover_hook("databricks")
+    interval = int(options.poll_interval)
     return lambda job_id: DatabricksExecutionTrigger(int(job_id), "databricks_default", interval)
 
 
-def naive(terms: Terms) -> Make:
-    return lambda job_id: Get(job_id, terms, None)
+def naive(options: WaitOptions) -> TriggerFactory:
+    return lambda job_id: Get(job_id, options, None)
 
 
-def one_session(terms: Terms) -> Make:
-    return lambda job_id: Get(job_id, terms, terms.session)
+def one_session(options: WaitOptions) -> TriggerFactory:
+    return lambda job_id: Get(job_id, options, options.session)
 
 
-def shared_stream(terms: Terms) -> Make:
-    return lambda job_id: Listed(job_id, terms.url, terms.headers, terms.poll_interval)
+def shared_stream(options: WaitOptions) -> TriggerFactory:
+    return lambda job_id: Listed(job_id, options.url, options.headers, options.poll_interval)
 
 
-WAYS: dict[str, Callable[[Terms], Make]] = {
-    way.__name__: way for way in (limit, cordial, dbt_cloud, databricks, naive, one_session, shared_stream)
+FACTORIES: dict[str, Callable[[WaitOptions], TriggerFactory]] = {
+    kind.__name__: kind for kind in (limit, cordial, dbt_cloud, databricks, naive, one_session, shared_stream)
 }
 
 
-def know_hook(conn_type: str) -> None:
-    """Let Airflow discover its providers, as these hooks do at the first request: that is not part of a wait."""
+def discover_hook(conn_type: str) -> None:
+    """Let Airflow discover its providers now, which these hooks do at the first request: it is not part of a wait."""
     from airflow.providers_manager import ProvidersManager
 
     ProvidersManager().hooks[conn_type]  # type: ignore[no-untyped-call]
@@ -96,15 +98,15 @@ def done(job_id: str) -> TriggerEvent:
     return TriggerEvent({"status": "success", "job_id": job_id})  # type: ignore[no-untyped-call,unused-ignore]
 
 
-class Bare(BaseTrigger):
+class UnstoredTrigger(BaseTrigger):
     """A trigger that is never stored."""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return f"{__name__}.{type(self).__name__}", {}
 
 
-class Sleep(Bare):
-    """Sends no request: it knows when the job is done."""
+class Sleep(UnstoredTrigger):
+    """Sends no requests: the job id is the moment of the end."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
@@ -115,15 +117,15 @@ class Sleep(Bare):
         yield done(self.job_id)
 
 
-class Get(Bare):
+class Get(UnstoredTrigger):
     """One GET per poll, in a session of its own by default."""
 
-    def __init__(self, job_id: str, terms: Terms, session: aiohttp.ClientSession | None) -> None:
+    def __init__(self, job_id: str, options: WaitOptions, session: aiohttp.ClientSession | None) -> None:
         super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
         self.job_id = job_id
-        self.url = f"{terms.url}/v2/jobs/{job_id}"
-        self.headers = terms.headers
-        self.poll_interval = terms.poll_interval
+        self.url = f"{options.url}/v2/jobs/{job_id}"
+        self.headers = options.headers
+        self.poll_interval = options.poll_interval
         self.session = session
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -136,13 +138,13 @@ class Get(Bare):
     async def poll(self) -> str | None:
         try:
             if self.session:
-                return await self.ask(self.session)
+                return await self.request(self.session)
             async with aiohttp.ClientSession() as session:
-                return await self.ask(session)
+                return await self.request(session)
         except (aiohttp.ClientError, TimeoutError):
             return None
 
-    async def ask(self, session: aiohttp.ClientSession) -> str:
+    async def request(self, session: aiohttp.ClientSession) -> str:
         async with session.get(self.url, headers=self.headers) as answer:
             answer.raise_for_status()
             return str((await answer.json())["status"])
@@ -170,16 +172,16 @@ class Listed(BaseEventTrigger):
         return self.url, self.poll_interval
 
     def run(self) -> AsyncIterator[TriggerEvent]:
-        raise NotImplementedError  # the triggerer does not run the triggers of a stream
+        raise NotImplementedError  # the triggerer does not call it for a shared stream
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[dict[str, str]]:
         clock = asyncio.get_running_loop().time
         async with aiohttp.ClientSession(kwargs["url"], headers=kwargs["headers"]) as session:
             while True:
-                began = clock()
+                started = clock()
                 yield {job["_id"]: job["status"] async for job in listed(session)}
-                await asyncio.sleep(began + kwargs["poll_interval"] - clock())
+                await asyncio.sleep(started + kwargs["poll_interval"] - clock())
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
         async for statuses in shared_stream:
