@@ -75,6 +75,11 @@ class Job:
         return self.status == JobStatus.FAILED
 
     @property
+    def has_ended(self) -> bool:
+        """Whether its status is final."""
+        return self.is_done or self.is_failed
+
+    @property
     def is_known(self) -> bool:
         """Whether the status is one that Cordial documents."""
         return self.status in KNOWN_STATUSES

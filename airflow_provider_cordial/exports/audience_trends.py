@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -13,6 +14,9 @@ from airflow_provider_cordial.exceptions import InvalidExportError
 from airflow_provider_cordial.exports.base import Export
 from airflow_provider_cordial.exports.timeframe import Timeframe
 
+#: An audience as Cordial's refusals quote it.
+_QUOTED = r"[Aa]udience ['\"]{}['\"]"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AudienceTrendsExport(Export):
@@ -20,15 +24,20 @@ class AudienceTrendsExport(Export):
 
     :param audiences: the names of saved audiences, each with Audience Trend analytics enabled.
     :param timeframe: the days, both ends included.
+    :param refused_audiences: requested as well, and refused by Cordial: the file does not contain them.
 
     Source: Cordial, "Audience Trends export API".
     """
 
     kind = "audiencetrendsexport"
-    error_hint = "Each audience needs Audience Trend analytics enabled in Cordial."
+    error_hint = (
+        "Each audience needs Audience Trend analytics enabled in Cordial. "
+        'on_refused_audience="skip" exports the other audiences.'
+    )
 
     audiences: tuple[str, ...]
     timeframe: Timeframe
+    refused_audiences: tuple[str, ...] = ()
 
     def body(self) -> dict[str, Any]:
         return {
@@ -43,11 +52,28 @@ class AudienceTrendsExport(Export):
         return self.timeframe
 
     def event_extra(self) -> dict[str, Any]:
-        return {"audiences": list(self.audiences)}
+        return {"audiences": list(self.audiences), **self.refusals()}
+
+    def refusals(self) -> dict[str, Any]:
+        """Return the refused audiences as JSON, if there are any."""
+        return {"refused_audiences": list(self.refused_audiences)} if self.refused_audiences else {}
+
+    def to_json(self) -> dict[str, Any]:
+        # Explicitly: super() does not work in a class with slots.
+        return {**Export.to_json(self), **self.refusals()}
 
     def canonical(self) -> dict[str, Any]:
         # The order of the audiences has no meaning.
         return {**self.to_json(), "audiences": sorted(self.audiences)}
+
+    def find_refused(self, explanation: str) -> tuple[str, ...]:
+        # Source: the Swagger document, "Audience ':audience' does not exist." and "For Audience ':audience' ...".
+        named = tuple(name for name in self.audiences if re.search(_QUOTED.format(re.escape(name)), explanation))
+        return named if len(named) < len(self.audiences) else ()
+
+    def without(self, refused: Sequence[str]) -> AudienceTrendsExport:
+        kept = tuple(name for name in self.audiences if name not in refused)
+        return replace(self, audiences=kept, refused_audiences=(*self.refused_audiences, *refused))
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> AudienceTrendsExport:
@@ -60,6 +86,7 @@ class AudienceTrendsExport(Export):
                     date.fromisoformat(record["selected_timeframe_end"]),
                 ),
                 destination=destination_from_json(record["destination"]),
+                refused_audiences=tuple(record.get("refused_audiences") or ()),
             )
         except (KeyError, TypeError, ValueError) as error:
             msg = f'Invalid Audience Trends export ({error!r}): pass export.output["export"] of an export operator.'

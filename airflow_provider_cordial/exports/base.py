@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar, Self
@@ -73,6 +73,19 @@ class Export(ABC):
     def canonical(self) -> dict[str, Any]:
         """Return the request for the identity of a submission: equal for requests that mean the same."""
         return self.to_json()
+
+    def find_refused(self, explanation: str) -> tuple[str, ...]:
+        """Return the parts of the request that Cordial's refusal names, if it can be sent without them.
+
+        :param explanation: in Cordial's own words.
+        """
+        del explanation
+        return ()
+
+    def without(self, refused: Sequence[str]) -> Self:
+        """Return the same export without the parts that Cordial refused; see ``find_refused``."""
+        del refused
+        return self
 
     def named(self, name: str) -> Self:
         """Return the same export under another name."""

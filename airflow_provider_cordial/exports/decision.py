@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_cordial.client.job import Job
-from airflow_provider_cordial.exceptions import CordialError
-from airflow_provider_cordial.exports.identity import generation_name, parse_generation
+from airflow_provider_cordial.exceptions import CordialError, NotFoundError
+from airflow_provider_cordial.exports.identity import Round, generation_name, parse_generation
 
 #: Cordial's clock may be behind ours.
 CLOCK_SKEW = timedelta(minutes=5)
@@ -19,19 +19,30 @@ CLOCK_SKEW = timedelta(minutes=5)
 class Record:
     """A submission as the task state store keeps it.
 
+    :param digest: of the identity.
+    :param round: that the last try belonged to.
+    :param name: the export's name in the first generation.
     :param generation: 1, plus 1 for each job before that Failed: each generation has a name of its own.
     :param intended_at: a moment before the first POST.
     :param job_id: from the answer to the POST; None until an answer was recorded.
     :param sent_at: a moment before the last POST, which may have been sent again after a 429.
     :param uri: where the file is delivered, without a secret.
+    :param is_finished: whether the task has ended, so that only a clear can run it again.
+    :param given_job_id: the job id that a person has provided and that a try has resumed.
+    :param refused: the parts of the request that Cordial refused and that were left out.
     """
 
     digest: str
+    round: Round
+    name: str
     generation: int
     intended_at: datetime
     job_id: str | None = None
     sent_at: datetime | None = None
     uri: str | None = None
+    is_finished: bool = False
+    given_job_id: str | None = None
+    refused: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, value: Any) -> Record | None:
@@ -40,12 +51,17 @@ class Record:
             intended_at = datetime.fromisoformat(value["intended_at"])
             sent_at = value.get("sent_at")
             return cls(
-                str(value["digest"]),
-                int(value["generation"]),
-                intended_at,
-                value["job_id"],
-                datetime.fromisoformat(sent_at) if sent_at else None,
-                value.get("uri"),
+                digest=str(value["digest"]),
+                round=Round(value["max_tries"], value["clear_number"]),
+                name=str(value["name"]),
+                generation=int(value["generation"]),
+                intended_at=intended_at,
+                job_id=value["job_id"],
+                sent_at=datetime.fromisoformat(sent_at) if sent_at else None,
+                uri=value.get("uri"),
+                is_finished=bool(value.get("is_finished")),
+                given_job_id=value.get("given_job_id"),
+                refused=tuple(value.get("refused") or ()),
             )
         except (AttributeError, KeyError, TypeError, ValueError):
             return None
@@ -53,12 +69,28 @@ class Record:
     def to_json(self) -> dict[str, Any]:
         return {
             "digest": self.digest,
+            "max_tries": self.round.max_tries,
+            "clear_number": self.round.clear_number,
+            "name": self.name,
             "generation": self.generation,
             "intended_at": self.intended_at.isoformat(),
             "job_id": self.job_id,
             "sent_at": self.sent_at.isoformat() if self.sent_at else None,
             "uri": self.uri,
+            "is_finished": self.is_finished,
+            "given_job_id": self.given_job_id,
+            "refused": list(self.refused),
         }
+
+    def was_cleared(self, this_round: Round) -> bool:
+        """Return whether the task was cleared after the try that wrote this record.
+
+        While the task waits for a retry, the clear of another task of the run raises ``clear_number`` as well: so that
+        number counts only after the task has ended.
+        """
+        if self.round.max_tries != this_round.max_tries:
+            return True
+        return self.is_finished and self.round.clear_number != this_round.clear_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +103,12 @@ class SubmissionState:
     :param try_number: of the task.
     :param resubmit_if_uncertain: whether to submit again where it is unknown if Cordial accepted the export.
     :param record: of this submission.
+    :param is_cleared: whether the task was cleared after the record was written.
+    :param given_job_id: a job id that a person has provided and that no try has resumed yet.
     :param is_accepted: whether this try submitted the recorded job.
     :param job: the recorded job, or the error of polling it.
     :param jobs: the listed jobs of the account, or the error that rejected the list.
-    :param is_settled: whether a submitted job must be in the list by now.
+    :param is_settled: whether a submitted job must be known to Cordial and in its list by now.
     :param inconclusive: why a job that is not among the listed ones may exist all the same; None if it cannot.
     """
 
@@ -84,6 +118,8 @@ class SubmissionState:
     try_number: int
     resubmit_if_uncertain: bool = False
     record: Record | None = None
+    is_cleared: bool = False
+    given_job_id: str | None = None
     is_accepted: bool = False
     job: Job | CordialError | None = None
     jobs: Sequence[Job] | CordialError | None = None
@@ -147,25 +183,43 @@ class Reuse(_Step):
 
 
 @dataclass(frozen=True, slots=True)
+class Take(_Step):
+    """Resume the job that a person has named, after checking that it is this task's."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restart(_Step):
+    """Forget the record: the task was cleared, so the next submission has a new name."""
+
+
+@dataclass(frozen=True, slots=True)
 class Uncertain(_Step):
     """Give up: it is unknown whether that generation has a job."""
 
     generation: int
 
 
-Step = Send | PollJob | ListJobs | Pause | Adopt | Reuse | Uncertain
+Step = Send | PollJob | ListJobs | Pause | Adopt | Reuse | Take | Restart | Uncertain
 
 
 def decide(state: SubmissionState) -> Step:
     """Return what to do next."""
+    if state.given_job_id is not None:
+        return Take(state.given_job_id, reason=f"Resuming job {state.given_job_id}, as provided by job_id or the conf")
     record = state.record
     if record is None and (state.has_store or state.try_number <= 1):
         return Send(1)
     if record is not None and record.job_id is not None:
         return _decide_for_job(state, record, record.job_id)
     # There is an intent without an answer, or no store that could hold one.
+    if state.is_cleared and not state.names_the_run:
+        return Restart(reason=f"Task was cleared, and no job can be recognized by name {state.name}; exporting again")
     if state.jobs is None:
         return ListJobs()
+    if state.is_cleared:
+        return _decide_after_clear(state, state.jobs)
     if isinstance(state.jobs, CordialError):
         generation = record.generation if record else 1
         return _uncertain(state, generation, f"the list of jobs cannot be read: {state.jobs}")
@@ -178,6 +232,8 @@ def _decide_for_job(state: SubmissionState, record: Record, job_id: str) -> Step
         return Reuse(record, reason=f"Submitted export {name} as job {job_id}")
     if state.job is None:
         return PollJob(job_id)
+    if state.is_cleared and not _may_be_live(state.job, is_settled=state.is_settled):
+        return Restart(reason=f"Task was cleared, and {_describe(state.job, job_id)}; exporting again")
     if isinstance(state.job, Job) and state.job.is_failed:
         generation = record.generation + 1
         reason = (
@@ -186,6 +242,27 @@ def _decide_for_job(state: SubmissionState, record: Record, job_id: str) -> Step
         )
         return Send(generation, reason=reason, is_warning=True)
     return Reuse(record, reason=f"Resuming job {job_id} of export {name}")
+
+
+def _decide_after_clear(state: SubmissionState, jobs: Sequence[Job] | CordialError) -> Step:
+    """Continue with a live job whose id was lost; whatever else the list contains, a clear exports again."""
+    listed = () if isinstance(jobs, CordialError) else jobs
+    newest = state.record.generation if state.record else 1
+    ours = {job.id: job for job in listed if job.id and parse_generation(job.name, state.name) == newest}
+    if [live := job for job in ours.values() if not job.has_ended]:
+        reason = f"Task was cleared, and job {live.id} of export {state.name} is {live.status}; resuming it"
+        return Adopt(live.id, newest, live.started_at, reason=reason)
+    return Restart(reason=f"Task was cleared, and no live job of export {state.name} is listed; exporting again")
+
+
+def _may_be_live(job: Job | CordialError, *, is_settled: bool) -> bool:
+    if isinstance(job, Job):
+        return not job.has_ended
+    return isinstance(job, NotFoundError) and not is_settled
+
+
+def _describe(job: Job | CordialError, job_id: str) -> str:
+    return f"job {job_id} is {job.status}" if isinstance(job, Job) else f"job {job_id} cannot be polled: {job}"
 
 
 def _decide_by_list(state: SubmissionState, jobs: Sequence[Job]) -> Step:

@@ -4,7 +4,8 @@ Cordial has no idempotency key and no cancel, so a repeated POST is a second job
 that:
 
 * the identity of a submission (``exports.identity``);
-* a record of it in Airflow's task state store (3.3 and later): an intent before the POST, and the job id after it;
+* a record of it in Airflow's task state store (3.3 and later): an intent before the POST, the job id after it, and the
+  end of the task, by which a clear differs from a retry;
 * the export's name, which carries the identity, so that a job whose id was lost is found in the list of jobs.
 
 ``exports.decision`` decides what to do next; ``Submission`` does it until there is a job.
@@ -12,6 +13,7 @@ that:
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -24,6 +26,9 @@ from airflow_provider_cordial.exceptions import (
     AccessError,
     ConnectionFailedError,
     CordialError,
+    ExportConfigurationError,
+    InvalidParameterError,
+    NotFoundError,
     RateLimitError,
     RefusedError,
     SubmissionUncertainError,
@@ -37,14 +42,23 @@ from airflow_provider_cordial.exports.decision import (
     Pause,
     PollJob,
     Record,
+    Restart,
     Reuse,
     Send,
     Step,
     SubmissionState,
+    Take,
     Uncertain,
     decide,
 )
-from airflow_provider_cordial.exports.identity import Identity, generation_name
+from airflow_provider_cordial.exports.identity import (
+    Identity,
+    Round,
+    generation_name,
+    may_be_name_of,
+    parse_generation,
+    unique_name,
+)
 from airflow_provider_cordial.exports.search import JobSearch
 from airflow_provider_cordial.jobs.blocking import poll_once
 
@@ -59,6 +73,12 @@ STATE_KEY = "cordial_submission"
 
 #: Seconds within which a submitted job appears in the list.
 SETTLING_TIME = 120.0
+
+#: The key of a run's conf that names the jobs to resume: ``{"cordial_job_id": {"<task_id>": "<job id>"}}``.
+CONF_KEY = "cordial_job_id"
+
+#: How long Cordial keeps the record of a job. Source: Cordial, "Jobs API".
+JOB_RETENTION = timedelta(days=60)
 
 #: How often one try submits an export whose POST turns out not to have arrived.
 MAX_SUBMISSIONS = 3
@@ -80,11 +100,14 @@ class StateStore(Protocol):
 class Submission:
     """Submit an export exactly once; run again with the same identity, it resumes where an earlier run was killed.
 
-    :param export: named as in the first generation.
+    :param export: under the author's name; unless the identity says otherwise, a digest is added to it.
+    :param this_round: that the try belongs to.
     :param store: the task state store, where Airflow has one.
     :param try_number: of the task.
     :param settling_time: seconds after the end of a POST by which its job must be in the list.
     :param on_uncertain: ``fail``, or ``resubmit`` where it is unknown whether Cordial accepted the export.
+    :param given_job_id: the id of a job to resume, from a person who has found it; it is taken once.
+    :param skip_refused: whether to leave out the parts of the request that Cordial refuses, if some remain.
     """
 
     def __init__(
@@ -92,25 +115,35 @@ class Submission:
         hook: CordialHook,
         export: Export,
         identity: Identity,
+        this_round: Round,
         *,
         store: StateStore | None,
         try_number: int,
         settling_time: float = SETTLING_TIME,
         on_uncertain: OnUncertainSubmission = "fail",
+        given_job_id: str | None = None,
+        skip_refused: bool = False,
     ) -> None:
         self._hook = hook
         self._export = export
         self._identity = identity
+        # Without a record, the clear of this task cannot be distinguished from that of another.
+        self._round = this_round if store is not None else Round(this_round.max_tries)
         self._store = store
         self._settling_time = settling_time
-        record = self._read_record()
+        self._skip_refused = skip_refused
+        self._stored = Record.from_json(store.get(STATE_KEY)) if store is not None else None
+        self._taken = self._stored.given_job_id if self._stored else None
+        record = self._own_record()
         self._state = SubmissionState(
-            name=export.name,
+            name=record.name if record else self._new_name(),
             names_the_run=identity.names_the_run,
             has_store=store is not None,
             try_number=try_number,
             resubmit_if_uncertain=on_uncertain == "resubmit",
             record=record,
+            is_cleared=record is not None and record.was_cleared(self._round),
+            given_job_id=None if given_job_id == self._taken else given_job_id,
         )
         # Without a record the time of an earlier POST is unknown; it was before now.
         self._submitted_at = record.intended_at if record else datetime.now(UTC)
@@ -120,6 +153,11 @@ class Submission:
         self._settling_since = min(datetime.now(UTC), last_sent + longest)
         self._submissions = 0
         self._last_reason = ""
+
+    @property
+    def name(self) -> str:
+        """The export's name in the first generation."""
+        return self._state.name
 
     def run(self) -> SubmittedExport:
         """Submit the export, or find the job of an earlier try, and return it with its job id.
@@ -138,8 +176,7 @@ class Submission:
                 case Send(generation=generation):
                     self._send(generation)
                 case PollJob(job_id=job_id):
-                    # The wait reports what is wrong with a job; here it only matters whether it Failed.
-                    self._state = replace(self._state, job=poll_once(self._hook, job_id))
+                    self._poll(job_id)
                 case ListJobs():
                     self._list()
                 case Pause():
@@ -148,10 +185,19 @@ class Submission:
                     self._state = replace(self._state, jobs=None)
                 case Adopt():
                     self._adopt(step)
+                case Take(job_id=job_id):
+                    self._take(job_id)
+                case Restart():
+                    self._state = replace(
+                        self._state, name=self._new_name(), record=None, is_cleared=False, job=None, jobs=None
+                    )
                 case Uncertain(generation=generation, reason=reason):
                     raise self._uncertain_error(generation, reason)
-        uri = record.uri or self._delivery_uri()
-        return SubmittedExport(self._named(record.generation), str(record.job_id), uri, record.intended_at)
+        current = replace(record, round=self._round, is_finished=False)
+        if current != self._stored:
+            self._write_record(current)
+        export = self._named(record.generation).without(record.refused)
+        return SubmittedExport(export, str(record.job_id), record.uri or self._delivery_uri(), record.intended_at)
 
     def _log_reason(self, step: Step) -> None:
         """Log why a step is taken, once for steps in a row with the same reason; an error carries its own."""
@@ -159,39 +205,66 @@ class Submission:
             log.log(logging.WARNING if step.is_warning else logging.INFO, "%s", step.reason)
         self._last_reason = step.reason or self._last_reason
 
+    def _poll(self, job_id: str) -> None:
+        """Poll the recorded job; the wait reports what is wrong with it, here it only matters whether it has ended."""
+        job = poll_once(self._hook, job_id)
+        if self._state.is_cleared and isinstance(job, TransientError):
+            # The job may be live, and exporting again is for a job that has ended.
+            raise job
+        self._state = replace(self._state, job=job, is_settled=self._seconds_to_settle() <= 0)
+
     def _send(self, generation: int) -> None:
         """Record the intent, submit the export, and record the job id."""
         # Here and nowhere before: a job of an earlier try is resumed without the connection.
         address = self._export.destination.address()
         self._submissions += 1
         self._submitted_at = datetime.now(UTC)
-        previous = self._state.record
-        record = Record(self._identity.digest, generation, self._submitted_at, uri=address.uri)
+        previous = self._stored
+        record = Record(
+            digest=self._identity.digest,
+            round=self._round,
+            name=self._state.name,
+            generation=generation,
+            intended_at=self._submitted_at,
+            uri=address.uri,
+            given_job_id=self._taken,
+        )
 
         def record_attempt() -> None:
             nonlocal record
             record = replace(record, sent_at=datetime.now(UTC))
             self._write_record(record)
 
-        try:
-            job_id = self._post(generation, address, record_attempt)
-        except CordialError as error:
-            if was_not_accepted(error):
-                # As if nothing had been intended: the next try need not search for a job.
-                self._write_record(previous)
-                raise
-            if self._submissions == MAX_SUBMISSIONS:
-                raise
-            log.warning("%s Searching the list of jobs for it.", error)
-            self._settling_since = datetime.now(UTC)
-            self._state = replace(self._state, record=record, job=None, jobs=None)
-        else:
-            record = replace(record, job_id=job_id)
-            self._write_record(record)
-            self._state = replace(self._state, record=record, is_accepted=True)
+        while True:
+            try:
+                job_id = self._post(self._named(generation).without(record.refused), address, record_attempt)
+            except CordialError as error:
+                if refused := self._find_refused(error, record.refused):
+                    log.warning("Exporting without %s: %s", ", ".join(refused), error.cordial_message)
+                    record = replace(record, refused=(*record.refused, *refused))
+                    continue
+                if was_not_accepted(error):
+                    # As if nothing had been intended: the next try need not search for a job.
+                    self._write_record(previous)
+                    raise
+                if self._submissions == MAX_SUBMISSIONS:
+                    raise
+                log.warning("%s Searching the list of jobs for it.", error)
+                self._settling_since = datetime.now(UTC)
+                self._state = replace(self._state, record=record, job=None, jobs=None)
+            else:
+                record = replace(record, job_id=job_id)
+                self._write_record(record)
+                self._state = replace(self._state, record=record, is_accepted=True)
+            return
 
-    def _post(self, generation: int, address: Address, before_send: Callable[[], None]) -> str:
-        export = self._named(generation)
+    def _find_refused(self, error: CordialError, already: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the parts of the request that a refusal names and that can be left out."""
+        if not self._skip_refused or not isinstance(error, ExportConfigurationError):
+            return ()
+        return self._export.without(already).find_refused(error.cordial_message or "")
+
+    def _post(self, export: Export, address: Address, before_send: Callable[[], None]) -> str:
         return self._hook.create_export(
             export.kind,
             {**export.body(), "destination": dict(address.body)},
@@ -209,9 +282,65 @@ class Submission:
             return destination.asset_uri or f"{destination.type}:"
 
     def _adopt(self, step: Adopt) -> None:
+        """Record the id of a listed job."""
         # Without a record, the job's start is the only hint at how old its file may be.
         intended_at = min(self._submitted_at, step.started_at or self._submitted_at)
-        record = Record(self._identity.digest, step.generation, intended_at, step.job_id)
+        known = self._state.record or Record(
+            digest=self._identity.digest,
+            round=self._round,
+            name=self._state.name,
+            generation=step.generation,
+            intended_at=intended_at,
+            given_job_id=self._taken,
+        )
+        self._use(replace(known, generation=step.generation, intended_at=intended_at, job_id=step.job_id))
+
+    def _take(self, job_id: str) -> None:
+        """Record the id of the job that a person has named.
+
+        :raises InvalidParameterError: Cordial does not know the job, or it is of another export.
+        """
+        job = poll_once(self._hook, job_id)
+        if isinstance(job, NotFoundError):
+            msg = f"Invalid job_id {job_id!r}: Cordial does not know this job. Correct or remove the id."
+            raise InvalidParameterError(msg)
+        if isinstance(job, CordialError):
+            raise job
+        name, generation = self._state.name, self._state.record.generation if self._state.record else 1
+        if job.name is not None:
+            name, generation = self._check_name(job.name, job_id)
+        else:
+            log.warning(
+                "Job %s does not show its export's name; its file is expected to be named after %s", job_id, name
+            )
+        self._taken = job_id
+        started_at = job.started_at or datetime.now(UTC) - JOB_RETENTION
+        record = Record(
+            digest=self._identity.digest,
+            round=self._round,
+            name=name,
+            generation=generation,
+            intended_at=min(self._submitted_at, started_at),
+            job_id=job_id,
+            given_job_id=job_id,
+        )
+        self._use(record)
+        self._state = replace(self._state, name=name, is_cleared=False, given_job_id=None, job=job)
+
+    def _check_name(self, job_name: str, job_id: str) -> tuple[str, int]:
+        """Return the name and the generation of a named job; it may be of another run, or from before a clear."""
+        author_name = self._export.name
+        if not may_be_name_of(job_name, author_name):
+            msg = (
+                f"Invalid job_id {job_id!r}: it is the job of export {job_name!r}, not of {author_name!r}. Look up the "
+                "id on Cordial's Jobs page."
+            )
+            raise InvalidParameterError(msg)
+        if generation := parse_generation(job_name, self._state.name):
+            return self._state.name, generation
+        return job_name, 1
+
+    def _use(self, record: Record) -> None:
         self._write_record(record)
         self._state = replace(self._state, record=record)
 
@@ -235,12 +364,12 @@ class Submission:
                 return
             inconclusive = f"the list of jobs cannot be read: {error}"
         except TransientError as error:
-            if is_settled:
+            if is_settled or state.is_cleared:
                 raise
             inconclusive = f"the list of jobs cannot be read: {error}"
         except CordialError as error:
             inconclusive = f"the list of jobs cannot be read: {error}"
-        if inconclusive and not is_settled:
+        if inconclusive and not is_settled and not state.is_cleared:
             log.warning("Search for export %s is inconclusive, repeating it: %s", state.name, inconclusive)
         self._state = replace(state, jobs=tuple(search.jobs), is_settled=is_settled, inconclusive=inconclusive)
 
@@ -248,19 +377,26 @@ class Submission:
         return self._settling_time - (datetime.now(UTC) - self._settling_since).total_seconds()
 
     def _uncertain_error(self, generation: int, reason: str) -> SubmissionUncertainError:
+        conf = json.dumps({CONF_KEY: {self._identity.task_id: "<job id>"}})
         return SubmissionUncertainError(
-            f"Unknown whether Cordial accepted export {generation_name(self._export.name, generation)}: {reason}. "
+            f"Unknown whether Cordial accepted export {generation_name(self._state.name, generation)}: {reason}. "
             f"It was submitted at {self._submitted_at:%Y-%m-%d %H:%M:%S %Z} or before. Search for it on Cordial's Jobs "
-            "page. If it is not there, clear the task, which exports again; "
+            "page. If it is there, set the task's job_id to its id and clear the task, or trigger a run with the conf "
+            f"{conf}: the job is resumed. If it is not there, clear the task, which exports again; "
             'on_uncertain_submission="resubmit" always does.'
         )
 
-    def _read_record(self) -> Record | None:
-        record = Record.from_json(self._store.get(STATE_KEY)) if self._store else None
-        if record and record.digest != self._identity.digest:
-            log.info("Task was cleared or its parameters changed; submitting a new export")
+    def _new_name(self) -> str:
+        if not self._identity.names_the_run:
+            return self._export.name
+        return unique_name(self._export.name, self._identity, self._round)
+
+    def _own_record(self) -> Record | None:
+        """Return the stored record if it is of this submission."""
+        if self._stored is not None and self._stored.digest != self._identity.digest:
+            log.info("The task's parameters have changed; submitting a new export")
             return None
-        return record
+        return self._stored
 
     def _write_record(self, record: Record | None) -> None:
         if self._store is None:
@@ -269,9 +405,17 @@ class Submission:
             self._store.delete(STATE_KEY)
         else:
             self._store.set(STATE_KEY, record.to_json())
+        self._stored = record
 
     def _named(self, generation: int) -> Export:
-        return self._export.named(generation_name(self._export.name, generation))
+        return self._export.named(generation_name(self._state.name, generation))
+
+
+def record_end(store: StateStore | None, this_round: Round) -> None:
+    """Record that the task has ended, so that only a clear can run it again."""
+    record = Record.from_json(store.get(STATE_KEY)) if store is not None else None
+    if store is not None and record is not None:
+        store.set(STATE_KEY, replace(record, round=this_round, is_finished=True).to_json())
 
 
 def was_not_accepted(error: CordialError) -> bool:

@@ -67,7 +67,7 @@ class FinishedExports:
         for job in jobs:
             ids = parse_ids(job.record)
             self._ids.update(ids)
-            if not (job.is_done or job.is_failed):
+            if not job.has_ended:
                 self._unfinished.update(ids)
                 continue
             digest, end = _digest(job), _end(job)

@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_cordial._compat import conf, is_trigger_timeout
+from airflow_provider_cordial._compat import AirflowFailException, conf, is_trigger_timeout
 from airflow_provider_cordial.assets import publish_event
 from airflow_provider_cordial.destinations import Destination, destination_from_json
 from airflow_provider_cordial.exceptions import InvalidExportError, InvalidParameterError, JobFailedError
 from airflow_provider_cordial.exports.base import Export, SubmittedExport, validate_name
-from airflow_provider_cordial.exports.identity import Identity, compute_identity, default_name, unique_name
-from airflow_provider_cordial.exports.submission import SETTLING_TIME, OnUncertainSubmission, Submission
+from airflow_provider_cordial.exports.identity import Identity, Round, compute_identity, default_name
+from airflow_provider_cordial.exports.submission import (
+    CONF_KEY,
+    SETTLING_TIME,
+    OnUncertainSubmission,
+    Submission,
+    record_end,
+)
 from airflow_provider_cordial.jobs.blocking import poll_last_time, wait_for_job
 from airflow_provider_cordial.jobs.events import parse_event
 from airflow_provider_cordial.jobs.options import compute_deadline, default_poll_interval, validate_wait_options
@@ -33,8 +39,8 @@ class CordialExportOperator(BaseOperator):
     """Submit an export exactly once, and return the job id; a subclass builds the export in ``build_export``.
 
     The task pushes the export to the XCom ``export`` before it waits. A killed task stops, but its job continues:
-    Cordial jobs cannot be cancelled. A retry resumes that job, and exports again only if the job Failed; a clear always
-    exports again (see ``exports.submission``).
+    Cordial jobs cannot be cancelled. A retry resumes that job, and exports again only if the job Failed. A clear
+    resumes a job that is still live, and otherwise exports again under a new name (see ``exports.submission``).
 
     Events on the outlets, ``assets.delivery_asset(destination)`` for instance, carry ``job_id``, ``days``, the
     ``export`` that a load takes, and what the kind of export adds. With ``wait_for_completion`` another DAG can load
@@ -57,6 +63,10 @@ class CordialExportOperator(BaseOperator):
         the list that long for a submission without an answer before it submits again.
     :param on_uncertain_submission: ``fail`` where it is unknown whether Cordial accepted the export, or ``resubmit``,
         which may create a second one.
+    :param job_id: resume this job and do not submit an export, once: the way out of a ``SubmissionUncertainError`` if
+        the job is on Cordial's Jobs page (templated). The run's conf can name it as well:
+        ``{"cordial_job_id": {"<task_id>": "<job id>"}}``, or ``{"<task_id>": {"<map index>": "<job id>"}}`` for a
+        mapped task.
     :returns: the job id.
     :raises InvalidParameterError: a parameter is invalid; nothing was sent.
     :raises RefusedError: Cordial rejects the export.
@@ -65,7 +75,7 @@ class CordialExportOperator(BaseOperator):
     :raises JobTimeoutError: with ``wait_for_completion``, the timeout expired.
     """
 
-    template_fields: Sequence[str] = ("name", "destination", "cordial_conn_id")
+    template_fields: Sequence[str] = ("name", "destination", "cordial_conn_id", "job_id")
     ui_color = "#d5e8f0"
 
     def __init__(
@@ -81,6 +91,7 @@ class CordialExportOperator(BaseOperator):
         timeout: float = 24 * 60 * 60.0,
         settling_time: float = SETTLING_TIME,
         on_uncertain_submission: OnUncertainSubmission = "fail",
+        job_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -94,6 +105,7 @@ class CordialExportOperator(BaseOperator):
         self.timeout = timeout
         self.settling_time = settling_time
         self.on_uncertain_submission = on_uncertain_submission
+        self.job_id = job_id
 
     @abstractmethod
     def build_export(self, context: Context, hook: CordialHook, *, name: str, destination: Destination) -> Export:
@@ -103,40 +115,51 @@ class CordialExportOperator(BaseOperator):
         :raises InvalidExportError: a parameter is invalid.
         """
 
+    @property
+    def skips_refused(self) -> bool:
+        """Whether to export without the parts of the request that Cordial refuses; a kind of export may permit it."""
+        return False
+
     def execute(self, context: Context) -> str:
         """Submit the export, or resume the job of an earlier try, and wait for it if requested."""
         from airflow_provider_cordial.hooks.cordial import CordialHook
 
-        self._validate()
-        deadline = compute_deadline(self.timeout, self.execution_timeout)
-        hook = CordialHook(self.cordial_conn_id)
-        export, identity = self._identify(context, hook)
-        self._still_running = f"export {export.name}, whose submission may have been accepted,"
-        submitted = Submission(
-            hook,
-            export,
-            identity,
-            store=context.get("task_state_store"),
-            try_number=context["ti"].try_number,
-            settling_time=self.settling_time,
-            on_uncertain=self.on_uncertain_submission,
-        ).run()
-        self._still_running = f"job {submitted.job_id}"
-        context["ti"].xcom_push(key=EXPORT_KEY, value=submitted.to_json())
-        if self.wait_for_completion:
-            with self._destination_in_errors(context):
-                self._wait(hook, submitted.job_id, deadline)
-        self._publish(context, submitted)
-        return submitted.job_id
+        with self._recording_the_end(context):
+            self._validate()
+            deadline = compute_deadline(self.timeout, self.execution_timeout)
+            hook = CordialHook(self.cordial_conn_id)
+            export, identity = self._identify(context, hook)
+            submission = Submission(
+                hook,
+                export,
+                identity,
+                Round.of(context),
+                store=context.get("task_state_store"),
+                try_number=context["ti"].try_number,
+                settling_time=self.settling_time,
+                on_uncertain=self.on_uncertain_submission,
+                given_job_id=self._given_job_id(context),
+                skip_refused=self.skips_refused,
+            )
+            self._still_running = f"export {submission.name}, whose submission may have been accepted,"
+            submitted = submission.run()
+            self._still_running = f"job {submitted.job_id}"
+            context["ti"].xcom_push(key=EXPORT_KEY, value=submitted.to_json())
+            if self.wait_for_completion:
+                with self._destination_in_errors(context):
+                    self._wait(hook, submitted.job_id, deadline)
+            self._publish(context, submitted)
+            return submitted.job_id
 
     def execute_complete(self, context: Context, event: Any) -> str:
         """Resume after the wait in the triggerer."""
-        submitted = self._submitted(context)
-        with self._destination_in_errors(context):
-            job = parse_event(event, submitted.job_id)
-        self.log.info("Job %s is %s", job.id, job.status)
-        self._publish(context, submitted)
-        return job.id
+        with self._recording_the_end(context):
+            submitted = self._submitted(context)
+            with self._destination_in_errors(context):
+                job = parse_event(event, submitted.job_id)
+            self.log.info("Job %s is %s", job.id, job.status)
+            self._publish(context, submitted)
+            return job.id
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the triggerer; if the framework's own timeout ended the wait, poll the job one last time."""
@@ -144,11 +167,12 @@ class CordialExportOperator(BaseOperator):
             return super().resume_execution(next_method, next_kwargs, context)
         from airflow_provider_cordial.hooks.cordial import CordialHook
 
-        submitted = self._submitted(context)
-        with self._destination_in_errors(context):
-            poll_last_time(CordialHook(self.cordial_conn_id), submitted.job_id, log=self.log)
-        self._publish(context, submitted)
-        return submitted.job_id
+        with self._recording_the_end(context):
+            submitted = self._submitted(context)
+            with self._destination_in_errors(context):
+                poll_last_time(CordialHook(self.cordial_conn_id), submitted.job_id, log=self.log)
+            self._publish(context, submitted)
+            return submitted.job_id
 
     def on_kill(self) -> None:
         """Log what continues in Cordial."""
@@ -165,13 +189,41 @@ class CordialExportOperator(BaseOperator):
             raise InvalidParameterError(msg)
 
     def _identify(self, context: Context, hook: CordialHook) -> tuple[Export, Identity]:
-        """Return the export under its name, and the identity of its submission."""
+        """Return the export under the author's name, and the identity of its submission."""
         name = validate_name(self.name) if self.name is not None else default_name(context)
         destination = self._rendered_destination(context)
         export = self.build_export(context, hook, name=name, destination=destination)
         request = [self.cordial_conn_id, export.canonical()]
-        identity = compute_identity(context, request, names_the_run=not self.exact_name)
-        return export if self.exact_name else export.named(unique_name(name, identity)), identity
+        return export, compute_identity(context, request, names_the_run=not self.exact_name)
+
+    def _given_job_id(self, context: Context) -> str | None:
+        """Return the id of the job to resume, from the run's conf or from ``job_id``."""
+        ti = context["ti"]
+        by_task = (getattr(context.get("dag_run"), "conf", None) or {}).get(CONF_KEY, {})
+        if not isinstance(by_task, Mapping):
+            msg = f"Invalid {CONF_KEY} {by_task!r} in the run's conf: expected job ids by task id."
+            raise InvalidParameterError(msg)
+        given = by_task.get(ti.task_id)
+        if given is not None and ti.map_index is not None and ti.map_index >= 0:
+            if not isinstance(given, Mapping):
+                msg = f"Invalid {CONF_KEY} {given!r}: task {ti.task_id} is mapped, so expected job ids by map index."
+                raise InvalidParameterError(msg)
+            given = given.get(str(ti.map_index))
+        given = self.job_id if given is None else given
+        if given is not None and not isinstance(given, str):
+            msg = f"Invalid job_id {given!r}: expected the id of a job as text."
+            raise InvalidParameterError(msg)
+        return (given or "").strip() or None
+
+    @contextmanager
+    def _recording_the_end(self, context: Context) -> Iterator[None]:
+        """Record that the task has ended; after that, only a clear runs it again."""
+        try:
+            yield
+        except AirflowFailException:
+            record_end(context.get("task_state_store"), Round.of(context))
+            raise
+        record_end(context.get("task_state_store"), Round.of(context))
 
     def _rendered_destination(self, context: Context) -> Destination:
         if isinstance(self.destination, Destination):

@@ -29,7 +29,8 @@ class AudienceTrendsToSqlOperator(AudienceTrendsLoadOperator):
         ``trends.register_table`` (templated).
     :param table: ``table`` or ``schema.table`` (templated).
     :param create_table: create the table if it does not exist.
-    :returns: ``rows``, ``audiences``, ``days``, ``missing`` (NULL rows), and the ``file``.
+    :returns: ``rows``, ``audiences``, ``days``, ``missing`` (NULL rows), the ``file``, and the ``refused_audiences`` if
+        Cordial refused some.
     :raises InvalidConnectionError: the connection does not belong to a supported database.
     """
 

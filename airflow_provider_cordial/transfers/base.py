@@ -78,7 +78,7 @@ class AudienceTrendsLoadOperator(BaseOperator):
 
         :param more: what else the event and the result contain.
         """
-        counts = {**trends.counts(rows), **more}
+        counts = {**trends.counts(rows), **trends.export.refusals(), **more}
         extra = {"rows": rows, "missing": counts["missing"], **more, "job_id": trends.job_id}
         publish_event(
             context,

@@ -43,7 +43,9 @@ def deliver(sandbox: SandboxProcess, content: str | bytes, name: str = "trends.c
     (sandbox.sftp.root / "exports" / name).write_bytes(raw)
 
 
-def load(record: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+def load(
+    record: dict[str, Any] | None = None, *, context: dict[str, Any] | None = None, **options: Any
+) -> dict[str, Any]:
     defaults = {"task_id": "load", "conn_id": "warehouse", "create_table": True, "file_wait": QUICK}
     operator = AudienceTrendsToSqlOperator(export=export() if record is None else record, **{**defaults, **options})
-    return operator.execute({})
+    return operator.execute(context or {})  # type: ignore[arg-type]

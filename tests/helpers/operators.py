@@ -27,13 +27,14 @@ class TaskInstance(SimpleNamespace):
         return self.xcoms[key]
 
 
-def run_context(**fields: Any) -> dict[str, Any]:
+def run_context(*, conf: dict[str, Any] | None = None, clear_number: int = 0, **fields: Any) -> dict[str, Any]:
+    """Return the context of a task; ``fields`` are those of its task instance."""
     end = datetime(2026, 11, 12, 11, tzinfo=UTC)
     return {
         "ti": TaskInstance(**fields),
         "data_interval_start": end,
         "data_interval_end": end,
-        "dag_run": SimpleNamespace(run_after=end),
+        "dag_run": SimpleNamespace(run_after=end, conf=conf or {}, clear_number=clear_number),
     }
 
 

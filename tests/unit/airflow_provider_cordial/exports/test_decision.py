@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,18 +18,21 @@ from airflow_provider_cordial.exports.decision import (
     Pause,
     PollJob,
     Record,
+    Restart,
     Reuse,
     Send,
     SubmissionState,
+    Take,
     Uncertain,
     decide,
 )
-from airflow_provider_cordial.exports.identity import generation_name, parse_generation
+from airflow_provider_cordial.exports.identity import Round, generation_name, may_be_name_of, parse_generation
 
 NOW = datetime(2026, 11, 12, 11, tzinfo=UTC)
-INTENT = Record("digest", 1, NOW)
-SUBMITTED = Record("digest", 1, NOW, "j1")
-SECOND = Record("digest", 2, NOW)
+ROUND = Round(max_tries=2, clear_number=0)
+INTENT = Record("digest", ROUND, "n", 1, NOW)
+SUBMITTED = replace(INTENT, job_id="j1")
+SECOND = replace(INTENT, generation=2)
 
 
 def job(
@@ -100,6 +105,50 @@ CASES: list[Any] = [
         Send(1),
         id="same-name-older",
     ),
+    # The task was cleared: a live job is resumed, and everything else is exported again.
+    pytest.param({"is_cleared": True, "record": SUBMITTED}, PollJob("j1"), id="cleared"),
+    pytest.param({"is_cleared": True, "record": SUBMITTED, "job": job("n")}, Reuse(SUBMITTED), id="cleared-live"),
+    pytest.param(
+        {"is_cleared": True, "record": SUBMITTED, "job": job("n", status="Odd")}, Reuse(SUBMITTED), id="cleared-odd"
+    ),
+    pytest.param(
+        {"is_cleared": True, "record": SUBMITTED, "job": NotFoundError("")}, Reuse(SUBMITTED), id="cleared-at-once"
+    ),
+    pytest.param(
+        {"is_cleared": True, "record": SUBMITTED, "job": NotFoundError(""), "is_settled": True},
+        Restart(),
+        id="cleared-and-forgotten",
+    ),
+    *(
+        pytest.param(
+            {"is_cleared": True, "record": SUBMITTED, "job": job("n", status=status)}, Restart(), id=f"cleared-{status}"
+        )
+        for status in ("Done", "Failed")
+    ),
+    pytest.param(
+        {"is_cleared": True, "record": SUBMITTED, "job": PermissionDeniedError("")}, Restart(), id="cleared-forbidden"
+    ),
+    pytest.param({"is_cleared": True, "record": INTENT}, ListJobs(), id="cleared-intent"),
+    pytest.param(
+        {"is_cleared": True, "record": INTENT, "jobs": [job("n")]}, Adopt("j1", 1), id="cleared-intent-and-live"
+    ),
+    *(
+        pytest.param({"is_cleared": True, "record": INTENT, "jobs": jobs}, Restart(), id=f"cleared-intent-{what}")
+        for what, jobs in {
+            "done": [job("n", status="Done")],
+            "without-id": [job("n", "")],
+            "not-listed": [],
+            "another-generation": [job("n-2")],
+            "unnamed": [job(None)],
+            "list-refused": PermissionDeniedError("no"),
+        }.items()
+    ),
+    pytest.param(
+        {"is_cleared": True, "names_the_run": False, "record": INTENT}, Restart(), id="cleared-intent-with-exact-name"
+    ),
+    # A person has found the job.
+    pytest.param({"given_job_id": "j9"}, Take("j9"), id="given"),
+    pytest.param({"given_job_id": "j9", "record": INTENT, "is_cleared": True}, Take("j9"), id="given-and-cleared"),
     # Without a store the name decides.
     pytest.param({"has_store": False, "try_number": 2, "jobs": [job("n")]}, Adopt("j1", 1), id="no-store-listed"),
     pytest.param(
@@ -155,6 +204,47 @@ def test_generation_names(name: str | None, generation: int | None) -> None:
     assert parse_generation(name, "n") == generation
     if generation:
         assert generation_name("n", generation) == name
+
+
+@pytest.mark.parametrize(
+    ("job_name", "expected"),
+    [
+        ("n", True),
+        ("n-0123456789ab", True),
+        ("n-0123456789ab-2", True),
+        ("n-2", True),
+        ("n-daily-0123456789ab", False),
+        ("nn", False),
+        ("n-0123456789abc", False),
+    ],
+)
+def test_a_job_of_any_run_of_the_task_may_have_its_name(job_name: str, *, expected: bool) -> None:
+    assert may_be_name_of(job_name, "n") is expected
+
+
+@pytest.mark.parametrize(
+    ("is_finished", "now", "expected"),
+    [
+        (False, ROUND, False),
+        (True, ROUND, False),
+        # A clear, whatever the task did.
+        (False, Round(4, 1), True),
+        (True, Round(4, 1), True),
+        # `retries` was lowered, so max_tries stays.
+        (True, Round(2, 1), True),
+        # Another task of the run was cleared while this one waits for a retry.
+        (False, Round(2, 1), False),
+    ],
+)
+def test_a_clear_is_distinguished_from_a_retry(is_finished: bool, now: Round, expected: bool) -> None:
+    assert replace(SUBMITTED, is_finished=is_finished).was_cleared(now) is expected
+
+
+def test_a_record_is_read_as_it_was_written() -> None:
+    record = replace(
+        SUBMITTED, sent_at=NOW, uri="sftp://x/", is_finished=True, given_job_id="j1", refused=("one", "two")
+    )
+    assert Record.from_json(json.loads(json.dumps(record.to_json()))) == record
 
 
 @pytest.mark.parametrize(

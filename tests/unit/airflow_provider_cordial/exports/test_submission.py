@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import time
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,12 +15,14 @@ from airflow_provider_cordial.client.pages import JobPages
 from airflow_provider_cordial.destinations import SftpDestination
 from airflow_provider_cordial.exceptions import (
     ConnectionFailedError,
+    InvalidParameterError,
     RateLimitError,
     RefusedError,
     SubmissionUncertainError,
     TransientError,
 )
 from airflow_provider_cordial.exports import submission
+from airflow_provider_cordial.exports.decision import Record
 from airflow_provider_cordial.exports.submission import STATE_KEY
 from airflow_provider_cordial.hooks.cordial import CordialHook
 from cordial_sandbox.process import SandboxProcess
@@ -46,20 +50,28 @@ class Store:
 class Run:
     """A task run: its tries share a state store."""
 
-    def __init__(self, store: Store | None) -> None:
+    def __init__(self, store: Store | None, *, retries: int = 2, **fields: Any) -> None:
         self.store = store
         self.tries = 0
-        self.max_tries = 2
+        self.retries = retries
+        self.max_tries = retries
+        self.clears = 0
+        self.fields = fields
 
-    def attempt(self, **options: Any) -> dict[str, Any]:
+    def attempt(self, *, conf: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+        return execute(self.context(conf), **{"settling_time": 0.5, **options})[1]
+
+    def context(self, conf: dict[str, Any] | None = None) -> dict[str, Any]:
         self.tries += 1
-        context = run_context(try_number=self.tries, max_tries=self.max_tries)
+        numbers = {"try_number": self.tries, "max_tries": self.max_tries, "clear_number": self.clears}
+        context = run_context(conf=conf, **numbers, **self.fields)
         if self.store:
             context["task_state_store"] = self.store
-        return execute(context, **{"settling_time": 0.5, **options})[1]
+        return context
 
     def clear(self) -> None:
-        self.max_tries = self.tries + 2
+        self.max_tries = self.tries + self.retries
+        self.clears += 1
 
 
 @pytest.fixture
@@ -72,6 +84,30 @@ def names(cordial: SandboxProcess) -> list[str]:
     return sorted(one["name"] for one in cordial.control.jobs())
 
 
+class KilledError(BaseException):
+    """The end of a process."""
+
+
+def kill_after_the_post(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a try die after its export was accepted, and before the answer is recorded."""
+    real = CordialHook.create_export
+
+    def killed(self: CordialHook, *args: Any, **options: Any) -> str:
+        real(self, *args, **options)
+        raise KilledError
+
+    monkeypatch.setattr(CordialHook, "create_export", killed)
+
+
+def end_jobs(cordial: SandboxProcess) -> None:
+    """Let all jobs become Done."""
+    cordial.control.behaviour(job_stays_in=None)
+    deadline = time.monotonic() + 10
+    while any(one["status"] != "Done" for one in cordial.control.jobs()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_a_retry_resumes_the_job_and_pushes_the_same_export(cordial: SandboxProcess, run: Run) -> None:
     assert run.attempt() == run.attempt() == run.attempt()
     assert len(cordial.control.jobs()) == 1
@@ -79,6 +115,7 @@ def test_a_retry_resumes_the_job_and_pushes_the_same_export(cordial: SandboxProc
 
 def test_a_clear_or_other_parameters_export_again(cordial: SandboxProcess, run: Run) -> None:
     first = run.attempt()
+    end_jobs(cordial)
     run.clear()
     second = run.attempt()
     third = run.attempt(days=2)
@@ -277,7 +314,10 @@ def test_one_try_submits_a_limited_number_of_times(cordial: SandboxProcess, run:
 def test_the_state_store_has_no_secret(cordial: SandboxProcess, run: Run) -> None:
     run.attempt(destination=SftpDestination(conn_id="sftp_default", path="exports"))
     assert run.store
-    assert set(run.store.get(STATE_KEY)) == {"digest", "generation", "intended_at", "job_id", "sent_at", "uri"}
+    assert set(run.store.get(STATE_KEY)) == {field.name for field in fields(Record)} - {"round"} | {
+        "max_tries",
+        "clear_number",
+    }
     for secret in (cordial.sftp.password, cordial.api_key):
         assert secret not in str(run.store.values)
 
@@ -376,17 +416,8 @@ def test_the_settling_time_counts_from_the_last_attempt(
     set_connection("cordial_default", conn_type="cordial", host=cordial.url, password=cordial.api_key, extra=extra)
     cordial.control.fault("create_export", "answer", status=429, headers={"Retry-After": "2"}, times=1)
 
-    class KilledError(BaseException):
-        pass
-
-    real = CordialHook.create_export
-
-    def killed(self: CordialHook, *args: Any, **options: Any) -> str:
-        real(self, *args, **options)
-        raise KilledError
-
     with monkeypatch.context() as once:
-        once.setattr(CordialHook, "create_export", killed)
+        kill_after_the_post(once)
         with pytest.raises(KilledError):
             run.attempt()
     # The job is listed two seconds after the POST that made it, and four after the intent.
@@ -397,11 +428,207 @@ def test_the_settling_time_counts_from_the_last_attempt(
 
 def test_a_clear_does_not_adopt_the_job_before_it(cordial: SandboxProcess, run: Run) -> None:
     first = run.attempt(name="trends-2026-11-11")
+    end_jobs(cordial)
     run.clear()
     cordial.control.fault("create_export", "answer", status=503, times=1)
     second = run.attempt(name="trends-2026-11-11", settling_time=0.3)
     assert second["job_id"] != first["job_id"]
     assert len(cordial.control.jobs()) == 2
+
+
+def test_a_clear_after_lowering_the_retries_exports_again(cordial: SandboxProcess) -> None:
+    run = Run(Store(), retries=1)
+    first = run.attempt()
+    end_jobs(cordial)
+    run.retries = 0
+    run.clear()
+    assert run.max_tries == 1, "the clear left max_tries as it was"
+    second = run.attempt()
+    assert second["name"] != first["name"]
+    assert run.attempt() == second
+    assert len(cordial.control.jobs()) == 2
+
+
+def test_a_clear_after_a_final_error_exports_again(cordial: SandboxProcess) -> None:
+    run = Run(Store(), retries=1)
+    first = run.attempt()
+    end_jobs(cordial)
+    cordial.control.fault("create_export", "answer", status=406, times=1)
+    run.clear()
+    with pytest.raises(RefusedError):
+        run.attempt()
+    run.retries = 0
+    run.clear()
+    assert run.attempt()["name"] != first["name"]
+    assert len(cordial.control.jobs()) == 2
+
+
+def test_a_clear_resumes_a_live_job(cordial: SandboxProcess, run: Run) -> None:
+    first = run.attempt()
+    run.clear()
+    assert run.attempt() == first
+    # Its retry as well, also once the job has ended.
+    end_jobs(cordial)
+    assert run.attempt() == first
+    run.clear()
+    assert run.attempt() != first
+    assert len(cordial.control.jobs()) == 2
+
+
+def test_a_clear_resumes_a_live_job_whose_answer_was_lost(cordial: SandboxProcess, run: Run) -> None:
+    cordial.control.fault("create_export", "reset", processed=True, times=1)
+    cordial.control.fault("list_jobs", "answer", status=503)
+    with pytest.raises(TransientError):
+        run.attempt(settling_time=0.1)
+    cordial.control.clear_faults()
+    run.clear()
+    result = run.attempt(settling_time=60)
+    assert [one["id"] for one in cordial.control.jobs()] == [result["job_id"]]
+    assert run.attempt() == result
+
+
+def test_a_clear_waits_until_it_can_tell_whether_the_job_is_live(cordial: SandboxProcess, run: Run) -> None:
+    first = run.attempt()
+    run.clear()
+    cordial.control.fault("get_job", "answer", status=503, times=3)
+    with pytest.raises(TransientError):
+        run.attempt()
+    assert run.attempt() == first
+    assert len(cordial.control.jobs()) == 1
+
+
+def test_a_clear_of_another_task_before_a_retry_changes_nothing(cordial: SandboxProcess, run: Run) -> None:
+    context = run.context()
+    with pytest.raises(Exception, match="deadline"):
+        execute(context, wait_for_completion=True, poll_interval=0.05, timeout=0.2)
+    run.clears += 1
+    end_jobs(cordial)
+    assert run.attempt(wait_for_completion=True)["job_id"] == context["ti"].xcoms["export"]["job_id"]
+    assert len(cordial.control.jobs()) == 1
+
+
+def lose_the_answer(cordial: SandboxProcess, run: Run) -> str:
+    """Submit an export whose job cannot be found, and return its id."""
+    cordial.control.fault("create_export", "reset", processed=True, times=1)
+    cordial.control.fault("list_jobs", "answer", status=403)
+    with pytest.raises(
+        SubmissionUncertainError, match=r'job_id .* conf \{"cordial_job_id": \{"export": "<job id>"\}\}'
+    ):
+        run.attempt(settling_time=0.1)
+    cordial.control.clear_faults()
+    (job,) = cordial.control.jobs()
+    return str(job["id"])
+
+
+@pytest.mark.parametrize("how", ["job_id", "conf", "mapped"])
+def test_a_job_that_a_person_found_is_resumed(cordial: SandboxProcess, how: str) -> None:
+    cordial.control.behaviour(job_stays_in="Pending")
+    run = Run(Store(), map_index=3) if how == "mapped" else Run(Store())
+    job_id = lose_the_answer(cordial, run)
+    ways: dict[str, dict[str, Any]] = {
+        "job_id": {"job_id": job_id},
+        "conf": {"conf": {"cordial_job_id": {"export": job_id, "other": "x"}}},
+        "mapped": {"conf": {"cordial_job_id": {"export": {"3": job_id}}}},
+    }
+    options = ways[how]
+    run.clear()
+    result = run.attempt(**options)
+    assert (result["job_id"], [result["name"]]) == (job_id, names(cordial))
+    assert run.attempt(**options) == result
+    # The id is taken once: a clear exports again as soon as the job has ended.
+    end_jobs(cordial)
+    run.clear()
+    again = run.attempt(**options)
+    assert again["job_id"] != job_id
+    assert run.attempt(**options) == again
+    assert len(cordial.control.jobs()) == 2
+
+
+def test_another_run_resumes_a_job_that_a_person_found(cordial: SandboxProcess, run: Run) -> None:
+    job_id = lose_the_answer(cordial, run)
+    other = Run(Store(), run_id="manual__2")
+    assert other.attempt(job_id=f" {job_id} ")["name"] == cordial.control.job(job_id)["name"]
+    assert len(cordial.control.jobs()) == 1
+
+
+def test_a_job_without_a_name_is_resumed_under_the_recorded_name(
+    cordial: SandboxProcess, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    job_id = lose_the_answer(cordial, run)
+    cordial.control.behaviour(list_names=False)
+    run.clear()
+    with caplog.at_level(logging.WARNING):
+        result = run.attempt(job_id=job_id)
+    assert (result["job_id"], [result["name"]]) == (job_id, names(cordial))
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"job_id": "nope"}, "Invalid job_id 'nope': Cordial does not know this job"),
+        ({"job_id": "another"}, "it is the job of export 'another-export"),
+        ({"conf": {"cordial_job_id": "x"}}, "Invalid cordial_job_id 'x' in the run's conf"),
+        ({"conf": {"cordial_job_id": {"export": 5}}}, "Invalid job_id 5"),
+    ],
+)
+def test_an_unusable_job_id_is_rejected_before_sending(
+    cordial: SandboxProcess, run: Run, options: dict[str, Any], text: str
+) -> None:
+    another = Run(Store(), dag_id="another").attempt()
+    if options.get("job_id") == "another":
+        options = {"job_id": another["job_id"]}
+    with pytest.raises(InvalidParameterError, match=text):
+        run.attempt(**options)
+    assert len(cordial.control.jobs()) == 1
+
+
+def test_a_mapped_task_needs_a_job_id_by_map_index(cordial: SandboxProcess) -> None:
+    run = Run(Store(), map_index=0)
+    with pytest.raises(InvalidParameterError, match="is mapped, so expected job ids by map index"):
+        run.attempt(conf={"cordial_job_id": {"export": "x"}})
+    assert cordial.control.jobs() == []
+    run.attempt(conf={"cordial_job_id": {"export": {"1": "x"}}})
+    assert len(cordial.control.jobs()) == 1
+
+
+AUDIENCES = ["opened_last_30_days", "renamed", "vip", "purchased_last_30_days", "disabled"]
+
+
+def test_a_refused_audience_fails_the_task_and_is_named(cordial: SandboxProcess, run: Run) -> None:
+    with pytest.raises(RefusedError, match=r"'renamed' does not exist.*on_refused_audience=\"skip\""):
+        run.attempt(audiences=AUDIENCES[:2])
+    assert cordial.control.jobs() == []
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_refused_audiences_are_skipped_and_named(
+    cordial: SandboxProcess,
+    run: Run,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_killed: bool,
+) -> None:
+    options: dict[str, Any] = {"audiences": AUDIENCES, "on_refused_audience": "skip"}
+    if is_killed:
+        with monkeypatch.context() as once:
+            kill_after_the_post(once)
+            with pytest.raises(KilledError), caplog.at_level(logging.WARNING):
+                run.attempt(**options)
+    with caplog.at_level(logging.WARNING):
+        result = run.attempt(**options)
+    (job,) = cordial.control.jobs()
+    assert job["audiences"] == result["audiences"] == ["opened_last_30_days", "purchased_last_30_days"]
+    assert result["refused_audiences"] == ["renamed", "vip", "disabled"]
+    assert run.attempt(**options) == result
+    assert "Exporting without renamed: Audience 'renamed' does not exist." in caplog.text
+    assert "Exporting without vip: For Audience 'vip' analytics disabled." in caplog.text
+
+
+def test_an_export_whose_audiences_are_all_refused_fails(cordial: SandboxProcess, run: Run) -> None:
+    with pytest.raises(RefusedError, match="'vip' analytics disabled"):
+        run.attempt(audiences=["renamed", "vip"], on_refused_audience="skip")
+    assert cordial.control.jobs() == []
 
 
 @pytest.mark.parametrize("has_store", [True, False])

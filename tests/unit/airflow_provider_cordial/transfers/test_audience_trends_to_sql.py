@@ -5,11 +5,14 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from airflow_provider_cordial._compat import AirflowFailException
+from airflow_provider_cordial.assets import table_asset
 from airflow_provider_cordial.destinations.file_wait import FileWait
 from airflow_provider_cordial.exceptions import (
     CordialError,
@@ -126,6 +129,19 @@ def test_missing_data_can_be_accepted(
     assert (counts["rows"], counts["audiences"], counts["days"]) == (1, 1, 1)
     assert rows(warehouse) == [("a", "2026-11-10", 1, "j1")]
     assert ("1 requested day" in caplog.text) is (on_missing == "warn")
+
+
+def test_a_refused_audience_is_not_missing(
+    cordial: SandboxProcess, warehouse: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    deliver(cordial, "audience,2026-11-10,2026-11-11\na,1,2\n")
+    context: dict[str, Any] = {"outlet_events": OutletEventAccessors(), "dag": SimpleNamespace(timetable=None)}
+    with caplog.at_level("WARNING"):
+        counts = load(export(audiences=["a"], refused_audiences=["renamed"]), context=context)
+    assert counts["refused_audiences"] == ["renamed"]
+    assert "renamed" not in caplog.text
+    event = context["outlet_events"][table_asset("warehouse", "audience_trends")]
+    assert event.extra["refused_audiences"] == ["renamed"]
 
 
 def test_more_rows_than_a_batch_are_loaded(cordial: SandboxProcess, warehouse: Path) -> None:
