@@ -131,6 +131,17 @@ class ServerError(TransientError):
     """5xx: Cordial, or a proxy in front of it, failed."""
 
 
+def answered_by_another(error: CordialError, text: str = "") -> ServerError:
+    """Return the error for a rejection by a firewall or a proxy, not by Cordial itself: a retry can help.
+
+    :param error: the rejection; ``is_from_cordial`` is False.
+    :param text: the message, by default that of the error.
+    """
+    return ServerError(
+        text or error.message, status=error.status, cordial_message=error.cordial_message, is_from_cordial=False
+    )
+
+
 class UnreadableAnswerError(TransientError):
     """An answer that the API does not document: not JSON, truncated, or without a required member."""
 

@@ -1,7 +1,8 @@
 """JobPages: read the list of jobs page by page; no I/O.
 
 Cordial documents neither the order of the list, nor its largest page, nor what a page number past the end returns. So
-a short page proves nothing by itself, and a page that repeats the one before ends the list: its number was ignored.
+only an empty page proves that the list has ended. A short page does not, and neither does a page that repeats the one
+before: its number may have been ignored, or the list has moved by a page between the two requests.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class JobPages:
         self.next_page: int | None = 1
         #: Whether the end of the list was reached.
         self.is_complete = False
+        #: Why the list has ended before its end was reached.
+        self.cut_off = ""
         self._max_pages = max_pages
         self._stop_at_short_page = stop_at_short_page
         self._previous: Sequence[Row] = ()
@@ -39,20 +42,23 @@ class JobPages:
         """Take the rows of ``next_page`` and return those to use: none where the page only ends the list."""
         page = self.next_page
         assert page is not None, "the list has ended"  # noqa: S101 - a caller's error, not a server's
-        if not rows or _is_same_page(rows, self._previous):
-            self._end(complete=True)
+        if not rows:
+            self._end()
+            return ()
+        if _is_same_page(rows, self._previous):
+            self._end(cut_off=f"page {page} repeats the page before")
             return ()
         self._previous, self._size = rows, max(self._size, len(rows))
         if self._stop_at_short_page and len(rows) < self._size:
-            self._end(complete=True)
+            self._end()
         elif page >= self._max_pages:
-            self._end(complete=False)
+            self._end(cut_off=f"it is longer than {page} pages")
         else:
             self.next_page = page + 1
         return rows
 
-    def _end(self, *, complete: bool) -> None:
-        self.next_page, self.is_complete = None, complete
+    def _end(self, *, cut_off: str = "") -> None:
+        self.next_page, self.is_complete, self.cut_off = None, not cut_off, cut_off
 
 
 def _is_same_page(rows: Sequence[Row], previous: Sequence[Row]) -> bool:

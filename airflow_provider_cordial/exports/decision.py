@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_cordial.client.job import Job
 from airflow_provider_cordial.exceptions import CordialError, NotFoundError
-from airflow_provider_cordial.exports.identity import Round, generation_name, parse_generation
+from airflow_provider_cordial.exports.identity import Attempt, generation_name, parse_generation
 
 #: Cordial's clock may be behind ours.
 CLOCK_SKEW = timedelta(minutes=5)
@@ -20,27 +20,25 @@ class Record:
     """A submission as the task state store keeps it.
 
     :param digest: of the identity.
-    :param round: that the last try belonged to.
+    :param attempt: the first try of the submission, or the first after a clear that has resumed its job.
     :param name: the export's name in the first generation.
     :param generation: 1, plus 1 for each job before that Failed: each generation has a name of its own.
     :param intended_at: a moment before the first POST.
     :param job_id: from the answer to the POST; None until an answer was recorded.
     :param sent_at: a moment before the last POST, which may have been sent again after a 429.
     :param uri: where the file is delivered, without a secret.
-    :param is_finished: whether the task has ended, so that only a clear can run it again.
     :param given_job_id: the job id that a person has provided and that a try has resumed.
     :param refused: the parts of the request that Cordial refused and that were left out.
     """
 
     digest: str
-    round: Round
+    attempt: Attempt
     name: str
     generation: int
     intended_at: datetime
     job_id: str | None = None
     sent_at: datetime | None = None
     uri: str | None = None
-    is_finished: bool = False
     given_job_id: str | None = None
     refused: tuple[str, ...] = ()
 
@@ -52,14 +50,13 @@ class Record:
             sent_at = value.get("sent_at")
             return cls(
                 digest=str(value["digest"]),
-                round=Round(value["max_tries"], value["clear_number"]),
+                attempt=Attempt(**value["attempt"]),
                 name=str(value["name"]),
                 generation=int(value["generation"]),
                 intended_at=intended_at,
                 job_id=value["job_id"],
                 sent_at=datetime.fromisoformat(sent_at) if sent_at else None,
                 uri=value.get("uri"),
-                is_finished=bool(value.get("is_finished")),
                 given_job_id=value.get("given_job_id"),
                 refused=tuple(value.get("refused") or ()),
             )
@@ -69,28 +66,16 @@ class Record:
     def to_json(self) -> dict[str, Any]:
         return {
             "digest": self.digest,
-            "max_tries": self.round.max_tries,
-            "clear_number": self.round.clear_number,
+            "attempt": asdict(self.attempt),
             "name": self.name,
             "generation": self.generation,
             "intended_at": self.intended_at.isoformat(),
             "job_id": self.job_id,
             "sent_at": self.sent_at.isoformat() if self.sent_at else None,
             "uri": self.uri,
-            "is_finished": self.is_finished,
             "given_job_id": self.given_job_id,
             "refused": list(self.refused),
         }
-
-    def was_cleared(self, this_round: Round) -> bool:
-        """Return whether the task was cleared after the try that wrote this record.
-
-        While the task waits for a retry, the clear of another task of the run raises ``clear_number`` as well: so that
-        number counts only after the task has ended.
-        """
-        if self.round.max_tries != this_round.max_tries:
-            return True
-        return self.is_finished and self.round.clear_number != this_round.clear_number
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What makes a submission distinct, and the name under which Cordial knows it.
 
-A submission belongs to a dag, task, map index, run, and request: its identity. A clear starts another round of tries,
-whose export has another name; a retry belongs to the same round.
+A submission belongs to a dag, task, map index, run, and request: its identity. After a clear, an export of the same
+identity has another name.
 """
 
 from __future__ import annotations
@@ -33,21 +33,38 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
-    """The tries of a task between two clears, as far as Airflow shows them.
+class Attempt:
+    """A try of a task, as Airflow numbers it.
 
-    :param max_tries: of the task; a clear sets it to the tries so far plus ``retries``, so it stays the same if an
-        author has lowered ``retries`` by as much. A retry never changes it.
-    :param clear_number: of the run; the clear of any of its tasks raises it.
+    :param try_number: of the task; neither a retry nor a clear resets it.
+    :param max_tries: of the task: a clear sets it to the tries so far plus ``retries``, and a retry does not change it.
+    :param retries: of the task; an author may have edited it since ``max_tries`` was set.
+    :param clear_number: of the run: the clear of any of its tasks raises it.
     """
 
-    max_tries: int | None
+    try_number: int
+    max_tries: int | None = None
+    retries: int = 0
     clear_number: int | None = None
 
     @classmethod
-    def of(cls, context: Mapping[str, Any]) -> Round:
-        """Return the round that a try belongs to."""
-        return cls(getattr(context["ti"], "max_tries", None), getattr(context.get("dag_run"), "clear_number", None))
+    def of(cls, context: Mapping[str, Any], retries: int) -> Attempt:
+        """Return the try that a context belongs to."""
+        ti = context["ti"]
+        clear_number = getattr(context.get("dag_run"), "clear_number", None)
+        return cls(ti.try_number, getattr(ti, "max_tries", None), retries, clear_number)
+
+    def is_after_clear_since(self, earlier: Attempt) -> bool:
+        """Return whether the task was cleared after an earlier try.
+
+        A clear usually changes ``max_tries``. It does not if the author has lowered ``retries`` by as many as there
+        were tries; then the run was cleared, and the tries that ``max_tries`` implies include the earlier one. The
+        clear of another task changes the run's number only, and implies no try since this task was last cleared.
+        """
+        if self.max_tries is None or self.max_tries != earlier.max_tries:
+            return self.max_tries != earlier.max_tries
+        is_run_cleared = self.clear_number != earlier.clear_number
+        return is_run_cleared and self.max_tries - self.retries >= earlier.try_number
 
 
 def compute_identity(context: Mapping[str, Any], request: object, *, names_the_run: bool = True) -> Identity:
@@ -67,9 +84,13 @@ def default_name(context: Mapping[str, Any]) -> str:
     return f"{_slug(ti.dag_id)}-{_slug(ti.task_id)}"
 
 
-def unique_name(name: str, identity: Identity, this_round: Round) -> str:
-    """Return a name that belongs to one submission: the same on every retry, and another after a clear."""
-    digest = _digest([identity.digest, this_round.max_tries, this_round.clear_number])
+def unique_name(name: str, identity: Identity, attempt: Attempt, *, has_store: bool) -> str:
+    """Return a name that belongs to one submission, and that is another after a clear.
+
+    :param attempt: the first try of the submission.
+    :param has_store: whether Airflow keeps the name for the retries. If not, it must be the same on each of them.
+    """
+    digest = _digest([identity.digest, attempt.max_tries, attempt.clear_number if has_store else None])
     return f"{name}-{digest[:_DIGEST_LENGTH]}"
 
 

@@ -5,7 +5,7 @@ that:
 
 * the identity of a submission (``exports.identity``);
 * a record of it in Airflow's task state store (3.3 and later): an intent before the POST, the job id after it, and the
-  end of the task, by which a clear differs from a retry;
+  try, by which a clear differs from a retry;
 * the export's name, which carries the identity, so that a job whose id was lost is found in the list of jobs.
 
 ``exports.decision`` decides what to do next; ``Submission`` does it until there is a job.
@@ -21,7 +21,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from airflow_provider_cordial.client.pages import MAX_PAGES, JobPages
+from airflow_provider_cordial.client.pages import JobPages
 from airflow_provider_cordial.exceptions import (
     AccessError,
     ConnectionFailedError,
@@ -33,6 +33,7 @@ from airflow_provider_cordial.exceptions import (
     RefusedError,
     SubmissionUncertainError,
     TransientError,
+    answered_by_another,
 )
 from airflow_provider_cordial.exports.base import Export, SubmittedExport
 from airflow_provider_cordial.exports.decision import (
@@ -52,8 +53,8 @@ from airflow_provider_cordial.exports.decision import (
     decide,
 )
 from airflow_provider_cordial.exports.identity import (
+    Attempt,
     Identity,
-    Round,
     generation_name,
     may_be_name_of,
     parse_generation,
@@ -101,9 +102,8 @@ class Submission:
     """Submit an export exactly once; run again with the same identity, it resumes where an earlier run was killed.
 
     :param export: under the author's name; unless the identity says otherwise, a digest is added to it.
-    :param this_round: that the try belongs to.
+    :param attempt: the try that submits.
     :param store: the task state store, where Airflow has one.
-    :param try_number: of the task.
     :param settling_time: seconds after the end of a POST by which its job must be in the list.
     :param on_uncertain: ``fail``, or ``resubmit`` where it is unknown whether Cordial accepted the export.
     :param given_job_id: the id of a job to resume, from a person who has found it; it is taken once.
@@ -115,10 +115,9 @@ class Submission:
         hook: CordialHook,
         export: Export,
         identity: Identity,
-        this_round: Round,
+        attempt: Attempt,
         *,
         store: StateStore | None,
-        try_number: int,
         settling_time: float = SETTLING_TIME,
         on_uncertain: OnUncertainSubmission = "fail",
         given_job_id: str | None = None,
@@ -127,8 +126,7 @@ class Submission:
         self._hook = hook
         self._export = export
         self._identity = identity
-        # Without a record, the clear of this task cannot be distinguished from that of another.
-        self._round = this_round if store is not None else Round(this_round.max_tries)
+        self._attempt = attempt
         self._store = store
         self._settling_time = settling_time
         self._skip_refused = skip_refused
@@ -139,10 +137,10 @@ class Submission:
             name=record.name if record else self._new_name(),
             names_the_run=identity.names_the_run,
             has_store=store is not None,
-            try_number=try_number,
+            try_number=attempt.try_number,
             resubmit_if_uncertain=on_uncertain == "resubmit",
             record=record,
-            is_cleared=record is not None and record.was_cleared(self._round),
+            is_cleared=record is not None and attempt.is_after_clear_since(record.attempt),
             given_job_id=None if given_job_id == self._taken else given_job_id,
         )
         # Without a record the time of an earlier POST is unknown; it was before now.
@@ -193,9 +191,8 @@ class Submission:
                     )
                 case Uncertain(generation=generation, reason=reason):
                     raise self._uncertain_error(generation, reason)
-        current = replace(record, round=self._round, is_finished=False)
-        if current != self._stored:
-            self._write_record(current)
+        if self._state.is_cleared:
+            self._write_record(replace(record, attempt=self._attempt))
         export = self._named(record.generation).without(record.refused)
         return SubmittedExport(export, str(record.job_id), record.uri or self._delivery_uri(), record.intended_at)
 
@@ -208,9 +205,9 @@ class Submission:
     def _poll(self, job_id: str) -> None:
         """Poll the recorded job; the wait reports what is wrong with it, here it only matters whether it has ended."""
         job = poll_once(self._hook, job_id)
-        if self._state.is_cleared and isinstance(job, TransientError):
-            # The job may be live, and exporting again is for a job that has ended.
-            raise job
+        if self._state.is_cleared and isinstance(job, CordialError):
+            # The job may be live, and a clear exports again only if it is not.
+            raise_if_retry_helps(job)
         self._state = replace(self._state, job=job, is_settled=self._seconds_to_settle() <= 0)
 
     def _send(self, generation: int) -> None:
@@ -222,7 +219,7 @@ class Submission:
         previous = self._stored
         record = Record(
             digest=self._identity.digest,
-            round=self._round,
+            attempt=self._attempt,
             name=self._state.name,
             generation=generation,
             intended_at=self._submitted_at,
@@ -243,6 +240,9 @@ class Submission:
                     log.warning("Exporting without %s: %s", ", ".join(refused), error.cordial_message)
                     record = replace(record, refused=(*record.refused, *refused))
                     continue
+                if isinstance(error, RefusedError):
+                    # A firewall or a proxy may have forwarded the request, so the next try searches for the job.
+                    raise_if_retry_helps(error)
                 if was_not_accepted(error):
                     # As if nothing had been intended: the next try need not search for a job.
                     self._write_record(previous)
@@ -287,7 +287,7 @@ class Submission:
         intended_at = min(self._submitted_at, step.started_at or self._submitted_at)
         known = self._state.record or Record(
             digest=self._identity.digest,
-            round=self._round,
+            attempt=self._attempt,
             name=self._state.name,
             generation=step.generation,
             intended_at=intended_at,
@@ -305,6 +305,7 @@ class Submission:
             msg = f"Invalid job_id {job_id!r}: Cordial does not know this job. Correct or remove the id."
             raise InvalidParameterError(msg)
         if isinstance(job, CordialError):
+            raise_if_retry_helps(job)
             raise job
         name, generation = self._state.name, self._state.record.generation if self._state.record else 1
         if job.name is not None:
@@ -317,12 +318,13 @@ class Submission:
         started_at = job.started_at or datetime.now(UTC) - JOB_RETENTION
         record = Record(
             digest=self._identity.digest,
-            round=self._round,
+            attempt=self._attempt,
             name=name,
             generation=generation,
             intended_at=min(self._submitted_at, started_at),
             job_id=job_id,
             given_job_id=job_id,
+            refused=self._state.record.refused if self._state.record else (),
         )
         self._use(record)
         self._state = replace(self._state, name=name, is_cleared=False, given_job_id=None, job=job)
@@ -357,17 +359,15 @@ class Submission:
         inconclusive: str | None = None
         try:
             if not search.run(self._hook.list_jobs(pages=pages)) and not pages.is_complete:
-                inconclusive = f"the list of jobs is longer than {MAX_PAGES} pages"
-        except AccessError as error:
-            if error.is_from_cordial:
+                inconclusive = f"the list of jobs was cut off: {pages.cut_off}"
+        except CordialError as error:
+            if isinstance(error, AccessError) and error.is_from_cordial:
                 self._state = replace(state, jobs=error, is_settled=is_settled)
                 return
-            inconclusive = f"the list of jobs cannot be read: {error}"
-        except TransientError as error:
-            if is_settled or state.is_cleared:
+            if state.is_cleared:
+                raise_if_retry_helps(error)
+            if isinstance(error, TransientError) and is_settled:
                 raise
-            inconclusive = f"the list of jobs cannot be read: {error}"
-        except CordialError as error:
             inconclusive = f"the list of jobs cannot be read: {error}"
         if inconclusive and not is_settled and not state.is_cleared:
             log.warning("Search for export %s is inconclusive, repeating it: %s", state.name, inconclusive)
@@ -389,7 +389,7 @@ class Submission:
     def _new_name(self) -> str:
         if not self._identity.names_the_run:
             return self._export.name
-        return unique_name(self._export.name, self._identity, self._round)
+        return unique_name(self._export.name, self._identity, self._attempt, has_store=self._store is not None)
 
     def _own_record(self) -> Record | None:
         """Return the stored record if it is of this submission."""
@@ -411,11 +411,15 @@ class Submission:
         return self._export.named(generation_name(self._state.name, generation))
 
 
-def record_end(store: StateStore | None, this_round: Round) -> None:
-    """Record that the task has ended, so that only a clear can run it again."""
-    record = Record.from_json(store.get(STATE_KEY)) if store is not None else None
-    if store is not None and record is not None:
-        store.set(STATE_KEY, replace(record, round=this_round, is_finished=True).to_json())
+def raise_if_retry_helps(error: CordialError) -> None:
+    """Raise an error that says nothing about a job, as one that a retry can help.
+
+    :raises TransientError: it is one, or something in front of Cordial answered.
+    """
+    if isinstance(error, TransientError):
+        raise error
+    if not error.is_from_cordial:
+        raise answered_by_another(error) from None
 
 
 def was_not_accepted(error: CordialError) -> bool:

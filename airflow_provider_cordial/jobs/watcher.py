@@ -19,9 +19,9 @@ from airflow_provider_cordial.exceptions import (
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
-    ServerError,
     TransientError,
     UnknownJobStatusError,
+    answered_by_another,
 )
 from airflow_provider_cordial.jobs.schedule import compute_pause, jitter
 
@@ -150,9 +150,8 @@ class JobWatcher:
             return
         if error.is_from_cordial:
             raise error
-        # A firewall or a proxy: a retry can help.
         msg = f"Job {self.job_id} could not be polled for {now - self._rejected_since:.0f} s: {error}"
-        raise ServerError(msg, status=error.status, cordial_message=error.cordial_message)
+        raise answered_by_another(error, msg)
 
     def _observe_not_found(self, error: NotFoundError, now: float) -> None:
         if now - self.since < self._grace:

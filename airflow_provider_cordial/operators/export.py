@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_cordial._compat import AirflowFailException, conf, is_trigger_timeout
+from airflow_provider_cordial._compat import conf, is_trigger_timeout
 from airflow_provider_cordial.assets import publish_event
 from airflow_provider_cordial.destinations import Destination, destination_from_json
 from airflow_provider_cordial.exceptions import InvalidExportError, InvalidParameterError, JobFailedError
 from airflow_provider_cordial.exports.base import Export, SubmittedExport, validate_name
-from airflow_provider_cordial.exports.identity import Identity, Round, compute_identity, default_name
+from airflow_provider_cordial.exports.identity import Attempt, Identity, compute_identity, default_name
 from airflow_provider_cordial.exports.submission import (
     CONF_KEY,
     SETTLING_TIME,
     OnUncertainSubmission,
     Submission,
-    record_end,
 )
 from airflow_provider_cordial.jobs.blocking import poll_last_time, wait_for_job
 from airflow_provider_cordial.jobs.events import parse_event
@@ -124,42 +123,39 @@ class CordialExportOperator(BaseOperator):
         """Submit the export, or resume the job of an earlier try, and wait for it if requested."""
         from airflow_provider_cordial.hooks.cordial import CordialHook
 
-        with self._recording_the_end(context):
-            self._validate()
-            deadline = compute_deadline(self.timeout, self.execution_timeout)
-            hook = CordialHook(self.cordial_conn_id)
-            export, identity = self._identify(context, hook)
-            submission = Submission(
-                hook,
-                export,
-                identity,
-                Round.of(context),
-                store=context.get("task_state_store"),
-                try_number=context["ti"].try_number,
-                settling_time=self.settling_time,
-                on_uncertain=self.on_uncertain_submission,
-                given_job_id=self._given_job_id(context),
-                skip_refused=self.skips_refused,
-            )
-            self._still_running = f"export {submission.name}, whose submission may have been accepted,"
-            submitted = submission.run()
-            self._still_running = f"job {submitted.job_id}"
-            context["ti"].xcom_push(key=EXPORT_KEY, value=submitted.to_json())
-            if self.wait_for_completion:
-                with self._destination_in_errors(context):
-                    self._wait(hook, submitted.job_id, deadline)
-            self._publish(context, submitted)
-            return submitted.job_id
+        self._validate()
+        deadline = compute_deadline(self.timeout, self.execution_timeout)
+        hook = CordialHook(self.cordial_conn_id)
+        export, identity = self._identify(context, hook)
+        submission = Submission(
+            hook,
+            export,
+            identity,
+            Attempt.of(context, self.retries or 0),
+            store=context.get("task_state_store"),
+            settling_time=self.settling_time,
+            on_uncertain=self.on_uncertain_submission,
+            given_job_id=self._given_job_id(context),
+            skip_refused=self.skips_refused,
+        )
+        self._still_running = f"export {submission.name}, whose submission may have been accepted,"
+        submitted = submission.run()
+        self._still_running = f"job {submitted.job_id}"
+        context["ti"].xcom_push(key=EXPORT_KEY, value=submitted.to_json())
+        if self.wait_for_completion:
+            with self._destination_in_errors(context):
+                self._wait(hook, submitted.job_id, deadline)
+        self._publish(context, submitted)
+        return submitted.job_id
 
     def execute_complete(self, context: Context, event: Any) -> str:
         """Resume after the wait in the triggerer."""
-        with self._recording_the_end(context):
-            submitted = self._submitted(context)
-            with self._destination_in_errors(context):
-                job = parse_event(event, submitted.job_id)
-            self.log.info("Job %s is %s", job.id, job.status)
-            self._publish(context, submitted)
-            return job.id
+        submitted = self._submitted(context)
+        with self._destination_in_errors(context):
+            job = parse_event(event, submitted.job_id)
+        self.log.info("Job %s is %s", job.id, job.status)
+        self._publish(context, submitted)
+        return job.id
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the triggerer; if the framework's own timeout ended the wait, poll the job one last time."""
@@ -167,12 +163,11 @@ class CordialExportOperator(BaseOperator):
             return super().resume_execution(next_method, next_kwargs, context)
         from airflow_provider_cordial.hooks.cordial import CordialHook
 
-        with self._recording_the_end(context):
-            submitted = self._submitted(context)
-            with self._destination_in_errors(context):
-                poll_last_time(CordialHook(self.cordial_conn_id), submitted.job_id, log=self.log)
-            self._publish(context, submitted)
-            return submitted.job_id
+        submitted = self._submitted(context)
+        with self._destination_in_errors(context):
+            poll_last_time(CordialHook(self.cordial_conn_id), submitted.job_id, log=self.log)
+        self._publish(context, submitted)
+        return submitted.job_id
 
     def on_kill(self) -> None:
         """Log what continues in Cordial."""
@@ -214,16 +209,6 @@ class CordialExportOperator(BaseOperator):
             msg = f"Invalid job_id {given!r}: expected the id of a job as text."
             raise InvalidParameterError(msg)
         return (given or "").strip() or None
-
-    @contextmanager
-    def _recording_the_end(self, context: Context) -> Iterator[None]:
-        """Record that the task has ended; after that, only a clear runs it again."""
-        try:
-            yield
-        except AirflowFailException:
-            record_end(context.get("task_state_store"), Round.of(context))
-            raise
-        record_end(context.get("task_state_store"), Round.of(context))
 
     def _rendered_destination(self, context: Context) -> Destination:
         if isinstance(self.destination, Destination):

@@ -140,7 +140,7 @@ class ExportJobTrigger(BaseEventTrigger):
             rows += page
             if page and finished.is_sufficient(page, rows):
                 return rows, False
-        return rows, True
+        return rows, pages.is_complete
 
     async def _read_state(self) -> Any:
         store = getattr(self, "asset_state_store", None)

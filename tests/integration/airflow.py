@@ -123,9 +123,17 @@ class Airflow:
 
     :param metadata: an empty database.
     :param environment: additional variables, for instance connections.
+    :param executables: the folder of the ``airflow`` command; by default that of the tests' environment.
     """
 
-    def __init__(self, home: Path, metadata: Postgres, dags: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        home: Path,
+        metadata: Postgres,
+        dags: Path,
+        environment: dict[str, str],
+        executables: Path = Path(sys.executable).parent,
+    ) -> None:
         self.home = home
         self._metadata = metadata
         api, worker_log, trigger_log = _free_ports(3)
@@ -144,7 +152,7 @@ class Airflow:
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata.url("postgresql+psycopg2"),
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_log),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_log),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{executables}{os.pathsep}{os.environ['PATH']}",
             # Compile the environment only; the DAG folders stay unchanged.
             "PYTHONDONTWRITEBYTECODE": "1",
             **environment,
@@ -243,9 +251,9 @@ class Airflow:
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{method} {path}: {error.code} {error.read().decode(errors='replace')}") from None
 
-    def clear(self, dag_id: str) -> None:
-        """Clear all tasks of the DAG's runs."""
-        body = {"dry_run": False, "only_failed": False, "reset_dag_runs": True}
+    def clear(self, dag_id: str, **options: Any) -> None:
+        """Clear tasks of the DAG's runs: all, unless the options choose some."""
+        body = {"dry_run": False, "only_failed": False, "reset_dag_runs": True, **options}
         self.call("POST", f"/dags/{dag_id}/clearTaskInstances", body)
 
     def wait_until(self, condition: Callable[[], bool], what: str, timeout: float = 120.0) -> None:

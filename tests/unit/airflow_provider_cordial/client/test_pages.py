@@ -28,10 +28,10 @@ NAMELESS = [{"status": "Done"}, {"status": "Pending"}]
 CASES: list[Any] = [
     pytest.param([[]], (1, 0, True), id="empty"),
     pytest.param([rows(1, 2), rows(3), []], (3, 3, True), id="a-short-page-is-not-the-last"),
-    pytest.param([rows(1, 2), rows(1, 2)], (2, 2, True), id="same-page-again"),
-    pytest.param([rows(1, 2), rows(1, 2, status="Done")], (2, 2, True), id="same-page-after-a-status-change"),
+    pytest.param([rows(1, 2), rows(1, 2)], (2, 2, False), id="same-page-again"),
+    pytest.param([rows(1, 2), rows(1, 2, status="Done")], (2, 2, False), id="same-page-after-a-status-change"),
     pytest.param([rows(1, 2), rows(2, 3), []], (3, 4, True), id="overlap-is-not-the-same-page"),
-    pytest.param([NAMELESS, NAMELESS], (2, 2, True), id="same-page-without-ids"),
+    pytest.param([NAMELESS, NAMELESS], (2, 2, False), id="same-page-without-ids"),
     pytest.param([rows(1), rows(2), rows(3)], (3, 3, False), id="cut-off"),
 ]
 

@@ -26,11 +26,10 @@ from airflow_provider_cordial.exports.decision import (
     Uncertain,
     decide,
 )
-from airflow_provider_cordial.exports.identity import Round, generation_name, may_be_name_of, parse_generation
+from airflow_provider_cordial.exports.identity import Attempt, generation_name, may_be_name_of, parse_generation
 
 NOW = datetime(2026, 11, 12, 11, tzinfo=UTC)
-ROUND = Round(max_tries=2, clear_number=0)
-INTENT = Record("digest", ROUND, "n", 1, NOW)
+INTENT = Record("digest", Attempt(1, max_tries=2, retries=2, clear_number=0), "n", 1, NOW)
 SUBMITTED = replace(INTENT, job_id="j1")
 SECOND = replace(INTENT, generation=2)
 
@@ -222,28 +221,34 @@ def test_a_job_of_any_run_of_the_task_may_have_its_name(job_name: str, *, expect
     assert may_be_name_of(job_name, "n") is expected
 
 
+FIRST = Attempt(1, max_tries=2, retries=2, clear_number=0)
+SECOND_ROUND = Attempt(3, max_tries=4, retries=2, clear_number=1)
+
+
 @pytest.mark.parametrize(
-    ("is_finished", "now", "expected"),
+    ("earlier", "now", "expected"),
     [
-        (False, ROUND, False),
-        (True, ROUND, False),
-        # A clear, whatever the task did.
-        (False, Round(4, 1), True),
-        (True, Round(4, 1), True),
-        # `retries` was lowered, so max_tries stays.
-        (True, Round(2, 1), True),
-        # Another task of the run was cleared while this one waits for a retry.
-        (False, Round(2, 1), False),
+        pytest.param(FIRST, Attempt(2, 2, 2, 0), False, id="retry"),
+        pytest.param(FIRST, Attempt(2, 3, 2, 1), True, id="clear"),
+        pytest.param(FIRST, Attempt(2, 2, 1, 1), True, id="clear-with-fewer-retries"),
+        pytest.param(FIRST, Attempt(2, 2, 1, 0), False, id="retry-with-fewer-retries"),
+        pytest.param(FIRST, Attempt(3, 2, 0, 1), True, id="clear-of-the-second-try-with-fewer-retries"),
+        pytest.param(FIRST, Attempt(2, 2, 5, 0), False, id="retry-with-more-retries"),
+        pytest.param(FIRST, Attempt(2, 2, 2, 1), False, id="retry-after-the-clear-of-another-task"),
+        pytest.param(FIRST, Attempt(3, 2, 2, 4), False, id="retry-after-clears-of-other-tasks"),
+        pytest.param(SECOND_ROUND, Attempt(4, 4, 2, 1), False, id="retry-after-a-clear"),
+        pytest.param(SECOND_ROUND, Attempt(4, 4, 2, 2), False, id="retry-after-clears-of-this-and-of-another-task"),
+        pytest.param(SECOND_ROUND, Attempt(4, 4, 1, 2), True, id="second-clear-with-fewer-retries"),
+        pytest.param(SECOND_ROUND, Attempt(4, 5, 2, 2), True, id="second-clear"),
+        pytest.param(Attempt(1, None, 2), Attempt(2, None, 2), False, id="not-numbered"),
     ],
 )
-def test_a_clear_is_distinguished_from_a_retry(is_finished: bool, now: Round, expected: bool) -> None:
-    assert replace(SUBMITTED, is_finished=is_finished).was_cleared(now) is expected
+def test_a_clear_is_distinguished_from_a_retry(earlier: Attempt, now: Attempt, *, expected: bool) -> None:
+    assert now.is_after_clear_since(earlier) is expected
 
 
 def test_a_record_is_read_as_it_was_written() -> None:
-    record = replace(
-        SUBMITTED, sent_at=NOW, uri="sftp://x/", is_finished=True, given_job_id="j1", refused=("one", "two")
-    )
+    record = replace(SUBMITTED, sent_at=NOW, uri="sftp://x/", given_job_id="j1", refused=("one", "two"))
     assert Record.from_json(json.loads(json.dumps(record.to_json()))) == record
 
 

@@ -59,7 +59,7 @@ class Run:
         self.fields = fields
 
     def attempt(self, *, conf: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
-        return execute(self.context(conf), **{"settling_time": 0.5, **options})[1]
+        return execute(self.context(conf), **{"settling_time": 0.5, "retries": self.retries, **options})[1]
 
     def context(self, conf: dict[str, Any] | None = None) -> dict[str, Any]:
         self.tries += 1
@@ -266,9 +266,13 @@ def test_an_unsent_export_is_submitted_again_at_once(cordial: SandboxProcess, ru
     assert [one["path"] for one in cordial.control.requests() if one["method"] == "GET"] == []
 
 
+#: As Cordial words its own rejections.
+REJECTION = '{"error": true, "errorKey": "GENERIC_ERROR_KEY", "message": "no"}'
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 406, 415, 429])
 def test_a_rejected_export_is_not_searched_for(cordial: SandboxProcess, run: Run, status: int) -> None:
-    cordial.control.fault("create_export", "answer", status=status)
+    cordial.control.fault("create_export", "answer", status=status, body=REJECTION)
     with pytest.raises((RefusedError, RateLimitError)):
         run.attempt()
     assert run.store
@@ -314,10 +318,7 @@ def test_one_try_submits_a_limited_number_of_times(cordial: SandboxProcess, run:
 def test_the_state_store_has_no_secret(cordial: SandboxProcess, run: Run) -> None:
     run.attempt(destination=SftpDestination(conn_id="sftp_default", path="exports"))
     assert run.store
-    assert set(run.store.get(STATE_KEY)) == {field.name for field in fields(Record)} - {"round"} | {
-        "max_tries",
-        "clear_number",
-    }
+    assert set(run.store.get(STATE_KEY)) == {field.name for field in fields(Record)}
     for secret in (cordial.sftp.password, cordial.api_key):
         assert secret not in str(run.store.values)
 
@@ -328,7 +329,7 @@ def test_a_kill_during_the_submission_is_logged(
     from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
 
     set_short_timeouts(set_connection, cordial)
-    cordial.control.fault("create_export", "answer", status=401)
+    cordial.control.fault("create_export", "answer", status=401, body=REJECTION)
     operator = AudienceTrendsExportOperator(
         task_id="export",
         audiences=["opened_last_30_days"],
@@ -397,9 +398,19 @@ def test_a_list_that_is_cut_off_proves_nothing(
     cordial.control.behaviour(list_order="oldest", max_per_page=2)
     cordial.control.add_jobs(6, shortest=60, longest=60)
     cordial.control.fault("create_export", "reset", processed=True, times=1)
-    with pytest.raises(SubmissionUncertainError, match="the list of jobs is longer than"):
+    with pytest.raises(SubmissionUncertainError, match="the list of jobs was cut off: it is longer than"):
         run.attempt(settling_time=0.3)
     assert len([one for one in cordial.control.requests() if one["method"] == "POST"]) == 1
+
+
+def test_a_list_that_may_have_moved_by_a_page_proves_nothing(cordial: SandboxProcess, run: Run) -> None:
+    cordial.control.fault("create_export", "reset", processed=True, times=1)
+    # Twice the same page: its number was ignored, or as many jobs were inserted between the two requests.
+    page = json.dumps([{"_id": "foreign", "status": "Done", "metadata": {"name": "foreign"}}])
+    cordial.control.fault("list_jobs", "answer", status=200, body=page)
+    with pytest.raises(SubmissionUncertainError, match="was cut off: page 2 repeats the page before"):
+        run.attempt(settling_time=0.3)
+    assert len(cordial.control.jobs()) == 1
 
 
 def test_a_search_among_many_jobs_reads_few_pages(cordial: SandboxProcess, run: Run) -> None:
@@ -453,7 +464,7 @@ def test_a_clear_after_a_final_error_exports_again(cordial: SandboxProcess) -> N
     run = Run(Store(), retries=1)
     first = run.attempt()
     end_jobs(cordial)
-    cordial.control.fault("create_export", "answer", status=406, times=1)
+    cordial.control.fault("create_export", "answer", status=406, body=REJECTION, times=1)
     run.clear()
     with pytest.raises(RefusedError):
         run.attempt()
@@ -461,6 +472,32 @@ def test_a_clear_after_a_final_error_exports_again(cordial: SandboxProcess) -> N
     run.clear()
     assert run.attempt()["name"] != first["name"]
     assert len(cordial.control.jobs()) == 2
+
+
+@pytest.mark.parametrize("answer", [{"status": 403, "body": "<html>Blocked</html>"}, {"status": 422, "body": "Odd"}])
+def test_a_firewall_does_not_let_a_clear_submit_beside_a_live_job(
+    cordial: SandboxProcess, run: Run, answer: dict[str, Any]
+) -> None:
+    first = run.attempt()
+    run.clear()
+    cordial.control.fault("get_job", "answer", times=1, **answer)
+    with pytest.raises(TransientError, match=r"Blocked|Odd"):
+        run.attempt()
+    assert run.attempt() == first
+    assert len(cordial.control.jobs()) == 1
+
+
+@pytest.mark.parametrize("status", [301, 403, 404, 422])
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_firewall_that_answers_a_submission_leaves_it_to_a_retry(
+    cordial: SandboxProcess, run: Run, status: int, *, arrives: bool
+) -> None:
+    html = "<html>Blocked</html>"
+    cordial.control.fault("create_export", "answer", status=status, body=html, processed=arrives, times=1)
+    with pytest.raises(TransientError, match="Blocked"):
+        run.attempt()
+    result = run.attempt(settling_time=0.0)
+    assert [one["id"] for one in cordial.control.jobs()] == [result["job_id"]]
 
 
 def test_a_clear_resumes_a_live_job(cordial: SandboxProcess, run: Run) -> None:

@@ -27,7 +27,7 @@ from airflow_provider_cordial.exceptions import (
 )
 from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport
 from airflow_provider_cordial.exports.base import validate_name
-from airflow_provider_cordial.exports.identity import Round, compute_identity, default_name, unique_name
+from airflow_provider_cordial.exports.identity import Attempt, compute_identity, default_name, unique_name
 from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
 from airflow_provider_cordial.triggers.job import JobTrigger
 from cordial_sandbox.process import SandboxProcess
@@ -52,7 +52,9 @@ def test_one_job_is_submitted_and_the_export_is_pushed(cordial: SandboxProcess) 
 def test_derived_names_are_stable_over_retries_and_distinct() -> None:
     def name(what: str = "audience", **fields: Any) -> str:
         context = run_context(**fields)
-        return unique_name(default_name(context), compute_identity(context, [what]), Round.of(context))
+        return unique_name(
+            default_name(context), compute_identity(context, [what]), Attempt.of(context, 2), has_store=True
+        )
 
     assert validate_name(name()).startswith("Der-tagliche-DAG-export-")
     assert name(try_number=2) == name()
