@@ -35,7 +35,8 @@ class AudienceTrendsExportOperator(CordialExportOperator):
     :param days: how many days to export where the run has no data interval.
     :param on_refused_audience: ``fail`` if Cordial refuses an audience, because it was renamed or its analytics are
         disabled; or ``skip`` to export the others. The log, the XCom, and the asset events name the refused audiences,
-        and a load does not report them as missing. If Cordial refuses all audiences, the task fails.
+        and a load does not report them as missing. If Cordial refuses all audiences, the task fails. Below Airflow 3.3
+        the refused audiences of a job that a retry has found by its name are unknown, so the load reports them.
 
     Source: Cordial, "Audience Trends export API".
     """
