@@ -1,5 +1,5 @@
 # The two commands to know: make demo, make test.
-.PHONY: help demo test test-integration test-cluster lint types format lock benchmark bench-wait bench-limit chaos clean
+.PHONY: help demo test test-integration test-airflow-3-2 test-cluster lint types format lock benchmark bench-wait bench-limit chaos clean
 
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(if $(shell $(name) -c \
 	'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))))
@@ -10,6 +10,8 @@ help:
 	@echo 'make test       the whole test suite'
 	@echo 'make test-integration'
 	@echo '                the destinations again, on servers as in production (root on Debian)'
+	@echo 'make test-airflow-3-2'
+	@echo '                submit once without a task state store, on Airflow 3.2'
 	@echo 'make test-cluster'
 	@echo '                a month of runs and a year of ranges on Celery, Redis and PostgreSQL, with faults'
 	@echo 'make lint types what CI checks as well: format, imports, wording, types'
@@ -32,6 +34,9 @@ test: .venv/.ready
 test-integration: .venv/.ready .servers/.ready
 	$(BIN)/python -m pytest --servers strict tests/integration/test_destinations.py tests/integration/test_reading.py \
 		tests/integration/test_files.py
+
+test-airflow-3-2: .venv/.ready .venv-airflow-3.2/.ready
+	$(BIN)/python -m pytest --airflow-3-2 .venv-airflow-3.2/bin tests/integration/test_without_state_store.py
 
 test-cluster: .venv/.ready
 	$(BIN)/python -m pytest --cluster full tests/integration/test_cluster.py
@@ -66,9 +71,14 @@ lock: .venv/.ready
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet \
 		--extra ftp --extra google --extra microsoft-azure --extra parquet --extra postgres --extra sandbox --group dev \
 		--no-header --no-annotate --no-emit-index-url -o requirements-dev.txt
+	# As Airflow 3.2 was installed when it was the latest.
+	printf '%s\n' apache-airflow==3.2.2 apache-airflow-providers-amazon apache-airflow-providers-postgres \
+		apache-airflow-providers-sftp | \
+		$(BIN)/uv pip compile - --universal --python-version 3.11 --upgrade --quiet --exclude-newer 2026-06-15 \
+		--no-header --no-annotate --no-emit-index-url -o requirements-airflow-3.2.txt
 
 clean:
-	rm -rf .venv .servers .demo
+	rm -rf .venv .venv-airflow-3.2 .servers .demo
 
 .venv/.ready: requirements-dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or later is needed; give it as make PYTHON=/path/to/python3' >&2; exit 1; }
@@ -77,6 +87,12 @@ clean:
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements-dev.txt)"
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --system-certs --quiet --compile-bytecode -r requirements-dev.txt
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --system-certs --quiet --no-deps --editable .
+	@touch $@
+
+.venv-airflow-3.2/.ready: requirements-airflow-3.2.txt .venv/.ready
+	@$(PYTHON) -m venv .venv-airflow-3.2
+	@VIRTUAL_ENV=.venv-airflow-3.2 $(BIN)/uv pip install --system-certs --quiet --compile-bytecode -r $<
+	@VIRTUAL_ENV=.venv-airflow-3.2 $(BIN)/uv pip install --system-certs --quiet --no-deps --editable .
 	@touch $@
 
 .servers/.ready: scripts/install_servers.sh .venv/.ready
