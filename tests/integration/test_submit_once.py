@@ -99,7 +99,8 @@ def test_each_row_of_the_table_of_retry_and_clear(airflow: Airflow, sandbox: San
     def trigger_logs() -> str:
         return "".join(log.read_text() for log in airflow.home.rglob("attempt=4.log.trigger*"))
 
-    tasks.wait_for("daily", "success", 1)
+    # At the start a try may fail because the API does not answer yet.
+    airflow.wait_until(lambda: airflow.states().get("daily") == ["success"], "the scheduled run")
 
     # A retry: the task is killed before the answer arrives, and resumes its job.
     sandbox.control.fault("create_export", "delay", processed=True, seconds=60, times=1)
@@ -203,5 +204,6 @@ def test_each_row_of_the_table_of_retry_and_clear(airflow: Airflow, sandbox: San
             "reprocess_behavior": "completed",
         },
     )
-    tasks.wait_for("daily", "success", 2)
+    tasks.wait_for_jobs("daily", 2)
+    airflow.wait_until(lambda: airflow.states()["daily"] == ["success"], "the backfill")
     assert len(set(tasks.names("daily"))) == 2

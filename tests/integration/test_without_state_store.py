@@ -38,7 +38,7 @@ def airflow(
 @pytest.mark.timeout(400)
 def test_a_retry_finds_its_job_and_a_clear_exports_again(airflow: Airflow, sandbox: SandboxProcess) -> None:
     tasks = Tasks(airflow, sandbox)
-    tasks.wait_for("daily", "success", 1)
+    airflow.wait_until(lambda: airflow.states().get("daily") == ["success"], "the scheduled run")
     sandbox.control.fault("create_export", "delay", processed=True, seconds=60, times=1)
     airflow.trigger("by_hand")
     tasks.wait_for_jobs("by_hand", 1)
