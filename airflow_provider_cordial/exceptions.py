@@ -222,6 +222,10 @@ class DeliveredFileNotFoundError(DeliveryError):
     retry_helps = True
 
 
+class IncompleteFileError(DeliveredFileNotFoundError):
+    """The file does not contain all that was requested: it may still be growing."""
+
+
 class DestinationUnreachableError(DeliveryError):
     """The destination's server cannot be reached, or rejects the login, for reading."""
 

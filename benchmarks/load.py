@@ -39,9 +39,10 @@ def ours(_hook: Any, path: Path) -> None:
     from airflow_provider_cordial.destinations import UiDestination
     from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport
     from airflow_provider_cordial.exports.timeframe import Timeframe
-    from airflow_provider_cordial.trends import Columns, TrendsBatch
-    from airflow_provider_cordial.trends.completeness import Completeness
+    from airflow_provider_cordial.trends import Columns
+    from airflow_provider_cordial.trends.completeness import find_missing, spool_rows
     from airflow_provider_cordial.trends.csv import TrendsReader
+    from airflow_provider_cordial.trends.delivery import DeliveredTrends
     from airflow_provider_cordial.trends.tables import build_table
 
     audiences, days = json.loads(path.with_suffix(".json").read_text())
@@ -52,16 +53,10 @@ def ours(_hook: Any, path: Path) -> None:
         destination=UiDestination(),
     )
     with path.open("rb", buffering=0) as stream:
-        reader = TrendsReader(stream)
-        batch = TrendsBatch(
-            export.audiences,
-            export.timeframe,
-            tuple(reader.days),
-            Completeness(export).check(reader),
-            "j1",
-            datetime.now(UTC),
-        )
-        build_table("warehouse", TABLE, Columns()).load(batch)
+        spool = spool_rows(TrendsReader(stream), export)
+    with closing(DeliveredTrends(export, "j1", str(path), spool, find_missing(spool, export))) as trends:
+        assert trends.incomplete is None
+        build_table("warehouse", TABLE, Columns()).load(trends.batch(datetime.now(UTC)))
 
 
 def insert_rows(hook: Any, path: Path) -> None:

@@ -12,10 +12,13 @@ class FileWait:
     :param timeout: until the file must be there and complete.
     :param poll_interval: between two listings.
     :param stable_for: how long its size and time must be unchanged.
+    :param incomplete_for: how long a file that lacks something requested must be unchanged before ``on_missing="warn"``
+        or ``"ignore"`` accepts it; ``"fail"`` waits until the timeout.
     :param read_timeout: for a connection, and for a read that makes no progress.
     """
 
     timeout: float = 600.0
     poll_interval: float = 5.0
     stable_for: float = 2.0
+    incomplete_for: float = 60.0
     read_timeout: float = 60.0

@@ -1,4 +1,4 @@
-"""Find the delivered file, wait until it is complete, and open it: the same for every destination.
+"""Find the delivered file, wait until it is complete, and open or read it: the same for every destination.
 
 The exact name of the file is not documented: an export's name "defines the export file name", and an extension, a time,
 or the job id may follow it.
@@ -9,15 +9,15 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import BinaryIO, cast
+from typing import BinaryIO, Protocol, TypeVar, cast
 
 from airflow_provider_cordial.destinations.base import DeliveredFile, Destination, Reader
 from airflow_provider_cordial.destinations.file_wait import FileWait
-from airflow_provider_cordial.exceptions import DeliveredFileNotFoundError
+from airflow_provider_cordial.exceptions import DeliveredFileNotFoundError, IncompleteFileError
 
 log = logging.getLogger(__name__)
 
@@ -32,21 +32,81 @@ _MAX_LISTED = 10
 
 @contextmanager
 def open_delivered_file(
-    destination: Destination, name: str, *, not_before: datetime, path: str | None = None, file_wait: FileWait
+    destination: Destination, name: str, *, not_before: datetime | None, path: str | None = None, file_wait: FileWait
 ) -> Iterator[tuple[DeliveredFile, BinaryIO]]:
-    """Wait for an export's file, and open it.
+    """Wait for an export's file, and open it; for a file whose content shows whether it is complete, see below.
 
     :param name: the export's name.
-    :param not_before: the moment of the submission: an older file belongs to another export.
+    :param not_before: the moment of the submission: an older file belongs to another export. None if the name is unique
+        to the submission.
     :param path: the exact path of the file, if it is known.
     :raises DeliveredFileNotFoundError: it did not arrive in time; the message lists the files in the folder.
     :raises DestinationUnreachableError: the connection or the login failed, or a read stalled.
     """
     with destination.reader(timeout=file_wait.read_timeout) as reader:
-        file = _wait(_Search(reader, name, not_before - CLOCK_SKEW, path, destination.file_path), file_wait)
+        search = _Search(reader, name, _oldest(not_before), path, destination.file_path)
+        file = _wait(search, file_wait, time.monotonic() + file_wait.timeout)
         log.info("Found %s of %d bytes", file.path, file.size)
         with reader.open(file.path) as stream:
             yield file, cast("BinaryIO", _CompleteStream(stream, file))
+
+
+class Content(Protocol):
+    """What was read from a file."""
+
+    @property
+    def incomplete(self) -> IncompleteFileError | None:
+        """What the file lacks so far; None if it is complete."""
+
+    def close(self) -> None:
+        """Release it: the file will be read again."""
+
+
+_C = TypeVar("_C", bound=Content)
+
+
+def read_delivered_file(
+    destination: Destination,
+    name: str,
+    read: Callable[[DeliveredFile, BinaryIO], _C],
+    *,
+    not_before: datetime | None,
+    path: str | None = None,
+    file_wait: FileWait,
+    accepts_incomplete: bool = False,
+) -> _C:
+    """Wait for an export's file, read it, and read it again while it may still be growing.
+
+    More parameters and errors: see ``open_delivered_file``.
+
+    :param read: reads the whole stream; called again if the file changes after it was incomplete.
+    :param accepts_incomplete: return an incomplete file once it is unchanged for ``file_wait.incomplete_for``.
+    :raises IncompleteFileError: it was still incomplete at the timeout.
+    """
+    with destination.reader(timeout=file_wait.read_timeout) as reader:
+        search = _Search(reader, name, _oldest(not_before), path, destination.file_path)
+        deadline = time.monotonic() + file_wait.timeout
+        incomplete: tuple[DeliveredFile, float, _C] | None = None
+        while True:
+            file = _wait(search, file_wait, deadline, seen=incomplete[0] if incomplete else None)
+            if incomplete is None or file != incomplete[0]:
+                log.info("Found %s of %d bytes", file.path, file.size)
+                with reader.open(file.path) as stream:
+                    content = read(file, cast("BinaryIO", _CompleteStream(stream, file)))
+                if content.incomplete is None:
+                    return content
+                incomplete = (file, time.monotonic(), content)
+                log.info("%s It may still be growing; reading it again when it changes", content.incomplete)
+            _, since, content = incomplete
+            if accepts_incomplete and time.monotonic() - since >= file_wait.incomplete_for:
+                return content
+            if time.monotonic() + file_wait.poll_interval > deadline:
+                if accepts_incomplete:
+                    return content
+                content.close()
+                assert content.incomplete is not None  # noqa: S101 - checked above
+                raise content.incomplete
+            time.sleep(file_wait.poll_interval)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +115,7 @@ class _Search:
 
     reader: Reader
     name: str
-    not_before: datetime
+    not_before: datetime | None
     path: str | None
     likely_path: str | None
 
@@ -69,7 +129,7 @@ class _Search:
         exact = self.path or self.likely_path
         known = self.reader.stat(exact) if exact else None
         files = [*([known] if known else ()), *(() if self.path else self.reader.files())]
-        if known and known.modified >= self.not_before:
+        if known and is_recent(known, self.not_before):
             return known, files
         return choose_file(files, self.name, self.not_before), files
 
@@ -94,10 +154,13 @@ class _CompleteStream:
         return data
 
 
-def _wait(search: _Search, file_wait: FileWait) -> DeliveredFile:
-    started = time.monotonic()
-    deadline, log_at = started + file_wait.timeout, started
-    previous: DeliveredFile | None = None
+def _wait(search: _Search, file_wait: FileWait, deadline: float, *, seen: DeliveredFile | None = None) -> DeliveredFile:
+    """Return the file once it is stable.
+
+    :param seen: the file as it was stable before.
+    """
+    log_at = time.monotonic()
+    previous = seen
     while True:
         found, files = search.run()
         # A server that buffers an upload lists an empty file until it ends; a CSV has at least a header.
@@ -114,7 +177,16 @@ def _wait(search: _Search, file_wait: FileWait) -> DeliveredFile:
         time.sleep(pause)
 
 
-def choose_file(files: list[DeliveredFile], name: str, not_before: datetime) -> DeliveredFile | None:
+def _oldest(not_before: datetime | None) -> datetime | None:
+    return not_before - CLOCK_SKEW if not_before else None
+
+
+def is_recent(file: DeliveredFile, not_before: datetime | None) -> bool:
+    """Return whether a file is not older than a moment; None if its time does not matter."""
+    return not_before is None or file.modified >= not_before
+
+
+def choose_file(files: list[DeliveredFile], name: str, not_before: datetime | None) -> DeliveredFile | None:
     """Return the newest file of an export in a folder, or None.
 
     A file belongs to the export if it has the export's name, alone, with an extension, or with a suffix after ``.``,
@@ -124,7 +196,7 @@ def choose_file(files: list[DeliveredFile], name: str, not_before: datetime) -> 
     matches = [
         (match["suffix"] is None, file)
         for file in files
-        if file.modified >= not_before and (match := ours.fullmatch(file.name))
+        if is_recent(file, not_before) and (match := ours.fullmatch(file.name))
     ]
     exact = [file for is_exact, file in matches if is_exact]
     return max(exact or [file for _, file in matches], key=lambda file: file.modified, default=None)
@@ -137,9 +209,9 @@ def _not_found(
         state = "growing" if found.size else "empty"
         msg = f"File {found.path!r} was still {state} after {file_wait.timeout:g} s (now {found.size} bytes)."
         return DeliveredFileNotFoundError(msg)
+    since = f": expected one modified after {search.not_before:%Y-%m-%d %H:%M:%S %Z}" if search.not_before else ""
     msg = (
-        f"No {search.wanted} arrived within {file_wait.timeout:g} s: expected one modified after "
-        f"{search.not_before:%Y-%m-%d %H:%M:%S %Z}. {_list_files(files)}. "
+        f"No {search.wanted} arrived within {file_wait.timeout:g} s{since}. {_list_files(files)}. "
         "Check the destination's path, and that Airflow and Cordial use the same folder. Set the file's exact path if "
         "it has another name."
     )

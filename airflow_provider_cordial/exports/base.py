@@ -98,12 +98,14 @@ class SubmittedExport:
 
     :param uri: where the file is delivered, without a secret.
     :param submitted_at: a moment before the submission: the file is not older.
+    :param has_unique_name: whether no other submission has the export's name: then a file of that name is this one's.
     """
 
     export: Export
     job_id: str
     uri: str
     submitted_at: datetime
+    has_unique_name: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON, for an XCom."""
@@ -112,6 +114,7 @@ class SubmittedExport:
             "job_id": self.job_id,
             "uri": self.uri,
             "submitted_at": self.submitted_at.astimezone(UTC).isoformat(),
+            "has_unique_name": self.has_unique_name,
         }
 
     @classmethod
@@ -123,7 +126,8 @@ class SubmittedExport:
         export = parse_export(record)
         try:
             submitted_at = datetime.fromisoformat(record["submitted_at"])
-            return cls(export, str(record["job_id"]), str(record["uri"]), submitted_at)
+            is_unique = record.get("has_unique_name") is True
+            return cls(export, str(record["job_id"]), str(record["uri"]), submitted_at, is_unique)
         except (KeyError, TypeError, ValueError):
             msg = (
                 "Invalid export: 'job_id', 'uri', or 'submitted_at' is missing or unreadable. "

@@ -194,7 +194,10 @@ class Submission:
         if self._state.is_cleared:
             self._write_record(replace(record, attempt=self._attempt))
         export = self._named(record.generation).without(record.refused)
-        return SubmittedExport(export, str(record.job_id), record.uri or self._delivery_uri(), record.intended_at)
+        uri = record.uri or self._delivery_uri()
+        return SubmittedExport(
+            export, str(record.job_id), uri, record.intended_at, has_unique_name=self._identity.names_the_run
+        )
 
     def _log_reason(self, step: Step) -> None:
         """Log why a step is taken, once for steps in a row with the same reason; an error carries its own."""

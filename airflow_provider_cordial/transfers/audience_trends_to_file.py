@@ -72,9 +72,9 @@ class AudienceTrendsToFileOperator(AudienceTrendsLoadOperator):
         self._validate(columns)
         with tempfile.TemporaryDirectory(prefix="cordial-") as folder:
             with self._open_trends() as trends:
-                days = trends.reader.days
+                spool = trends.spool
                 rows, files = write_long_csv(
-                    Path(folder), days, trends.rows(), columns=columns, by_day=self.partition_by_day
+                    Path(folder), spool.days, spool, columns=columns, by_day=self.partition_by_day
                 )
             timeframe = trends.export.timeframe
             target = ObjectStoragePath(self.path, conn_id=self.path_conn_id)

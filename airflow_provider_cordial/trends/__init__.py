@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_provider_cordial.trends.batch import TrendsBatch
     from airflow_provider_cordial.trends.columns import Columns
-    from airflow_provider_cordial.trends.completeness import IncompleteTrendsError, OnMissing
+    from airflow_provider_cordial.trends.completeness import ForeignTrendsError, IncompleteTrendsError, OnMissing
     from airflow_provider_cordial.trends.csv import AudienceRow, CsvFormat, TrendsCsvError
     from airflow_provider_cordial.trends.tables import TrendsTable, register_table
 
@@ -15,6 +15,7 @@ __all__ = [
     "AudienceRow",
     "Columns",
     "CsvFormat",
+    "ForeignTrendsError",
     "IncompleteTrendsError",
     "OnMissing",
     "TrendsBatch",
@@ -27,6 +28,7 @@ _MODULES = {
     "AudienceRow": "csv",
     "Columns": "columns",
     "CsvFormat": "csv",
+    "ForeignTrendsError": "completeness",
     "IncompleteTrendsError": "completeness",
     "OnMissing": "completeness",
     "TrendsBatch": "batch",

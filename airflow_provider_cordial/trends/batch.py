@@ -6,22 +6,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from airflow_provider_cordial.exports.timeframe import Timeframe
 from airflow_provider_cordial.trends.csv import AudienceRow
 
 
 @dataclass(frozen=True, slots=True)
 class TrendsBatch:
-    """The rows of one export, and what they replace: these audiences on the days of this timeframe.
+    """The checked rows of one file, and what they replace: these audiences on these days, and nothing else.
 
-    :param days: the days of ``AudienceRow.contacts``, in their order.
-    :param rows: one per audience; they can be iterated once.
+    :param audiences: that the file contains.
+    :param days: that the file contains: the days of ``AudienceRow.contacts``, in their order.
+    :param rows: one per audience; they can be iterated again.
     :param job_id: of the export.
     :param loaded_at: the moment of the load.
     """
 
     audiences: tuple[str, ...]
-    timeframe: Timeframe
     days: tuple[date, ...]
     rows: Iterable[AudienceRow]
     job_id: str

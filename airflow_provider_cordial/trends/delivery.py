@@ -1,60 +1,64 @@
-"""What every load starts with: the delivered file of an export, found, open, and checked while it is read."""
+"""What every load starts with: the delivered file of an export, found, read, checked, and kept locally."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, BinaryIO
 
-from airflow_provider_cordial.destinations import FileWait, open_delivered_file
-from airflow_provider_cordial.exceptions import InvalidExportError
+from airflow_provider_cordial.destinations import DeliveredFile, FileWait, read_delivered_file
+from airflow_provider_cordial.exceptions import IncompleteFileError, InvalidExportError
 from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport
 from airflow_provider_cordial.exports.base import SubmittedExport
 from airflow_provider_cordial.trends.batch import TrendsBatch
-from airflow_provider_cordial.trends.completeness import Completeness, OnMissing
-from airflow_provider_cordial.trends.csv import AudienceRow, CsvFormat, TrendsReader
+from airflow_provider_cordial.trends.completeness import OnMissing, find_missing, spool_rows
+from airflow_provider_cordial.trends.csv import CsvFormat, TrendsReader
+from airflow_provider_cordial.trends.spool import Spool
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveredTrends:
-    """An export and its delivered file.
+    """An export, and the checked rows of its delivered file. The destination is not needed any more.
 
     :param path: of the file at its destination.
+    :param incomplete: what the file lacks of the export; None if it lacks nothing.
     """
 
     export: AudienceTrendsExport
     job_id: str
     path: str
-    reader: TrendsReader
-    completeness: Completeness
+    spool: Spool
+    incomplete: IncompleteFileError | None = None
 
-    def rows(self) -> Iterator[AudienceRow]:
-        """Yield the rows of the file, each checked against the export."""
-        return self.completeness.check(self.reader)
+    def close(self) -> None:
+        """Remove the rows."""
+        self.spool.close()
 
     def batch(self, loaded_at: datetime) -> TrendsBatch:
         """Return what a table loads."""
         return TrendsBatch(
-            audiences=self.export.audiences,
-            timeframe=self.export.timeframe,
-            days=tuple(self.reader.days),
-            rows=self.rows(),
+            audiences=tuple(self.spool.audiences),
+            days=self.spool.days,
+            rows=self.spool,
             job_id=self.job_id,
             loaded_at=loaded_at,
         )
 
     def counts(self, rows: int) -> dict[str, Any]:
-        """Return the result of a load once all rows are read.
+        """Return the result of a load.
 
         :param rows: how many the load has written.
         """
         return {
             "rows": rows,
-            "audiences": len(self.completeness.audiences),
-            "days": len(self.reader.days),
-            "missing": self.completeness.blanks,
+            "audiences": len(self.spool.audiences),
+            "days": len(self.spool.days),
+            "missing": self.spool.blanks,
             "file": self.path,
         }
 
@@ -63,24 +67,32 @@ class DeliveredTrends:
 def open_delivered_trends(
     record: Any, *, path: str | None, on_missing: OnMissing, csv_format: CsvFormat | None, file_wait: FileWait | None
 ) -> Iterator[DeliveredTrends]:
-    """Wait for the file of an export, and open it.
+    """Wait for the file of an export, and read and check all of it: nothing is loaded from a file with an error.
 
     :param record: the output of the export operator.
     :param path: the file's exact path, if the author knows it.
-    :raises CordialError: see ``open_delivered_file`` and ``TrendsReader``.
+    :raises CordialError: see ``read_delivered_file``, ``TrendsReader``, and ``spool_rows``.
     """
     submitted = SubmittedExport.from_json(record)
     export = submitted.export
     if not isinstance(export, AudienceTrendsExport):
         msg = f"Invalid export of kind {export.kind!r}: only Audience Trends exports can be loaded as trends."
         raise InvalidExportError(msg)
-    delivered = open_delivered_file(
+
+    def read(file: DeliveredFile, stream: BinaryIO) -> DeliveredTrends:
+        spool = spool_rows(TrendsReader(stream, csv_format), export)
+        return DeliveredTrends(export, submitted.job_id, file.path, spool, find_missing(spool, export))
+
+    trends = read_delivered_file(
         export.destination,
         export.name,
-        not_before=submitted.submitted_at,
+        read,
+        not_before=None if submitted.has_unique_name else submitted.submitted_at,
         path=path,
         file_wait=file_wait or FileWait(),
+        accepts_incomplete=on_missing != "fail",
     )
-    with delivered as (file, stream):
-        reader = TrendsReader(stream, csv_format)
-        yield DeliveredTrends(export, submitted.job_id, file.path, reader, Completeness(export, on_missing))
+    with closing(trends):
+        if trends.incomplete and on_missing == "warn":
+            log.warning("%s Loading the rest", trends.incomplete)
+        yield trends

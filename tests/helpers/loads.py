@@ -9,7 +9,7 @@ from airflow_provider_cordial.destinations.file_wait import FileWait
 from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
 from cordial_sandbox.process import SandboxProcess
 
-QUICK = FileWait(timeout=2, poll_interval=0.05, stable_for=0.05, read_timeout=5)
+QUICK = FileWait(timeout=2, poll_interval=0.05, stable_for=0.05, incomplete_for=0.3, read_timeout=5)
 
 
 GOLD = 'Käufer, "Gold"'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import date
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any, ClassVar, TypeVar
 
 from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -82,15 +82,16 @@ class DbApiTable(TrendsTable):
 
     def delete(self, cursor: Any, batch: TrendsBatch) -> None:
         """Delete the rows of the batch's audiences and days."""
-        days = [self.parameter(batch.timeframe.start), self.parameter(batch.timeframe.end)]
         audience, day = self.quote(self.columns["audience"]), self.quote(self.columns["snapshot_date"])
         mark = self.placeholder
-        for some in batches(batch.audiences, AUDIENCES_PER_STATEMENT):
-            marks = ", ".join([mark] * len(some))
-            cursor.execute(
-                f"DELETE FROM {self.quoted} WHERE {day} BETWEEN {mark} AND {mark} AND {audience} IN ({marks})",  # noqa: S608
-                [*days, *some],
-            )
+        for first, last in day_ranges(batch.days):
+            for some in batches(batch.audiences, AUDIENCES_PER_STATEMENT):
+                marks = ", ".join([mark] * len(some))
+                cursor.execute(
+                    f"DELETE FROM {self.quoted} WHERE {day} BETWEEN {mark} AND {mark} "  # noqa: S608
+                    f"AND {audience} IN ({marks})",
+                    [self.parameter(first), self.parameter(last), *some],
+                )
 
     def insert(self, cursor: Any, batch: TrendsBatch) -> int:
         """Insert the rows of the batch, and return their number."""
@@ -123,6 +124,14 @@ class DbApiTable(TrendsTable):
     @property
     def insert_into(self) -> str:
         return f"INSERT INTO {self.quoted} ({', '.join(map(self.quote, self.columns.of_table))})"
+
+
+def day_ranges(days: Iterable[date]) -> Iterator[tuple[date, date]]:
+    """Yield the first and the last day of each gapless range, in order: days that did not come are in none."""
+    ordered = sorted(days)
+    for _, group in groupby(enumerate(ordered), lambda item: item[1].toordinal() - item[0]):
+        some = [day for _, day in group]
+        yield some[0], some[-1]
 
 
 def batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_cordial.trends.batch import TrendsBatch
-from airflow_provider_cordial.trends.tables.generic import DbApiTable
+from airflow_provider_cordial.trends.tables.generic import DbApiTable, day_ranges
 
 _STAGED = "pg_temp.cordial_staged"
 
@@ -96,8 +96,10 @@ class PostgresTable(DbApiTable):
 
     def _range(self, batch: TrendsBatch) -> tuple[str, list[Any]]:
         audience, day = (self.quote(self.columns[column]) for column in ("audience", "snapshot_date"))
-        where = f"old.{day} BETWEEN %s AND %s AND old.{audience} = ANY(%s)"
-        return where, [batch.timeframe.start, batch.timeframe.end, list(batch.audiences)]
+        ranges = list(day_ranges(batch.days))
+        on_days = " OR ".join([f"old.{day} BETWEEN %s AND %s"] * len(ranges))
+        parameters = [moment for one in ranges for moment in one]
+        return f"({on_days}) AND old.{audience} = ANY(%s)", [*parameters, list(batch.audiences)]
 
     def _has_binary_types(self, cursor: Any) -> bool:
         cursor.execute(

@@ -14,7 +14,7 @@ from pyarrow import parquet
 
 from airflow_provider_cordial.exceptions import InvalidExportError
 from airflow_provider_cordial.transfers.audience_trends_to_file import AudienceTrendsToFileOperator
-from airflow_provider_cordial.trends import Columns, IncompleteTrendsError
+from airflow_provider_cordial.trends import Columns, ForeignTrendsError
 from airflow_provider_cordial.trends.csv import AudienceRow
 from airflow_provider_cordial.trends.files import write_long_csv
 from cordial_sandbox.process import SandboxProcess
@@ -103,7 +103,7 @@ def test_an_invalid_file_leaves_the_target_unchanged(cordial: SandboxProcess, tm
     write(tmp_path / "out")
     before = tree(tmp_path / "out")
     deliver(cordial, PLAIN + "b,1,2\n")
-    with pytest.raises(IncompleteTrendsError):
+    with pytest.raises(ForeignTrendsError):
         write(tmp_path / "out")
     assert tree(tmp_path / "out") == before
 

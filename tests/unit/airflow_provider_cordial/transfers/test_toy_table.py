@@ -23,7 +23,7 @@ class JsonLinesTable(TrendsTable):
     def load(self, batch: TrendsBatch) -> int:
         path = Path(str(BaseHook.get_connection(self.conn_id).host)) / f"{self.name}.jsonl"
         old = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        days = {day.isoformat() for day in batch.timeframe}
+        days = {day.isoformat() for day in batch.days}
         kept = [row for row in old if row[0] not in batch.audiences or row[1] not in days]
         new = [
             [row.audience, day.isoformat(), contacts]
