@@ -223,7 +223,7 @@ class DeliveredFileNotFoundError(DeliveryError):
 
 
 class IncompleteFileError(DeliveredFileNotFoundError):
-    """The file does not contain all that was requested: it may still be growing."""
+    """The file lacks something requested: it may still be growing."""
 
 
 class DestinationUnreachableError(DeliveryError):
