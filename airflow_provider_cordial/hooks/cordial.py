@@ -19,6 +19,7 @@ from airflow_provider_cordial.exceptions import (
     ConnectionFailedError,
     CordialError,
     InvalidConnectionError,
+    MissingConnectionError,
     NotFoundError,
     PermissionDeniedError,
 )
@@ -51,7 +52,8 @@ class CordialHook(BaseHook):
     def connection(self) -> CordialConnection:
         """The Airflow connection, read once and checked; from then on its API key is masked in the logs.
 
-        :raises InvalidConnectionError: the connection does not exist or is invalid.
+        :raises MissingConnectionError: the connection does not exist, or Airflow cannot reach its database.
+        :raises InvalidConnectionError: the connection is invalid.
         """
         try:
             airflow_connection = self.get_connection(self.cordial_conn_id)
@@ -60,7 +62,7 @@ class CordialHook(BaseHook):
                 f"Airflow connection {self.cordial_conn_id!r} does not exist. Create it: airflow connections add "
                 f"{self.cordial_conn_id} --conn-type cordial --conn-password <API key>"
             )
-            raise InvalidConnectionError(msg) from None
+            raise MissingConnectionError(msg) from None
         connection = CordialConnection.from_airflow(airflow_connection)
         for secret in connection.secrets:
             mask_secret(secret)
