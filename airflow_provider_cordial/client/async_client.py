@@ -132,7 +132,9 @@ class AsyncCordialClient:
         request = api.list_jobs(page=page).with_secrets(self.connection.secrets)
         try:
             return api.parse_records(request, await self._send(request))
-        except NotFoundError:  # documented for the list too: no match
+        except NotFoundError as error:  # documented for the list too: no match
+            if not error.is_from_cordial:
+                raise
             return []
 
     async def _send(self, request: api.Request) -> Any:

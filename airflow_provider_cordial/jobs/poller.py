@@ -174,7 +174,7 @@ class Poller:
                 self._publish(job_id, "", lambda: failure, self._loop.time(), factor)
             return listing.found | listing.missing
         except CordialError as error:
-            if isinstance(error, AccessError) and not error.is_from_cordial:
+            if not error.is_from_cordial:
                 # A firewall or a proxy rejects requests for now; the list itself may be usable.
                 self._strategy.fail()
             else:
@@ -270,7 +270,12 @@ class Poller:
                 subscription.publish(published)
                 if isinstance(published, RateLimitError):
                     pause = 0.0
-                elif isinstance(published, TransientError | AccessError):
+                elif isinstance(published, CordialError) and _is_temporary(published):
                     pause = min(pause, SHORTEST_PAUSE)
             due = moment + pause * factor
             self._poll_at(subscription, due if is_late else min(due, subscription.deadline))
+
+
+def _is_temporary(error: CordialError) -> bool:
+    """Return whether the next poll may succeed: the job is polled again soon."""
+    return isinstance(error, TransientError | AccessError) or not error.is_from_cordial

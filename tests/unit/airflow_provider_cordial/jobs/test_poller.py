@@ -487,8 +487,12 @@ def test_a_late_key_rotation_ends_no_wait(cordial: SandboxProcess, set_connectio
     assert all_done(asyncio.run(rotate()), job_ids)
 
 
-def test_a_brief_block_by_a_firewall_ends_no_wait(cordial: SandboxProcess) -> None:
-    cordial.control.fault("any", "answer", status=403, body="<html>Blocked</html>")
+@pytest.mark.parametrize("status", [403, 404, 307])
+def test_a_brief_block_by_a_firewall_ends_no_wait(
+    cordial: SandboxProcess, set_connection: SetConnection, status: int
+) -> None:
+    connect(set_connection, cordial, not_found_grace=0.1)
+    cordial.control.fault("any", "answer", status=status, body="<html>Blocked</html>")
     job_ids = cordial.control.add_jobs(20, shortest=0.5, longest=0.5)
 
     async def unblock() -> list[Event]:
