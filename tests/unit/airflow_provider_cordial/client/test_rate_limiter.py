@@ -119,6 +119,34 @@ def test_a_raised_limit_is_used_again() -> None:
     assert limiter.rate == 600
 
 
+def test_new_settings_apply_at_once_and_keep_a_pause() -> None:
+    limiter = RateLimiter(600, max_wait=60)
+    limiter.configure(60, max_wait=5)
+    assert limiter.rate == 60
+    limiter.configure(1200, max_wait=5)
+    assert limiter.rate == 1200
+    limiter.observe_answer(429, {"Retry-After": "90"}, 100.0)
+    assert 5 <= limiter.pause_left(100.0) <= 6
+    limiter.configure(600, max_wait=1)
+    assert 5 <= limiter.pause_left(100.0) <= 6
+
+
+def test_new_settings_keep_what_answers_have_taught() -> None:
+    limiter = RateLimiter(600)
+    limiter.observe_answer(200, {"X-Rate-Limit-Limit": "100"}, 0.0)
+    limiter.configure(1200, max_wait=60)
+    assert limiter.rate == pytest.approx(90)
+    limiter.configure(60, max_wait=60)
+    assert limiter.rate == 60
+    limiter = RateLimiter(600)
+    limiter.observe_answer(429, {"Retry-After": "1"}, 0.0)
+    lowered = limiter.rate
+    limiter.configure(1200, max_wait=60)
+    assert limiter.rate == lowered
+    limiter.record_sent(MINUTE)
+    assert lowered < limiter.rate < 1.1 * lowered
+
+
 def test_the_last_requests_are_spread_until_the_reset() -> None:
     limiter = RateLimiter(600)
     limiter.observe_answer(200, {"X-Rate-Limit-Remaining": "50", "X-Rate-Limit-Reset": "30"}, 10.0)
