@@ -25,6 +25,10 @@ from airflow_provider_cordial.exceptions import (
 )
 from airflow_provider_cordial.jobs.schedule import compute_pause, jitter
 
+#: Rejections in a row that end a wait at the earliest: a poll can take longer than the grace period, and the next
+#: rejection may have another cause.
+MIN_REJECTIONS = 3
+
 
 class Log(Protocol):
     """The used part of a logger; the loggers of Airflow's classes are not those of the standard library."""
@@ -66,6 +70,7 @@ class JobWatcher:
         self._max_wait = max_wait
         self._rejection_grace = rejection_grace
         self._rejected_since: float | None = None
+        self._rejections = 0
         self._log = log
         self._last_state = ""
         self._retry_after = 0.0
@@ -145,8 +150,9 @@ class JobWatcher:
 
     def _observe_rejection(self, error: RefusedError, now: float) -> None:
         if self._rejected_since is None:
-            self._rejected_since = now
-        if now - self._rejected_since < self._rejection_grace:
+            self._rejected_since, self._rejections = now, 0
+        self._rejections += 1
+        if now - self._rejected_since < self._rejection_grace or self._rejections < MIN_REJECTIONS:
             self._log_change(type(error).__name__, "Job %s: %s Polling continues.", self.job_id, error, warn=True)
             return
         if error.is_from_cordial:
