@@ -8,7 +8,7 @@ the cheaper way alone, however many waits there are and whenever they started.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from airflow_provider_cordial.client.pages import MAX_PAGES
 
@@ -24,7 +24,6 @@ class Listing:
     """
 
     missing: set[str]
-    found: set[str] = field(default_factory=set)
     pages: int = 0
     _useless_pages: int = 0
 
@@ -38,7 +37,6 @@ class Listing:
         self.pages += 1
         self._useless_pages = 0 if found & self.missing else self._useless_pages + 1
         self.missing -= found
-        self.found |= found
 
 
 class ListingStrategy:

@@ -12,12 +12,14 @@ JOBS = [f"j{number}" for number in range(10)]
 def read_list(strategy: ListingStrategy, *pages: set[str], waiting: list[str] = JOBS) -> tuple[int, set[str]]:
     """Read pages as long as it is worthwhile; return their number and the jobs found on them."""
     listing = strategy.start(waiting)
+    found: set[str] = set()
     for page in pages:
         if not (listing.missing and listing.is_worthwhile):
             break
         listing.add_page(page)
+        found |= page
     strategy.finish(listing, waiting)
-    return listing.pages, listing.found
+    return listing.pages, found
 
 
 @pytest.mark.parametrize(

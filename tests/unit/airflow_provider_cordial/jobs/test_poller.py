@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import time
@@ -262,6 +263,33 @@ def test_a_crashed_poller_is_restarted(
     assert "with 5 jobs; restarting" in caplog.text
 
 
+def test_a_poller_that_crashes_at_every_start_is_restarted_ever_later(
+    cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(poller, "FIRST_RESTART_PAUSE", 0.1)
+    monkeypatch.setattr(poller, "LONGEST_RESTART_PAUSE", 0.8)
+    started: list[float] = []
+    real = poller.Poller._poll
+
+    async def crash(self: poller.Poller) -> None:
+        started.append(time.monotonic())
+        if len(started) == 6:
+            # Longer than the longest pause: the next one is the first again.
+            await asyncio.wait_for(real(self), 1.0)
+        if len(started) > 7:
+            await real(self)
+        raise RuntimeError
+
+    monkeypatch.setattr(poller.Poller, "_poll", crash)
+    job_ids = cordial.control.add_jobs(3, shortest=5.0, longest=5.0)
+    assert all_done(asyncio.run(events(job_ids)), job_ids)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(started)]
+    # Each within 0.35 s on a loaded machine; the seventh includes a second of polling.
+    for pause, expected in zip(pauses, [0.1, 0.2, 0.4, 0.8, 0.8, 1.1, 0.2], strict=True):
+        assert expected <= pause + 0.01 < expected + 0.35
+    assert caplog.text.count("restarting") == 7
+
+
 def test_no_task_remains_after_the_last_wait(cordial: SandboxProcess) -> None:
     job_ids = cordial.control.add_jobs(3, shortest=0.3, longest=0.3)
 
@@ -471,6 +499,30 @@ def test_silent_answers_do_not_delay_other_waits(
     cordial.control.fault(kind, "delay", seconds=60, times=times)
     job_ids = cordial.control.add_jobs(20, shortest=0.5, longest=0.5)
     assert all_done(asyncio.run(events(job_ids, seconds=20)), job_ids)
+
+
+def test_due_jobs_are_looked_up_while_a_page_is_overdue(
+    cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "LISTING_PATIENCE", 0.5)
+    cordial.control.fault("list_jobs", "delay", seconds=60, times=1)
+    job_ids = cordial.control.add_jobs(20, shortest=0.5, longest=3.0)
+    started = time.monotonic()
+    assert all_done(asyncio.run(events(job_ids, seconds=30)), job_ids)
+    # The timeout of the page is far longer.
+    assert time.monotonic() - started < 8
+
+
+def test_a_listing_after_an_overdue_page_loses_no_wait(
+    cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "LISTING_PATIENCE", 0.1)
+    cordial.control.behaviour(max_per_page=5)
+    cordial.control.fault("list_jobs", "delay", processed=True, seconds=0.4, times=30)
+    job_ids = cordial.control.add_jobs(20, shortest=0.5, longest=3.0)
+    started = time.monotonic()
+    assert all_done(asyncio.run(events(job_ids, seconds=30)), job_ids)
+    assert time.monotonic() - started < 10
 
 
 def test_a_late_key_rotation_ends_no_wait(cordial: SandboxProcess, set_connection: SetConnection) -> None:
