@@ -103,14 +103,17 @@ class RateLimiter:
 
     def observe_failure(self, now: float) -> None:
         """Pause after an error that does not concern a single request, longer each time; ignore the first."""
+        if self.pause_left(now) > 0:
+            # The request was in flight together with the one that caused the pause, and failed together with it.
+            return
         self._failures += 1
         if self._failures > 1:
             self._pause(min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0 ** (self._failures - 2)), now)
 
     def _observe_rejection(self, requested: float | None, now: float) -> None:
-        self._failures += 1
         # Requests that were in flight together and are rejected together count as one rejection.
         if now >= self._paused_until:
+            self._failures += 1
             self._forget_old(now)
             self._rate = max(SLOWEST_RATE, SHARE * min(self._rate, max(FEW_REQUESTS, len(self._sent))))
             self._changed_at = now

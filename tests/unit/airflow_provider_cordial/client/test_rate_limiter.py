@@ -167,11 +167,23 @@ def test_invalid_headers_change_nothing(value: str) -> None:
 
 def test_one_error_is_ignored_and_many_in_a_row_pause() -> None:
     limiter = RateLimiter(600)
-    rests = []
+    now, pauses = 0.0, []
     for _ in range(10):
-        limiter.observe_failure(0.0)
-        rests.append(limiter.delay(0.0))
-    assert rests == [0, 1, 2, 4, 8, 16, 32, 60, 60, 60]
-    limiter.observe_answer(200, {}, 60.0)
-    limiter.observe_answer(503, {}, 60.0)
-    assert limiter.delay(60.0) == 0
+        limiter.observe_failure(now)
+        pauses.append(limiter.delay(now))
+        now += pauses[-1]
+    assert pauses == [0, 1, 2, 4, 8, 16, 32, 60, 60, 60]
+    limiter.observe_answer(200, {}, now)
+    limiter.observe_answer(503, {}, now)
+    assert limiter.delay(now) == 0
+
+
+def test_requests_that_fail_together_count_as_one_failure() -> None:
+    limiter = RateLimiter(600)
+    for _ in range(8):
+        limiter.observe_failure(100.0)
+    assert limiter.pause_left(100.0) == 1
+    limiter = RateLimiter(600)
+    for _ in range(8):
+        limiter.observe_answer(429, {}, 100.0)
+    assert 2 <= limiter.pause_left(100.0) <= 3
