@@ -49,6 +49,8 @@ class ListingStrategy:
         #: Lookups of single jobs since then.
         self._lookups = 0
         self._failures = 0
+        #: Whether the last lookup failed too.
+        self._do_lookups_fail = False
         #: Jobs that were missing from a listing.
         self._unlisted: set[str] = set()
 
@@ -80,13 +82,15 @@ class ListingStrategy:
     def fail(self, *, is_slow: bool = False) -> bool:
         """Record a failed listing; return whether to read the list again for the same jobs.
 
-        :param is_slow: whether the list is rate limited or timed out: reading it again would delay the jobs.
+        :param is_slow: whether the list is rate limited, rejected, or timed out: reading it again would delay the jobs.
         """
         self._failures += 1
         if self._failures < MAX_FAILED_LISTINGS and not is_slow:
             return True
-        # Perhaps only the list fails: poll jobs one by one, and read the list less often each time.
-        self._cost = min(MAX_PAGES, 2 * self._cost)
+        # Perhaps only the list fails: poll jobs one by one, and read the list less often each time. If lookups fail as
+        # well, the failure proves nothing about the list, which must be used again once the failure is over.
+        if not self._do_lookups_fail:
+            self._cost = min(MAX_PAGES, 2 * self._cost)
         return False
 
     def disable(self) -> None:
@@ -101,6 +105,10 @@ class ListingStrategy:
         """Count a lookup that a listing could have replaced."""
         if job_id not in self._unlisted:
             self._lookups += 1
+
+    def record_lookup_result(self, *, is_failed: bool) -> None:
+        """Record whether a lookup failed for a reason that does not concern its job."""
+        self._do_lookups_fail = is_failed
 
     def record_listed(self, job_ids: Iterable[str]) -> None:
         """Record that the list contains these jobs."""

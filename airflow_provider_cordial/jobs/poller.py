@@ -131,6 +131,7 @@ class Poller:
         connection = await self._account.open()
         if not self.connection.done():
             self.connection.set_result(connection)
+        self._strategy.enable()
         log.info("Polling %s for connection %s", connection.base_url, self.cordial_conn_id)
         try:
             await self._poll()
@@ -213,9 +214,9 @@ class Poller:
                 for job_id in listing.missing:
                     self._publish(job_id, "", lambda: failure, self._loop.time(), factor)
         except CordialError as error:
-            if not error.is_from_cordial:
-                # A firewall or a proxy rejects requests for now; the list itself may be usable.
-                self._strategy.fail()
+            if isinstance(error, AccessError) or not error.is_from_cordial:
+                # A key is rotated, or a firewall rejects requests for now; the list itself may be usable.
+                self._strategy.fail(is_slow=True)
             else:
                 self._disable_list(str(error))
         else:
@@ -271,6 +272,7 @@ class Poller:
         except Exception as error:  # noqa: BLE001 - it concerns this job only; its text may contain a secret
             log.error("Polling job %s failed: %s", job_id, type(error).__name__)
             result = CordialError(f"Waiting for job {job_id} failed in the triggerer: {type(error).__name__}.")
+        self._strategy.record_lookup_result(is_failed=isinstance(result, CordialError) and _is_temporary(result))
         now = self._loop.time()
         for subscription in self._subscriptions.get(job_id, ()):
             subscription.trust_list(now)

@@ -92,6 +92,17 @@ def test_a_failing_list_is_retried_and_then_read_less_often() -> None:
     assert strategy.should_list(JOBS[:5], JOBS)
 
 
+def test_an_outage_does_not_make_the_list_less_attractive() -> None:
+    strategy = ListingStrategy()
+    strategy.record_lookup_result(is_failed=True)
+    for _ in range(20):
+        strategy.fail(is_slow=True)
+    assert strategy.should_list(JOBS[:2], JOBS)
+    strategy.record_lookup_result(is_failed=False)
+    strategy.fail(is_slow=True)
+    assert not strategy.should_list(JOBS[:2], JOBS)
+
+
 def test_a_slow_list_is_not_retried_at_once() -> None:
     strategy = ListingStrategy()
     assert not strategy.fail(is_slow=True)

@@ -146,6 +146,16 @@ def test_an_outdated_list_loses_no_wait(cordial: SandboxProcess, monkeypatch: py
     assert time.monotonic() - started < 6
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_the_list_is_read_again_after_a_brief_rejection(cordial: SandboxProcess, status: int) -> None:
+    cordial.control.fault("list_jobs", "answer", status=status, body='{"error": "no"}', times=1)
+    job_ids = cordial.control.add_jobs(40, shortest=4.0, longest=4.0)
+    assert all_done(asyncio.run(events(job_ids, poll_interval=1.0)), job_ids)
+    statuses = [request["status"] for request in requests_of(cordial, "list_jobs")]
+    assert statuses[0] == status
+    assert statuses[1:].count(200) >= 1
+
+
 def test_a_job_behind_many_others_is_looked_up(cordial: SandboxProcess) -> None:
     job_ids = cordial.control.add_jobs(3, shortest=1.0, longest=1.0)
     cordial.control.add_jobs(900, shortest=60.0, longest=60.0)
