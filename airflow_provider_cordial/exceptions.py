@@ -70,6 +70,10 @@ class InvalidConnectionError(RefusedError):
     """An Airflow connection is incomplete or invalid."""
 
 
+class MissingConnectionError(InvalidConnectionError):
+    """Airflow reports that a connection does not exist; it reports the same while it cannot reach its database."""
+
+
 class InvalidParameterError(RefusedError):
     """A parameter of a task is invalid: found before anything was sent."""
 

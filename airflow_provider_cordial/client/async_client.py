@@ -38,9 +38,16 @@ class Pacer:
     """
 
     def __init__(self, max_rate: float, max_wait: float) -> None:
+        self._settings = max_rate, max_wait
         self._all = RateLimiter(max_rate, max_wait)
-        self._limiters: defaultdict[str, RateLimiter] = defaultdict(lambda: RateLimiter(max_rate, max_wait))
+        self._limiters: defaultdict[str, RateLimiter] = defaultdict(lambda: RateLimiter(*self._settings))
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def configure(self, max_rate: float, max_wait: float) -> None:
+        """Apply the settings of a connection that was read again; what the limiters have learned remains."""
+        self._settings = max_rate, max_wait
+        for limiter in (self._all, *self._limiters.values()):
+            limiter.configure(max_rate, max_wait)
 
     def limiter(self, endpoint: str) -> RateLimiter:
         """Return the limiter that learns from the answers of an endpoint."""
@@ -66,11 +73,14 @@ _pacers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], Pace
 
 
 def shared_pacer(connection: CordialConnection) -> Pacer:
-    """Return the pacer of an account, which all its clients in this event loop share."""
+    """Return the pacer of an account, which all its clients in this event loop share, with a connection's settings."""
     pacers = _pacers.setdefault(asyncio.get_running_loop(), {})
     account = (connection.base_url, connection.api_key)
-    if account not in pacers:
-        pacers[account] = Pacer(connection.requests_per_minute, connection.max_wait)
+    settings = connection.requests_per_minute, connection.max_wait
+    if account in pacers:
+        pacers[account].configure(*settings)
+    else:
+        pacers[account] = Pacer(*settings)
     return pacers[account]
 
 
@@ -132,7 +142,9 @@ class AsyncCordialClient:
         request = api.list_jobs(page=page).with_secrets(self.connection.secrets)
         try:
             return api.parse_records(request, await self._send(request))
-        except NotFoundError:  # documented for the list too: no match
+        except NotFoundError as error:  # documented for the list too: no match
+            if not error.is_from_cordial:
+                raise
             return []
 
     async def _send(self, request: api.Request) -> Any:

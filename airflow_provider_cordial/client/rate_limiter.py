@@ -45,7 +45,8 @@ class RateLimiter:
     def __init__(self, max_rate: float, max_wait: float = float("inf")) -> None:
         self._max_wait = max_wait
         self._configured_rate = max_rate
-        self._max_rate = max_rate
+        #: What an answer reported, if any did.
+        self._reported_rate = float("inf")
         self._rate = max_rate
         self._changed_at = float("-inf")
         self._paused_until = float("-inf")
@@ -57,6 +58,17 @@ class RateLimiter:
     def rate(self) -> float:
         """The current rate in requests per minute."""
         return self._rate
+
+    @property
+    def _max_rate(self) -> float:
+        return min(self._configured_rate, self._reported_rate)
+
+    def configure(self, max_rate: float, max_wait: float) -> None:
+        """Apply other settings; a pause, and what answers have taught about the limit, remain."""
+        # A rate that a rejection has lowered recovers step by step.
+        is_lowered = self._rate < self._max_rate
+        self._configured_rate, self._max_wait = max_rate, max_wait
+        self._rate = min(self._rate, self._max_rate) if is_lowered else self._max_rate
 
     def delay(self, now: float) -> float:
         """Return the seconds during which nothing may be sent."""
@@ -79,7 +91,7 @@ class RateLimiter:
         """Learn from an answer of any kind."""
         limit = _number(headers, "X-Rate-Limit-Limit")
         if limit is not None:
-            self._max_rate = min(self._configured_rate, max(SLOWEST_RATE, limit * SHARE))
+            self._reported_rate = max(SLOWEST_RATE, limit * SHARE)
             self._rate = min(self._rate, self._max_rate)
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             self._observe_rejection(parse_retry_after(headers), now)
@@ -91,14 +103,17 @@ class RateLimiter:
 
     def observe_failure(self, now: float) -> None:
         """Pause after an error that does not concern a single request, longer each time; ignore the first."""
+        if self.pause_left(now) > 0:
+            # The request was in flight together with the one that caused the pause, and failed together with it.
+            return
         self._failures += 1
         if self._failures > 1:
             self._pause(min(LONGEST_PAUSE, SHORTEST_PAUSE * 2.0 ** (self._failures - 2)), now)
 
     def _observe_rejection(self, requested: float | None, now: float) -> None:
-        self._failures += 1
         # Requests that were in flight together and are rejected together count as one rejection.
         if now >= self._paused_until:
+            self._failures += 1
             self._forget_old(now)
             self._rate = max(SLOWEST_RATE, SHARE * min(self._rate, max(FEW_REQUESTS, len(self._sent))))
             self._changed_at = now

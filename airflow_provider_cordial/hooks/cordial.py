@@ -19,6 +19,7 @@ from airflow_provider_cordial.exceptions import (
     ConnectionFailedError,
     CordialError,
     InvalidConnectionError,
+    MissingConnectionError,
     NotFoundError,
     PermissionDeniedError,
 )
@@ -46,13 +47,28 @@ class CordialHook(BaseHook):
     def __init__(self, cordial_conn_id: str = default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.cordial_conn_id = cordial_conn_id
+        #: Used while Airflow cannot read the connection again.
+        self._last_connection: CordialConnection | None = None
 
     @cached_property
     def connection(self) -> CordialConnection:
         """The Airflow connection, read once and checked; from then on its API key is masked in the logs.
 
-        :raises InvalidConnectionError: the connection does not exist or is invalid.
+        :raises MissingConnectionError: the connection does not exist, or Airflow cannot reach its database.
+        :raises InvalidConnectionError: the connection is invalid.
         """
+        try:
+            return self._read_connection()
+        except Exception as error:
+            is_temporary = isinstance(error, MissingConnectionError) or not isinstance(error, CordialError)
+            if self._last_connection is None or not is_temporary:
+                raise
+            # Only the class: the text may contain a secret.
+            text = "Cannot read connection %s again (%s); using its last values"
+            self.log.warning(text, self.cordial_conn_id, type(error).__name__)
+            return self._last_connection
+
+    def _read_connection(self) -> CordialConnection:
         try:
             airflow_connection = self.get_connection(self.cordial_conn_id)
         except AirflowNotFoundException:
@@ -60,7 +76,7 @@ class CordialHook(BaseHook):
                 f"Airflow connection {self.cordial_conn_id!r} does not exist. Create it: airflow connections add "
                 f"{self.cordial_conn_id} --conn-type cordial --conn-password <API key>"
             )
-            raise InvalidConnectionError(msg) from None
+            raise MissingConnectionError(msg) from None
         connection = CordialConnection.from_airflow(airflow_connection)
         for secret in connection.secrets:
             mask_secret(secret)
@@ -152,7 +168,7 @@ class CordialHook(BaseHook):
 
     def reconnect(self) -> None:
         """Read the Airflow connection again at the next request."""
-        self.__dict__.pop("connection", None)
+        self._last_connection = self.__dict__.pop("connection", self._last_connection)
         self.__dict__.pop("_session", None)
 
     def close(self) -> None:

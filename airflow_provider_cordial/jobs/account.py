@@ -13,6 +13,7 @@ from airflow_provider_cordial.exceptions import (
     AuthenticationError,
     ConnectionFailedError,
     CordialError,
+    MissingConnectionError,
     PermissionDeniedError,
 )
 from airflow_provider_cordial.hooks.cordial import read_connection
@@ -23,6 +24,10 @@ REREAD_PAUSE = 2.0
 
 #: Seconds between attempts to read a connection: the first pause, and the longest.
 FIRST_READ_PAUSE, LONGEST_READ_PAUSE = 1.0, 30.0
+
+#: Seconds during which a missing connection is read again: while the metadata database cannot be reached, Airflow
+#: reports that a connection does not exist.
+MISSING_GRACE = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -45,15 +50,17 @@ class Account:
     async def open(self) -> CordialConnection:
         """Read the connection, with retries while Airflow cannot read it.
 
-        :raises CordialError: the connection is invalid.
+        :raises CordialError: the connection is invalid, or missing after ``MISSING_GRACE``.
         """
-        pause = FIRST_READ_PAUSE
+        clock = asyncio.get_running_loop().time
+        started, pause = clock(), FIRST_READ_PAUSE
         while True:
             try:
                 connection = await read_connection(self._cordial_conn_id)
-            except CordialError:
-                raise
-            except Exception as error:  # noqa: BLE001 - of any secrets backend; its text may contain a secret
+            except Exception as error:  # of any secrets backend; its text may contain a secret
+                is_missing = isinstance(error, MissingConnectionError)
+                if isinstance(error, CordialError) and not (is_missing and clock() - started < MISSING_GRACE):
+                    raise
                 if pause == FIRST_READ_PAUSE:
                     log.warning("Cannot read connection %s (%s); retrying", self._cordial_conn_id, type(error).__name__)
                 await asyncio.sleep(pause * jitter())
@@ -98,13 +105,18 @@ class Account:
                 return False
             try:
                 connection = await read_connection(self._cordial_conn_id)
+            except MissingConnectionError:
+                # It may be readable again before the grace period of the rejection is over.
+                log.warning("Cannot read connection %s, whose key is rejected", self._cordial_conn_id)
+                return False
             except CordialError:
                 raise
             except Exception as error:  # noqa: BLE001 - as above
                 msg = f"Cannot read Airflow connection {self._cordial_conn_id!r} ({type(error).__name__})."
                 raise ConnectionFailedError(msg, sent=False) from None
-            if connection == rejected.connection:
+            finally:
                 self._read_at = asyncio.get_running_loop().time()
+            if connection == rejected.connection:
                 return False
             log.info("Connection %s has changed; using its new values", self._cordial_conn_id)
             self._use(connection)

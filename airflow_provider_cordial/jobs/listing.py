@@ -8,7 +8,7 @@ the cheaper way alone, however many waits there are and whenever they started.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from airflow_provider_cordial.client.pages import MAX_PAGES
 
@@ -24,7 +24,6 @@ class Listing:
     """
 
     missing: set[str]
-    found: set[str] = field(default_factory=set)
     pages: int = 0
     _useless_pages: int = 0
 
@@ -38,7 +37,6 @@ class Listing:
         self.pages += 1
         self._useless_pages = 0 if found & self.missing else self._useless_pages + 1
         self.missing -= found
-        self.found |= found
 
 
 class ListingStrategy:
@@ -51,6 +49,8 @@ class ListingStrategy:
         #: Lookups of single jobs since then.
         self._lookups = 0
         self._failures = 0
+        #: Whether the last lookup failed too.
+        self._do_lookups_fail = False
         #: Jobs that were missing from a listing.
         self._unlisted: set[str] = set()
 
@@ -82,13 +82,15 @@ class ListingStrategy:
     def fail(self, *, is_slow: bool = False) -> bool:
         """Record a failed listing; return whether to read the list again for the same jobs.
 
-        :param is_slow: whether the list is rate limited or timed out: reading it again would delay the jobs.
+        :param is_slow: whether the list is rate limited, rejected, or timed out: reading it again would delay the jobs.
         """
         self._failures += 1
         if self._failures < MAX_FAILED_LISTINGS and not is_slow:
             return True
-        # Perhaps only the list fails: poll jobs one by one, and read the list less often each time.
-        self._cost = min(MAX_PAGES, 2 * self._cost)
+        # Perhaps only the list fails: poll jobs one by one, and read the list less often each time. If lookups fail as
+        # well, the failure proves nothing about the list, which must be used again once the failure is over.
+        if not self._do_lookups_fail:
+            self._cost = min(MAX_PAGES, 2 * self._cost)
         return False
 
     def disable(self) -> None:
@@ -103,6 +105,10 @@ class ListingStrategy:
         """Count a lookup that a listing could have replaced."""
         if job_id not in self._unlisted:
             self._lookups += 1
+
+    def record_lookup_result(self, *, is_failed: bool) -> None:
+        """Record whether a lookup failed for a reason that does not concern its job."""
+        self._do_lookups_fail = is_failed
 
     def record_listed(self, job_ids: Iterable[str]) -> None:
         """Record that the list contains these jobs."""

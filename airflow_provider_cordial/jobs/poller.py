@@ -38,8 +38,12 @@ from airflow_provider_cordial.jobs.subscription import Subscription
 #: Lookups in flight at once.
 MAX_CONCURRENT_LOOKUPS = 8
 
-#: Seconds until a crashed poller is restarted.
-RESTART_PAUSE = 1.0
+#: Seconds until a crashed poller is restarted: the first pause, and the longest, which also is how long a poller must
+#: run for the next pause to be the first again.
+FIRST_RESTART_PAUSE, LONGEST_RESTART_PAUSE = 1.0, 30.0
+
+#: Seconds without a page after which due jobs are looked up although a listing is in progress.
+LISTING_PATIENCE = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +62,9 @@ class Poller:
         # A new key may have the permission to read the list.
         self._account = Account(cordial_conn_id, on_change=self._strategy.enable)
         self._wake_up = asyncio.Event()
+        #: The listing in progress, and when it made progress last.
+        self._listing: asyncio.Task[None] | None = None
+        self._listed_at = 0.0
         self._lookups: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(MAX_CONCURRENT_LOOKUPS)
         # An empty context: log lines of the poller do not belong to the task that happened to start it.
@@ -96,8 +103,10 @@ class Poller:
             self.connection.cancel()
 
     async def _supervise(self) -> None:
-        """Run the poll loop, and restart it when it crashes."""
+        """Run the poll loop, and restart it when it crashes, later each time."""
+        pause = FIRST_RESTART_PAUSE
         while True:
+            started = self._loop.time()
             polling = self._loop.create_task(self._run(), name=f"cordial-poller[{self.cordial_conn_id}]")
             try:
                 await asyncio.wait([polling])
@@ -113,40 +122,64 @@ class Poller:
             reason = type(error).__name__ if error else "cancelled"
             jobs = len(self._subscriptions)
             log.error("Poller for %s crashed (%s) with %d jobs; restarting", self.cordial_conn_id, reason, jobs)
-            await asyncio.sleep(RESTART_PAUSE)
+            if self._loop.time() - started >= LONGEST_RESTART_PAUSE:
+                pause = FIRST_RESTART_PAUSE
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_RESTART_PAUSE)
 
     async def _run(self) -> None:
         connection = await self._account.open()
         if not self.connection.done():
             self.connection.set_result(connection)
+        self._strategy.enable()
         log.info("Polling %s for connection %s", connection.base_url, self.cordial_conn_id)
         try:
             await self._poll()
         finally:
-            for lookup in self._lookups:
-                lookup.cancel()
-            await asyncio.gather(*self._lookups, return_exceptions=True)
-            await self._account.close()
+            requests = [*self._lookups, *([self._listing] if self._listing else [])]
+            for request in requests:
+                request.cancel()
+            try:
+                await asyncio.gather(*requests, return_exceptions=True)
+            finally:
+                self._listing = None
+                await self._account.close()
 
     async def _poll(self) -> None:
         self._schedule.rebuild(chain.from_iterable(self._subscriptions.values()))
         while True:
-            due = self._schedule.take_due(self._loop.time())
+            now = self._loop.time()
+            due = self._schedule.take_due(now)
             if not due:
                 await self._sleep_until_due()
                 continue
-            listed = await self._list() if self._strategy.should_list(due, self._subscriptions) else set()
+            if not self._is_listing() and self._strategy.should_list(due, self._subscriptions):
+                self._listed_at = now
+                self._listing = self._loop.create_task(self._list(), name=f"cordial-listing[{self.cordial_conn_id}]")
+            await self._wait_for_listing()
             for job_id in due:
-                if job_id not in listed or self._needs_lookup(job_id):
+                if self._needs_lookup(job_id, now):
                     await self._start_lookup(job_id)
+
+    def _is_listing(self) -> bool:
+        """Return whether a listing is in progress; an unexpected error of the last one ends the poll loop."""
+        if self._listing is not None and self._listing.done():
+            listing, self._listing = self._listing, None
+            listing.result()
+        return self._listing is not None
 
     def _poll_at(self, subscription: Subscription, due: float) -> None:
         if self._schedule.add(subscription, due):
             self._wake_up.set()
 
-    def _needs_lookup(self, job_id: str) -> bool:
+    def _needs_lookup(self, job_id: str, taken: float) -> bool:
+        """Return whether a due job is to be looked up.
+
+        :param taken: when it was taken from the schedule; a listing with it has scheduled it again since then.
+        """
         now = self._loop.time()
-        return any(waiter.list_trusted_until <= now for waiter in self._subscriptions.get(job_id, ()))
+        subscriptions = self._subscriptions.get(job_id, ())
+        return any(waiter.due <= taken or waiter.list_trusted_until <= now for waiter in subscriptions)
 
     async def _sleep_until_due(self) -> None:
         self._wake_up.clear()
@@ -154,8 +187,16 @@ class Poller:
             async with asyncio.timeout_at(self._schedule.next_due):
                 await self._wake_up.wait()
 
-    async def _list(self) -> set[str]:
-        """Poll jobs through the list as long as it is worthwhile, and return those that need no lookup now."""
+    async def _wait_for_listing(self) -> None:
+        """Wait for the listing in progress, if any; not if its next page is overdue: due jobs are looked up instead."""
+        while self._is_listing() and self._listing is not None:
+            left = self._listed_at + LISTING_PATIENCE - self._loop.time()
+            if left <= 0:
+                return
+            await asyncio.wait([self._listing], timeout=left)
+
+    async def _list(self) -> None:
+        """Poll jobs through the list as long as it is worthwhile."""
         started, factor = self._loop.time(), jitter()
         listing = self._strategy.start(self._pollable_jobs(started))
         pages = JobPages(stop_at_short_page=True)
@@ -164,24 +205,22 @@ class Poller:
                 rows = pages.add(await self._page(pages.next_page))
                 if not listing.pages and rows and not any(map(parse_ids, rows)):
                     self._disable_list("its rows have no ids")
-                    return set()
+                    return
                 listing.add_page(self._publish_rows(rows, started, factor))
+                self._listed_at = self._loop.time()
         except TransientError as error:
             failure = error
-            if not self._strategy.fail(is_slow=isinstance(error, RateLimitError)):
-                return listing.found
-            for job_id in listing.missing:
-                self._publish(job_id, "", lambda: failure, self._loop.time(), factor)
-            return listing.found | listing.missing
+            if self._strategy.fail(is_slow=isinstance(error, RateLimitError)):
+                for job_id in listing.missing:
+                    self._publish(job_id, "", lambda: failure, self._loop.time(), factor)
         except CordialError as error:
-            if isinstance(error, AccessError) and not error.is_from_cordial:
-                # A firewall or a proxy rejects requests for now; the list itself may be usable.
-                self._strategy.fail()
+            if isinstance(error, AccessError) or not error.is_from_cordial:
+                # A key is rotated, or a firewall rejects requests for now; the list itself may be usable.
+                self._strategy.fail(is_slow=True)
             else:
                 self._disable_list(str(error))
-            return listing.found
-        self._strategy.finish(listing, self._subscriptions)
-        return listing.found
+        else:
+            self._strategy.finish(listing, self._subscriptions)
 
     def _pollable_jobs(self, now: float) -> Iterator[str]:
         """Yield the jobs with a subscription whose first poll is not in the future."""
@@ -233,6 +272,7 @@ class Poller:
         except Exception as error:  # noqa: BLE001 - it concerns this job only; its text may contain a secret
             log.error("Polling job %s failed: %s", job_id, type(error).__name__)
             result = CordialError(f"Waiting for job {job_id} failed in the triggerer: {type(error).__name__}.")
+        self._strategy.record_lookup_result(is_failed=isinstance(result, CordialError) and _is_temporary(result))
         now = self._loop.time()
         for subscription in self._subscriptions.get(job_id, ()):
             subscription.trust_list(now)
@@ -270,7 +310,12 @@ class Poller:
                 subscription.publish(published)
                 if isinstance(published, RateLimitError):
                     pause = 0.0
-                elif isinstance(published, TransientError | AccessError):
+                elif isinstance(published, CordialError) and _is_temporary(published):
                     pause = min(pause, SHORTEST_PAUSE)
             due = moment + pause * factor
             self._poll_at(subscription, due if is_late else min(due, subscription.deadline))
+
+
+def _is_temporary(error: CordialError) -> bool:
+    """Return whether the next poll may succeed: the job is polled again soon."""
+    return isinstance(error, TransientError | AccessError) or not error.is_from_cordial

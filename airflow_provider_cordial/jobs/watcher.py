@@ -11,19 +11,23 @@ from typing import Protocol
 from airflow_provider_cordial.client.connection import CordialConnection
 from airflow_provider_cordial.client.job import Job, JobStatus
 from airflow_provider_cordial.exceptions import (
-    AuthenticationError,
+    AccessError,
     CordialError,
     JobFailedError,
     JobNotFoundError,
     JobTimeoutError,
     NotFoundError,
-    PermissionDeniedError,
     RateLimitError,
+    RefusedError,
     TransientError,
     UnknownJobStatusError,
     answered_by_another,
 )
 from airflow_provider_cordial.jobs.schedule import compute_pause, jitter
+
+#: Rejections in a row that end a wait at the earliest: a poll can take longer than the grace period, and the next
+#: rejection may have another cause.
+MIN_REJECTIONS = 3
 
 
 class Log(Protocol):
@@ -51,7 +55,8 @@ class JobWatcher:
     :param grace: seconds from ``since`` during which the job may be unknown to Cordial.
     :param since: when the wait started, as seconds since the epoch.
     :param max_wait: the longest ``Retry-After`` to honor, in seconds.
-    :param rejection_grace: seconds during which 401 and 403 continue the wait: a key is rotated, a firewall is updated.
+    :param rejection_grace: seconds during which a rejection by something in front of Cordial continues the wait, and so
+        do 401 and 403: a key is rotated, a firewall is updated.
     :param log: receives one line per change.
     """
 
@@ -65,6 +70,7 @@ class JobWatcher:
         self._max_wait = max_wait
         self._rejection_grace = rejection_grace
         self._rejected_since: float | None = None
+        self._rejections = 0
         self._log = log
         self._last_state = ""
         self._retry_after = 0.0
@@ -80,11 +86,11 @@ class JobWatcher:
         :raises JobFailedError: it Failed.
         :raises JobNotFoundError: Cordial does not know it, and the grace period is over.
         :raises RefusedError: Cordial rejects the request; 401 and 403 only after their grace period.
-        :raises ServerError: something in front of Cordial rejects the request, as 401 and 403.
+        :raises ServerError: something in front of Cordial rejects the request, after the same grace period.
         """
         requested = (result.retry_after or 0.0) if isinstance(result, RateLimitError) else 0.0
         self._retry_after = min(requested, self._max_wait)
-        if isinstance(result, AuthenticationError | PermissionDeniedError):
+        if isinstance(result, AccessError) or (isinstance(result, RefusedError) and not result.is_from_cordial):
             self._observe_rejection(result, now)
             return None
         self._rejected_since = None
@@ -142,10 +148,11 @@ class JobWatcher:
             )
         return job if job.is_done else None
 
-    def _observe_rejection(self, error: AuthenticationError | PermissionDeniedError, now: float) -> None:
+    def _observe_rejection(self, error: RefusedError, now: float) -> None:
         if self._rejected_since is None:
-            self._rejected_since = now
-        if now - self._rejected_since < self._rejection_grace:
+            self._rejected_since, self._rejections = now, 0
+        self._rejections += 1
+        if now - self._rejected_since < self._rejection_grace or self._rejections < MIN_REJECTIONS:
             self._log_change(type(error).__name__, "Job %s: %s Polling continues.", self.job_id, error, warn=True)
             return
         if error.is_from_cordial:

@@ -119,6 +119,34 @@ def test_a_raised_limit_is_used_again() -> None:
     assert limiter.rate == 600
 
 
+def test_new_settings_apply_at_once_and_keep_a_pause() -> None:
+    limiter = RateLimiter(600, max_wait=60)
+    limiter.configure(60, max_wait=5)
+    assert limiter.rate == 60
+    limiter.configure(1200, max_wait=5)
+    assert limiter.rate == 1200
+    limiter.observe_answer(429, {"Retry-After": "90"}, 100.0)
+    assert 5 <= limiter.pause_left(100.0) <= 6
+    limiter.configure(600, max_wait=1)
+    assert 5 <= limiter.pause_left(100.0) <= 6
+
+
+def test_new_settings_keep_what_answers_have_taught() -> None:
+    limiter = RateLimiter(600)
+    limiter.observe_answer(200, {"X-Rate-Limit-Limit": "100"}, 0.0)
+    limiter.configure(1200, max_wait=60)
+    assert limiter.rate == pytest.approx(90)
+    limiter.configure(60, max_wait=60)
+    assert limiter.rate == 60
+    limiter = RateLimiter(600)
+    limiter.observe_answer(429, {"Retry-After": "1"}, 0.0)
+    lowered = limiter.rate
+    limiter.configure(1200, max_wait=60)
+    assert limiter.rate == lowered
+    limiter.record_sent(MINUTE)
+    assert lowered < limiter.rate < 1.1 * lowered
+
+
 def test_the_last_requests_are_spread_until_the_reset() -> None:
     limiter = RateLimiter(600)
     limiter.observe_answer(200, {"X-Rate-Limit-Remaining": "50", "X-Rate-Limit-Reset": "30"}, 10.0)
@@ -139,11 +167,23 @@ def test_invalid_headers_change_nothing(value: str) -> None:
 
 def test_one_error_is_ignored_and_many_in_a_row_pause() -> None:
     limiter = RateLimiter(600)
-    rests = []
+    now, pauses = 0.0, []
     for _ in range(10):
-        limiter.observe_failure(0.0)
-        rests.append(limiter.delay(0.0))
-    assert rests == [0, 1, 2, 4, 8, 16, 32, 60, 60, 60]
-    limiter.observe_answer(200, {}, 60.0)
-    limiter.observe_answer(503, {}, 60.0)
-    assert limiter.delay(60.0) == 0
+        limiter.observe_failure(now)
+        pauses.append(limiter.delay(now))
+        now += pauses[-1]
+    assert pauses == [0, 1, 2, 4, 8, 16, 32, 60, 60, 60]
+    limiter.observe_answer(200, {}, now)
+    limiter.observe_answer(503, {}, now)
+    assert limiter.delay(now) == 0
+
+
+def test_requests_that_fail_together_count_as_one_failure() -> None:
+    limiter = RateLimiter(600)
+    for _ in range(8):
+        limiter.observe_failure(100.0)
+    assert limiter.pause_left(100.0) == 1
+    limiter = RateLimiter(600)
+    for _ in range(8):
+        limiter.observe_answer(429, {}, 100.0)
+    assert 2 <= limiter.pause_left(100.0) <= 3

@@ -12,12 +12,14 @@ JOBS = [f"j{number}" for number in range(10)]
 def read_list(strategy: ListingStrategy, *pages: set[str], waiting: list[str] = JOBS) -> tuple[int, set[str]]:
     """Read pages as long as it is worthwhile; return their number and the jobs found on them."""
     listing = strategy.start(waiting)
+    found: set[str] = set()
     for page in pages:
         if not (listing.missing and listing.is_worthwhile):
             break
         listing.add_page(page)
+        found |= page
     strategy.finish(listing, waiting)
-    return listing.pages, listing.found
+    return listing.pages, found
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,17 @@ def test_a_failing_list_is_retried_and_then_read_less_often() -> None:
     assert not strategy.fail()
     assert not strategy.should_list(JOBS[:4], JOBS)
     assert strategy.should_list(JOBS[:5], JOBS)
+
+
+def test_an_outage_does_not_make_the_list_less_attractive() -> None:
+    strategy = ListingStrategy()
+    strategy.record_lookup_result(is_failed=True)
+    for _ in range(20):
+        strategy.fail(is_slow=True)
+    assert strategy.should_list(JOBS[:2], JOBS)
+    strategy.record_lookup_result(is_failed=False)
+    strategy.fail(is_slow=True)
+    assert not strategy.should_list(JOBS[:2], JOBS)
 
 
 def test_a_slow_list_is_not_retried_at_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_cordial._compat import AirflowNotFoundException
 from airflow_provider_cordial.client import async_client
 from airflow_provider_cordial.exceptions import (
     AuthenticationError,
@@ -54,6 +56,13 @@ def connect(
     set_connection: SetConnection, sandbox: SandboxProcess, conn_id: str = "cordial_default", **extra: Any
 ) -> None:
     set_connection(conn_id, conn_type="cordial", host=sandbox.url, password=sandbox.api_key, extra=extra)
+
+
+#: What Airflow raises if its metadata database cannot be reached, and what a secrets backend may raise.
+UNREADABLE = [
+    AirflowNotFoundException("The conn_id `cordial_default` isn't defined"),
+    RuntimeError("password=hunter22"),
+]
 
 
 @pytest.fixture
@@ -135,6 +144,16 @@ def test_an_outdated_list_loses_no_wait(cordial: SandboxProcess, monkeypatch: py
     started = time.monotonic()
     assert all_done(asyncio.run(events(job_ids, seconds=seconds)), job_ids)
     assert time.monotonic() - started < 6
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_the_list_is_read_again_after_a_brief_rejection(cordial: SandboxProcess, status: int) -> None:
+    cordial.control.fault("list_jobs", "answer", status=status, body='{"error": "no"}', times=1)
+    job_ids = cordial.control.add_jobs(40, shortest=4.0, longest=4.0)
+    assert all_done(asyncio.run(events(job_ids, poll_interval=1.0)), job_ids)
+    statuses = [request["status"] for request in requests_of(cordial, "list_jobs")]
+    assert statuses[0] == status
+    assert statuses[1:].count(200) >= 1
 
 
 def test_a_job_behind_many_others_is_looked_up(cordial: SandboxProcess) -> None:
@@ -252,6 +271,33 @@ def test_a_crashed_poller_is_restarted(
 
     assert all_done(asyncio.run(crash()), job_ids)
     assert "with 5 jobs; restarting" in caplog.text
+
+
+def test_a_poller_that_crashes_at_every_start_is_restarted_ever_later(
+    cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(poller, "FIRST_RESTART_PAUSE", 0.1)
+    monkeypatch.setattr(poller, "LONGEST_RESTART_PAUSE", 0.8)
+    started: list[float] = []
+    real = poller.Poller._poll
+
+    async def crash(self: poller.Poller) -> None:
+        started.append(time.monotonic())
+        if len(started) == 6:
+            # Longer than the longest pause: the next one is the first again.
+            await asyncio.wait_for(real(self), 1.0)
+        if len(started) > 7:
+            await real(self)
+        raise RuntimeError
+
+    monkeypatch.setattr(poller.Poller, "_poll", crash)
+    job_ids = cordial.control.add_jobs(3, shortest=5.0, longest=5.0)
+    assert all_done(asyncio.run(events(job_ids)), job_ids)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(started)]
+    # Each within 0.35 s on a loaded machine; the seventh includes a second of polling.
+    for pause, expected in zip(pauses, [0.1, 0.2, 0.4, 0.8, 0.8, 1.1, 0.2], strict=True):
+        assert expected <= pause + 0.01 < expected + 0.35
+    assert caplog.text.count("restarting") == 7
 
 
 def test_no_task_remains_after_the_last_wait(cordial: SandboxProcess) -> None:
@@ -372,21 +418,22 @@ def test_a_thousand_waits_do_not_block_the_loop(cordial: SandboxProcess, set_con
     assert lags[-1] < 0.5
 
 
+@pytest.mark.parametrize("error", UNREADABLE, ids=lambda error: type(error).__name__)
 def test_a_temporarily_unreadable_connection_is_read_again(
-    cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     monkeypatch.setattr(account, "FIRST_READ_PAUSE", 0.1)
     job_ids = cordial.control.add_jobs(5, shortest=0.5, longest=0.5)
-    real, failures = CordialHook.get_connection, iter([RuntimeError("db password=hunter22")] * 2)
+    real, failures = CordialHook.get_connection, iter([error] * 2)
 
     def busy(conn_id: str) -> Any:
-        if error := next(failures, None):
-            raise error
+        if failure := next(failures, None):
+            raise failure
         return real(conn_id)
 
     monkeypatch.setattr(CordialHook, "get_connection", staticmethod(busy))
     assert all_done(asyncio.run(events(job_ids)), job_ids)
-    assert caplog.text.count("Cannot read connection cordial_default (RuntimeError); retrying") == 1
+    assert caplog.text.count("Cannot read connection cordial_default") == 1
     assert "hunter22" not in caplog.text
 
 
@@ -403,8 +450,9 @@ def test_an_unreadable_connection_ends_waits_at_their_deadline(
         parse_event(asyncio.run(event("j1", seconds=1)), "j1")
 
 
+@pytest.mark.parametrize("error", UNREADABLE, ids=lambda error: type(error).__name__)
 def test_a_failed_reread_after_a_rejection_ends_no_wait(
-    cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+    cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     monkeypatch.setattr(account, "REREAD_PAUSE", 0.0)
     job_ids = cordial.control.add_jobs(3, shortest=1.5, longest=1.5)
@@ -412,7 +460,7 @@ def test_a_failed_reread_after_a_rejection_ends_no_wait(
 
     def busy_later(conn_id: str) -> Any:
         if next(reads, False):
-            raise RuntimeError
+            raise error
         return real(conn_id)
 
     monkeypatch.setattr(CordialHook, "get_connection", staticmethod(busy_later))
@@ -463,6 +511,30 @@ def test_silent_answers_do_not_delay_other_waits(
     assert all_done(asyncio.run(events(job_ids, seconds=20)), job_ids)
 
 
+def test_due_jobs_are_looked_up_while_a_page_is_overdue(
+    cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "LISTING_PATIENCE", 0.5)
+    cordial.control.fault("list_jobs", "delay", seconds=60, times=1)
+    job_ids = cordial.control.add_jobs(20, shortest=0.5, longest=3.0)
+    started = time.monotonic()
+    assert all_done(asyncio.run(events(job_ids, seconds=30)), job_ids)
+    # The timeout of the page is far longer.
+    assert time.monotonic() - started < 8
+
+
+def test_a_listing_after_an_overdue_page_loses_no_wait(
+    cordial: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "LISTING_PATIENCE", 0.1)
+    cordial.control.behaviour(max_per_page=5)
+    cordial.control.fault("list_jobs", "delay", processed=True, seconds=0.4, times=30)
+    job_ids = cordial.control.add_jobs(20, shortest=0.5, longest=3.0)
+    started = time.monotonic()
+    assert all_done(asyncio.run(events(job_ids, seconds=30)), job_ids)
+    assert time.monotonic() - started < 10
+
+
 def test_a_late_key_rotation_ends_no_wait(cordial: SandboxProcess, set_connection: SetConnection) -> None:
     fields: dict[str, Any] = {"conn_type": "cordial", "host": cordial.url}
     set_connection("cordial_default", **fields, password="old-key-12345")
@@ -477,8 +549,12 @@ def test_a_late_key_rotation_ends_no_wait(cordial: SandboxProcess, set_connectio
     assert all_done(asyncio.run(rotate()), job_ids)
 
 
-def test_a_brief_block_by_a_firewall_ends_no_wait(cordial: SandboxProcess) -> None:
-    cordial.control.fault("any", "answer", status=403, body="<html>Blocked</html>")
+@pytest.mark.parametrize("status", [403, 404, 307])
+def test_a_brief_block_by_a_firewall_ends_no_wait(
+    cordial: SandboxProcess, set_connection: SetConnection, status: int
+) -> None:
+    connect(set_connection, cordial, not_found_grace=0.1)
+    cordial.control.fault("any", "answer", status=status, body="<html>Blocked</html>")
     job_ids = cordial.control.add_jobs(20, shortest=0.5, longest=0.5)
 
     async def unblock() -> list[Event]:

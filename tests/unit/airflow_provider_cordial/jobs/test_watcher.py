@@ -18,6 +18,8 @@ from airflow_provider_cordial.exceptions import (
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
+    RefusedError,
+    RequestError,
     ServerError,
     UnknownJobStatusError,
 )
@@ -86,10 +88,20 @@ def test_a_rejected_key_ends_the_wait_after_its_grace(kind: type[AccessError]) -
     assert watcher.observe(kind("no"), 1060.0) is None
 
 
-def test_a_rejection_by_a_firewall_is_retryable() -> None:
+def test_two_rejections_far_apart_end_no_wait() -> None:
     watcher = build_watcher()
-    html = PermissionDeniedError("403", status=403, is_from_cordial=False)
+    assert watcher.observe(AuthenticationError("401"), 1000.0) is None
+    assert watcher.observe(AuthenticationError("401"), 1080.0) is None
+    with pytest.raises(AuthenticationError):
+        watcher.observe(AuthenticationError("401"), 1090.0)
+
+
+@pytest.mark.parametrize("kind", [PermissionDeniedError, RequestError, NotFoundError])
+def test_a_rejection_by_a_firewall_is_retryable(kind: type[RefusedError]) -> None:
+    watcher = build_watcher(grace=0)
+    html = kind("no", is_from_cordial=False)
     assert watcher.observe(html, 1000.0) is None
+    assert watcher.observe(html, 1010.0) is None
     with pytest.raises(ServerError, match="could not be polled for 30 s") as raised:
         watcher.observe(html, 1030.0)
     assert raised.value.retry_helps

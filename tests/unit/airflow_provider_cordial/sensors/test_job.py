@@ -11,7 +11,12 @@ from typing import Any, cast
 import pytest
 from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
 
-from airflow_provider_cordial._compat import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
+from airflow_provider_cordial._compat import (
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+)
 from airflow_provider_cordial.client.job import Job
 from airflow_provider_cordial.exceptions import (
     AuthenticationError,
@@ -26,6 +31,7 @@ from airflow_provider_cordial.exceptions import (
     ServerError,
     UnknownJobStatusError,
 )
+from airflow_provider_cordial.hooks.cordial import CordialHook
 from airflow_provider_cordial.sensors.job import JobSensor, for_sensor
 from airflow_provider_cordial.triggers.job import JobTrigger
 from cordial_sandbox.process import SandboxProcess
@@ -183,6 +189,35 @@ def test_a_key_rotation_and_a_brief_block_end_no_wait(
     cordial.control.fault("get_job", "answer", status=403, body="<html>Blocked</html>", times=2)
     assert wait(job_id, **mode)["status"] == "Done"
     rotation.join()
+
+
+UNREADABLE = [
+    AirflowNotFoundException("The conn_id `cordial_default` isn't defined"),
+    RuntimeError("password=hunter22"),
+]
+
+
+@pytest.mark.parametrize("error", UNREADABLE, ids=lambda error: type(error).__name__)
+def test_an_unreadable_connection_after_a_rejection_ends_no_wait(
+    cordial: SandboxProcess,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+) -> None:
+    real, failures = CordialHook.get_connection, iter([None, error])
+
+    def busy_later(conn_id: str) -> Any:
+        if failure := next(failures, None):
+            raise failure
+        return real(conn_id)
+
+    monkeypatch.setattr(CordialHook, "get_connection", staticmethod(busy_later))
+    (job_id,) = cordial.control.add_jobs(1, shortest=0.5, longest=0.5)
+    cordial.control.fault("get_job", "answer", status=401, times=2)
+    assert wait(job_id, mode="poke")["status"] == "Done"
+    output = capsys.readouterr().out
+    assert output.count("Cannot read connection cordial_default again") == 1
+    assert "hunter22" not in output
 
 
 def test_a_rescheduled_task_honors_retry_after(cordial: SandboxProcess, set_connection: SetConnection) -> None:

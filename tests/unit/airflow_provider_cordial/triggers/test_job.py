@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cordial.exceptions import InvalidConnectionError, InvalidParameterError, JobTimeoutError
+from airflow_provider_cordial.jobs import account
 from airflow_provider_cordial.jobs.events import parse_event
 from airflow_provider_cordial.triggers.export_job import ExportJobTrigger
 from airflow_provider_cordial.triggers.job import JobTrigger
@@ -45,8 +46,9 @@ def test_a_silent_server_does_not_delay_the_deadline(cordial: SandboxProcess) ->
     "connection", [None, {"conn_type": "cordial"}, {"conn_type": "cordial", "password": "KEY-1", "host": "ftp://x"}]
 )
 def test_an_invalid_connection_becomes_the_event(
-    set_connection: SetConnection, connection: dict[str, Any] | None
+    set_connection: SetConnection, monkeypatch: pytest.MonkeyPatch, connection: dict[str, Any] | None
 ) -> None:
+    monkeypatch.setattr(account, "MISSING_GRACE", 0.2)
     if connection:
         set_connection("broken", **connection)
     event = run_trigger(JobTrigger("broken", "j1", 0.1, time.time() + 5))
