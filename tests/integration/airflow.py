@@ -89,6 +89,10 @@ class Component:
                 with suppress(ProcessLookupError):
                     os.kill(one.pid, how)
 
+    def kill_leader(self) -> None:
+        """Kill its first process only; the others continue without it."""
+        os.kill(self._leader.pid, signal.SIGKILL)
+
     def terminate(self, timeout: float) -> None:
         """Terminate it gracefully, as a service manager does: the leader ends the others."""
         os.kill(self._leader.pid, signal.SIGTERM)
@@ -314,15 +318,6 @@ def _text(value: Any) -> str:
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False)
     return bytes(value).decode(errors="replace") if isinstance(value, bytes | memoryview) else str(value)
-
-
-def encode_secret(secret: str) -> list[str]:
-    """Return a secret in plain text, and as it may appear in JSON, in a URL, and in Basic auth."""
-    import base64
-    import urllib.parse
-
-    basic = base64.b64encode(f"{secret}:".encode()).decode()
-    return [secret, json.dumps(secret)[1:-1], urllib.parse.quote(secret, safe=""), basic]
 
 
 def _free_ports(count: int) -> list[int]:

@@ -1,0 +1,80 @@
+"""The forms in which a secret may be written, and a search for all of them."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, quote_plus
+
+#: Characters of a secret that was cut off; fewer could be found by chance.
+SHORTEST_HALF = 12
+
+
+def _in_json(secret: str, *, ascii_only: bool = False) -> str:
+    return json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
+
+
+def _base64(text: str) -> str:
+    # Padding differs with what follows the secret.
+    return base64.b64encode(text.encode()).decode().rstrip("=")
+
+
+def _first_half(secret: str) -> str:
+    half = secret[: len(secret) // 2]
+    return half if len(half) >= SHORTEST_HALF else secret
+
+
+#: How each form is written. White space is folded in the searched text as well.
+FORMS: dict[str, Callable[[str], str]] = {
+    "raw": lambda secret: secret,
+    "JSON": _in_json,
+    "JSON, ASCII only": lambda secret: _in_json(secret, ascii_only=True),
+    "JSON in JSON": lambda secret: _in_json(_in_json(secret)),
+    "URL": lambda secret: quote(secret, safe=""),
+    "URL form": quote_plus,
+    "HTML": html.escape,
+    "base64": _base64,
+    "Basic auth": lambda secret: _base64(f"{secret}:"),
+    "hexadecimal": lambda secret: secret.encode().hex(),
+    "repr": lambda secret: repr(secret)[1:-1],
+    "white space folded": lambda secret: " ".join(secret.split()),
+    "first half": _first_half,
+}
+
+
+def forms_of(secret: str) -> dict[str, str]:
+    """Return each form of a secret by its name."""
+    return {name: write(secret) for name, write in FORMS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A secret that was found. It does not repeat the secret.
+
+    :param secret: its name.
+    :param form: the name of the form.
+    :param place: where it was found.
+    """
+
+    secret: str
+    form: str
+    place: str
+
+
+def find_secrets(texts: Iterable[tuple[str, str]], secrets: Mapping[str, str]) -> Iterator[Finding]:
+    """Search texts for every form of every secret, in any case and with white space folded as well.
+
+    :param texts: a place and its text each.
+    :param secrets: each secret by its name.
+    """
+    forms = [(name, form, text.casefold()) for name, one in secrets.items() for form, text in forms_of(one).items()]
+    for place, text in texts:
+        plain = text.casefold()
+        folded = re.sub(r"\s+", " ", plain)
+        for name, form, sought in forms:
+            if sought in plain or sought in folded:
+                yield Finding(name, form, place)

@@ -1,0 +1,44 @@
+"""A plan of faults and kills is the same for the same seed, and contains every kind."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.faults.plan import FAULTS, SCALES, FaultPlan, plan_kills
+from tests.faults.proxy import RequestKind
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_kills_are_planned_from_the_seed(scale: str) -> None:
+    kills = plan_kills(SCALES[scale], 7)
+    assert kills == plan_kills(SCALES[scale], 7)
+    assert kills != plan_kills(SCALES[scale], 8)
+    assert Counter(kind for _, kind in kills) == SCALES[scale].kills
+
+
+def test_the_full_scale_has_60_exports_and_100_kills() -> None:
+    assert SCALES["full"].exports == 60
+    assert sum(SCALES["full"].kills.values()) == 100
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_faults_are_drawn_from_the_seed_and_all_occur(kind: RequestKind) -> None:
+    first, second, other = (FaultPlan(seed) for seed in (7, 7, 8))
+    drawn = [first.choose(kind) for _ in range(400)]
+    assert drawn == [second.choose(kind) for _ in range(400)]
+    assert drawn != [other.choose(kind) for _ in range(400)]
+    assert {str(fault) for fault in drawn if fault} == {str(fault) for fault in FAULTS[kind]}
+    assert None in drawn
+
+
+def test_a_post_gets_no_answer_that_rejects_it_for_good() -> None:
+    statuses = {fault.status for fault in FAULTS["create_export"] if fault.effect == "answer"}
+    assert all(status >= 500 or status == 429 for status in statuses)
+    assert not any(fault.status == 429 and fault.arrives for fault in FAULTS["create_export"])
+
+
+def test_other_requests_are_forwarded() -> None:
+    plan = FaultPlan(7)
+    assert {plan.choose("other") for _ in range(100)} == {None}

@@ -1,0 +1,274 @@
+"""A run of Airflow under faults and kills: its work, its victims, and its figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped,unused-ignore]
+from psycopg.errors import UndefinedTable
+
+from cordial_sandbox.process import SandboxProcess
+from tests.faults.plan import KillKind, Scale, plan_kills
+from tests.faults.proxy import FaultProxy
+from tests.faults.secret_forms import Finding, find_secrets
+from tests.integration.components import Components
+from tests.integration.servers.postgres import Postgres
+
+AUDIENCES = ("opened_last_30_days", "purchased_last_30_days")
+TABLE = "trends_under_faults"
+FIRST_DAY = date(2026, 1, 20)
+
+#: Seconds between two checks of the run.
+PAUSE = 0.2
+
+_SETTINGS = {
+    "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+    "AIRFLOW__CORE__PARALLELISM": "5",
+    "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+    # The time to detect that a task died with its supervisor; five minutes by default.
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "3",
+    # The time until a new scheduler resets the tasks of a dead one.
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "12",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "4",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "30",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
+    # The time until the triggers of a dead triggerer move to another.
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+    # Longer than the scheduler needs to record a deferral; otherwise Airflow fails the task.
+    "AIRFLOW__CORDIAL__POLL_INTERVAL": "5",
+}
+
+
+class LocalAirflow(Components):
+    """An Airflow whose tasks run under the scheduler, in the workers of the ``LocalExecutor``; a context manager.
+
+    Each worker supervises one task at a time, in a child process.
+    """
+
+    def __init__(self, home: Path, metadata: Postgres, dags: Path, environment: dict[str, str]) -> None:
+        super().__init__(home, metadata, dags, {**_SETTINGS, **environment})
+
+    def kill_one(self, kind: KillKind, chance: random.Random) -> bool:
+        """Kill a process of a kind, and return whether there was one."""
+        if kind == "triggerer":
+            self.kill(self._newest("triggerer"))
+            return True
+        if kind == "machine":
+            self.kill(self._newest("scheduler"))
+            return True
+        if kind == "scheduler":
+            name = self._newest("scheduler")
+            self._running()[name].kill_leader()
+            self._start_one("scheduler")
+            return True
+        victims = sorted(self._supervisors().items())
+        if not victims:
+            return False
+        task, supervisor = chance.choice(victims)
+        os.kill(task if kind == "task" else supervisor, signal.SIGKILL)
+        return True
+
+    def end_idle_orphans(self) -> None:
+        """End the idle workers of killed schedulers: they would wait forever for tasks that nobody sends."""
+        for name in self.list_components("scheduler")[:-1]:
+            for process in self._running()[name].processes():
+                if "<idle>" in process.command_line:
+                    with suppress(ProcessLookupError):
+                        os.kill(process.pid, signal.SIGKILL)
+
+    def _newest(self, kind: str) -> str:
+        return self.list_components(kind)[-1]
+
+    def _supervisors(self) -> dict[int, int]:
+        """Return the process of each running task, and that of its supervisor."""
+        found: dict[int, int] = {}
+        for (pid,) in self.rows("SELECT pid FROM task_instance WHERE state = 'running' AND pid IS NOT NULL"):
+            with suppress(psutil.NoSuchProcess):
+                task = psutil.Process(pid)
+                parent = task.parent()
+                if task.status() != psutil.STATUS_ZOMBIE and parent and "LocalExecutor" in " ".join(parent.cmdline()):
+                    found[pid] = parent.pid
+        return found
+
+
+@dataclass
+class Result:
+    """The figures of a run. All counts but those of kills, faults, tries and uncertain submissions should be 0.
+
+    :param duplicates: jobs beyond the one that each export needs; a Failed job justifies another.
+    :param lost: exports without a Done job or without their rows, and why as far as Airflow logged it.
+    :param wrong_rows: rows that differ from the account's snapshots, are there twice, or belong to another job.
+    :param uncertain: exports that ended with ``SubmissionUncertainError``, and their reasons.
+    """
+
+    seed: int
+    exports: int
+    seconds: float = 0.0
+    kills: Counter[KillKind] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    duplicates: list[str] = field(default_factory=list)
+    lost: dict[str, str] = field(default_factory=dict)
+    wrong_rows: list[str] = field(default_factory=list)
+    uncertain: dict[str, str] = field(default_factory=dict)
+    rows: int = 0
+    tries: int = 0
+    texts: int = 0
+    secrets: list[Finding] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [
+            "",
+            f"{self.exports} exports with seed {self.seed} in {self.seconds:.0f} s, {self.tries} tries, {self.rows} rows",
+            f"kills {self.kills.total()}: " + _counts(self.kills),
+            f"faults {self.faults.total()}: " + _counts(self.faults),
+            f"duplicates {len(self.duplicates)}, lost {len(self.lost)}, wrong rows {len(self.wrong_rows)}, "
+            f"uncertain {len(self.uncertain)}, secrets found {len(self.secrets)} in {self.texts} texts",
+        ]
+        lines += [f"duplicate: {one}" for one in self.duplicates]
+        lines += [f"lost: {day}: {why}" for day, why in self.lost.items()]
+        lines += [f"wrong row: {one}" for one in self.wrong_rows]
+        lines += [f"uncertain: {day}: {why}" for day, why in self.uncertain.items()]
+        lines += [f"secret: {one.secret} as {one.form} in {one.place}" for one in self.secrets]
+        return "\n".join(lines)
+
+
+class FaultRun:
+    """Starts exports, kills processes meanwhile, and compares the outcome with what was asked for."""
+
+    def __init__(
+        self,
+        airflow: LocalAirflow,
+        sandbox: SandboxProcess,
+        proxy: FaultProxy,
+        warehouse: Postgres,
+        scale: Scale,
+        seed: int,
+    ) -> None:
+        self.result = Result(seed, scale.exports)
+        self._airflow = airflow
+        self._sandbox = sandbox
+        self._proxy = proxy
+        self._warehouse = warehouse
+        self._scale = scale
+        self._kills = plan_kills(scale, seed)
+        self._chance = random.Random(f"{seed} victims")
+        #: Every fifth export waits in its task.
+        self._dags = ["blocking" if n % 5 == 4 else "deferred" for n in range(scale.exports)]
+        self.days = [str(FIRST_DAY + timedelta(days=n)) for n in range(scale.exports)]
+        self._started = 0
+
+    def disrupt(self) -> None:
+        """Start all exports and kill processes until every export has ended."""
+        begin = time.monotonic()
+        kills = iter(self._kills)
+        pending = next(kills, None)
+        last_kill = begin
+        while True:
+            ended = self._count_ended()
+            self._start_exports(ended)
+            now = time.monotonic()
+            if pending and now - last_kill >= pending[0] and self._airflow.kill_one(pending[1], self._chance):
+                self.result.kills[pending[1]] += 1
+                pending, last_kill = next(kills, None), now
+            self._airflow.end_idle_orphans()
+            if ended == self._scale.exports:
+                break
+            assert now - begin < self._scale.timeout, f"{self._progress(ended)}\n{self._airflow.diagnose()}"
+            time.sleep(PAUSE)
+        self.result.seconds = time.monotonic() - begin
+
+    def _progress(self, ended: int) -> str:
+        return f"{ended} of {self._started} started exports have ended; kills: {_counts(self.result.kills)}"
+
+    def _count_ended(self) -> int:
+        ((ended,),) = self._airflow.rows("SELECT count(*) FROM dag_run WHERE state IN ('success', 'failed')")
+        return int(ended)
+
+    def _start_exports(self, ended: int) -> None:
+        """Start exports, so many at a time, and not so early that none would be left for the last kills."""
+        while self._started < self._scale.exports and self._started - ended < self._scale.active:
+            done = self.result.kills.total() / len(self._kills)
+            is_early = self._started - self._scale.active >= done * self._scale.exports
+            if is_early and self._started > ended:
+                return
+            number = self._started
+            body = {"dag_run_id": self.days[number], "logical_date": None, "conf": {"day": self.days[number]}}
+            self._airflow.call("POST", f"/dags/{self._dags[number]}/dagRuns", body)
+            self._started += 1
+
+    def evaluate(self) -> None:
+        """Compare Cordial's jobs and the warehouse with what was asked for."""
+        self.result.faults = Counter({f"{kind} {fault}": n for (kind, fault), n in self._proxy.counts.items()})
+        for name in [name for name in self.result.faults if name.endswith(" none")]:
+            del self.result.faults[name]
+        ((self.result.tries,),) = self._airflow.rows("SELECT sum(try_number) FROM task_instance")
+        failed = {run for (run,) in self._airflow.rows("SELECT run_id FROM dag_run WHERE state = 'failed'")}
+        errors = {day: self._last_error(day) for day in failed}
+        self.result.uncertain = {day: text for day, text in errors.items() if "SubmissionUncertainError" in text}
+        jobs: dict[str, list[dict[str, Any]]] = {day: [] for day in self.days}
+        for job in self._sandbox.control.jobs():
+            jobs[job["selected_timeframe_start"]].append(job)
+        rows = self._rows()
+        self.result.rows = sum(map(len, rows.values()))
+        for day in self.days:
+            good = [job for job in jobs[day] if job["status"] != "Failed"]
+            self.result.duplicates += [f"{day}: {job['name']} {job['id']}" for job in good[1:]]
+            is_done = any(job["status"] == "Done" for job in good)
+            expected = sorted(self._expected(day))
+            found = sorted((audience, contacts) for audience, contacts, _ in rows.get(day, ()))
+            if day not in self.result.uncertain and (not is_done or len(found) < len(expected)):
+                self.result.lost[day] = errors.get(day, f"{[job['status'] for job in good]}, {len(found)} rows")
+            ids = {job["id"] for job in good}
+            self.result.wrong_rows += [f"{day}: {one}" for one in found if one not in expected]
+            self.result.wrong_rows += [f"{day}: job {job_id}" for *_, job_id in rows.get(day, ()) if job_id not in ids]
+            if len(found) > len(expected):
+                self.result.wrong_rows.append(f"{day}: {len(found)} rows instead of {len(expected)}")
+        self.result.wrong_rows += [f"{day}: not exported" for day in rows.keys() - set(self.days)]
+
+    def _expected(self, day: str) -> Iterator[tuple[str, int]]:
+        for audience in AUDIENCES:
+            for one in self._sandbox.control.snapshots(audience=audience, start=day, end=day):
+                yield audience, one["contacts"]
+
+    def _rows(self) -> dict[str, list[tuple[str, int, str]]]:
+        rows: dict[str, list[tuple[str, int, str]]] = {}
+        with self._warehouse.connect() as connection, suppress(UndefinedTable):
+            query = f"SELECT snapshot_date::text, audience, contacts, job_id FROM {TABLE}"
+            for day, *values in connection.execute(query):
+                rows.setdefault(day, []).append((values[0], values[1], values[2]))
+        return rows
+
+    def _last_error(self, day: str) -> str:
+        """Return the last error that a task of a run logged."""
+        last = "no error was logged"
+        logs = sorted(self._airflow.home.rglob(f"run_id={day}/**/attempt=*.log"), key=lambda path: path.stat().st_mtime)
+        for log in logs:
+            for line in log.read_text(errors="replace").splitlines():
+                if found := re.search(r'"exc_type":\s*"(\w+)",\s*"exc_value":\s*("(?:[^"\\]|\\.)*")', line):
+                    last = f"{found[1]}: {json.loads(found[2])}"
+        return last
+
+    def search_secrets(self, secrets: dict[str, str]) -> list[tuple[str, str]]:
+        """Search everything that Airflow and the sandbox have written for secrets, and return the texts."""
+        texts = [*self._airflow.texts(), (str(self._sandbox.log), self._sandbox.log.read_text(errors="replace"))]
+        self.result.texts = len(texts)
+        self.result.secrets = list(find_secrets(texts, secrets))
+        return texts
+
+
+def _counts(counter: Counter[Any]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counter.items()))
