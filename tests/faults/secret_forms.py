@@ -37,6 +37,7 @@ FORMS: dict[str, Callable[[str], str]] = {
     "URL": lambda secret: quote(secret, safe=""),
     "URL form": quote_plus,
     "HTML": html.escape,
+    "JSON in HTML": lambda secret: html.escape(_in_json(secret)),
     "base64": _base64,
     "Basic auth": lambda secret: _base64(f"{secret}:"),
     "hexadecimal": lambda secret: secret.encode().hex(),

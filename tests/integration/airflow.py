@@ -29,6 +29,9 @@ from tests.integration.servers.postgres import Postgres
 START_TIMEOUT = 120.0
 END_TIMEOUT = 15.0
 
+#: Airflow runs the code of this folder, also where another one is installed.
+ROOT = Path(__file__).resolve().parents[2]
+
 _ERROR_MARKS = ("[error", "[critical", "Error", "Exception", "exited", "terminat")
 
 
@@ -157,6 +160,7 @@ class Airflow:
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_log),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_log),
             "PATH": f"{executables}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
             # Compile the environment only; the DAG folders stay unchanged.
             "PYTHONDONTWRITEBYTECODE": "1",
             **environment,

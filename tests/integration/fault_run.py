@@ -124,6 +124,7 @@ class Result:
     lost: dict[str, str] = field(default_factory=dict)
     wrong_rows: list[str] = field(default_factory=list)
     uncertain: dict[str, str] = field(default_factory=dict)
+    requests: int = 0
     rows: int = 0
     tries: int = 0
     texts: int = 0
@@ -132,9 +133,9 @@ class Result:
     def __str__(self) -> str:
         lines = [
             "",
-            f"{self.exports} exports with seed {self.seed} in {self.seconds:.0f} s, {self.tries} tries, {self.rows} rows",
+            f"{self.exports} exports, seed {self.seed}, {self.seconds:.0f} s, {self.tries} tries, {self.rows} rows",
             f"kills {self.kills.total()}: " + _counts(self.kills),
-            f"faults {self.faults.total()}: " + _counts(self.faults),
+            f"faults {self.faults.total()} of {self.requests} requests: " + _counts(self.faults),
             f"duplicates {len(self.duplicates)}, lost {len(self.lost)}, wrong rows {len(self.wrong_rows)}, "
             f"uncertain {len(self.uncertain)}, secrets found {len(self.secrets)} in {self.texts} texts",
         ]
@@ -212,9 +213,9 @@ class FaultRun:
 
     def evaluate(self) -> None:
         """Compare Cordial's jobs and the warehouse with what was asked for."""
-        self.result.faults = Counter({f"{kind} {fault}": n for (kind, fault), n in self._proxy.counts.items()})
-        for name in [name for name in self.result.faults if name.endswith(" none")]:
-            del self.result.faults[name]
+        counts = self._proxy.counts
+        self.result.requests = counts.total()
+        self.result.faults = Counter({f"{kind} {fault}": n for (kind, fault), n in counts.items() if fault != "none"})
         ((self.result.tries,),) = self._airflow.rows("SELECT sum(try_number) FROM task_instance")
         failed = {run for (run,) in self._airflow.rows("SELECT run_id FROM dag_run WHERE state = 'failed'")}
         errors = {day: self._last_error(day) for day in failed}
