@@ -95,8 +95,8 @@ _COMMON = (
 #: A GET can also be rejected by what is in front of Cordial: a firewall, or a proxy without a route.
 _REJECTIONS = (_answers(403), _answers(404))
 
-#: By a login page, a maintenance page, or a filter as well. One of these in answer to a poll still ends a wait for good,
-#: so only the list of jobs gets them.
+#: By a login page, a maintenance page, or a filter as well. In answer to a poll, each of these still ends a wait for
+#: good, so only the list of jobs gets them.
 _FINAL_REJECTIONS = (
     _answers(302, Location="https://login.example.com/"),
     _answers(307, Location="https://maintenance.example.com/"),
@@ -131,8 +131,15 @@ def _deal(kind: RequestKind, chance: random.Random) -> Iterator[Fault | None]:
     while True:
         chance.shuffle(deck)
         for fault in deck:
-            is_page = fault is not None and fault.effect == "answer"
-            yield replace(fault, body=chance.choice(pages)) if fault and is_page else fault
+            if fault is None or fault.effect != "answer":
+                yield fault
+            else:
+                yield replace(fault, body=chance.choice([page for page in pages if _may_have(fault, page)]))
+
+
+def _may_have(fault: Fault, page: bytes) -> bool:
+    """Return whether an answer may have a body: a rejection in JSON would be Cordial's own, and final."""
+    return fault.status >= 500 or fault.status == 429 or page.startswith(b"<")
 
 
 def _error_pages(kind: RequestKind) -> Iterator[bytes]:

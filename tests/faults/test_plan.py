@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tests.faults.plan import FAULTS, SCALES, FaultPlan, plan_kills
+from tests.faults.plan import API_KEY, FAULTS, SCALES, SFTP_PASSWORD, FaultPlan, plan_kills
 from tests.faults.proxy import RequestKind
 
 
@@ -37,6 +37,23 @@ def test_a_post_gets_no_answer_that_rejects_it_for_good() -> None:
     statuses = {fault.status for fault in FAULTS["create_export"] if fault.effect == "answer"}
     assert all(status >= 500 or status == 429 for status in statuses)
     assert not any(fault.status == 429 and fault.arrives for fault in FAULTS["create_export"])
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_rejections_are_those_of_a_proxy(kind: RequestKind) -> None:
+    plan = FaultPlan(7)
+    drawn = [fault for _ in range(2000) if (fault := plan.choose(kind)) and fault.effect == "answer"]
+    in_json = {fault.status for fault in drawn if fault.body.startswith(b"{")}
+    assert in_json
+    assert in_json <= {429, 500, 502, 503, 504}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_error_pages_repeat_the_secrets_of_the_request(kind: RequestKind) -> None:
+    plan = FaultPlan(7)
+    bodies = b"".join(fault.body for _ in range(2000) if (fault := plan.choose(kind))).decode()
+    assert API_KEY in bodies
+    assert (SFTP_PASSWORD in bodies) is (kind == "create_export")
 
 
 def test_other_requests_are_forwarded() -> None:
