@@ -174,23 +174,28 @@ class FaultRun:
 
     def disrupt(self) -> None:
         """Start all exports and kill processes until every export has ended."""
-        begin = time.monotonic()
-        kills = iter(self._kills)
-        pending = next(kills, None)
-        last_kill = begin
+        begin = last_kill = time.monotonic()
         while True:
             ended = self._count_ended()
             self._start_exports(ended)
             now = time.monotonic()
-            if pending and now - last_kill >= pending[0] and self._airflow.kill_one(pending[1], self._chance):
-                self.result.kills[pending[1]] += 1
-                pending, last_kill = next(kills, None), now
+            if (
+                self._kills
+                and now - last_kill >= self._pause()
+                and self._airflow.kill_one(self._kills[0][1], self._chance)
+            ):
+                self.result.kills[self._kills.pop(0)[1]] += 1
+                last_kill = now
             self._airflow.end_idle_orphans()
             if ended == self._scale.exports:
                 break
             assert now - begin < self._scale.timeout, f"{self._progress(ended)}\n{self._airflow.diagnose()}"
             time.sleep(PAUSE)
         self.result.seconds = time.monotonic() - begin
+
+    def _pause(self) -> float:
+        """Return the seconds before the next kill: fewer while the last export, which has to last for it, runs."""
+        return self._kills[0][0] if self._started < self._scale.exports else self._scale.pauses[0]
 
     def _progress(self, ended: int) -> str:
         return f"{ended} of {self._started} started exports have ended; kills: {_counts(self.result.kills)}"
@@ -202,9 +207,10 @@ class FaultRun:
     def _start_exports(self, ended: int) -> None:
         """Start exports, so many at a time, and not so early that none would be left for the last kills."""
         while self._started < self._scale.exports and self._started - ended < self._scale.active:
-            done = self.result.kills.total() / len(self._kills)
-            is_early = self._started - self._scale.active >= done * self._scale.exports
-            if is_early and self._started > ended:
+            kills, exports = sum(self._scale.kills.values()), self._scale.exports
+            is_early = (self._started - 1) * kills >= self.result.kills.total() * exports
+            is_last = self._started == exports - 1 and len(self._kills) > 1
+            if self._started - ended >= min(2, self._scale.active) and (is_early or is_last):
                 return
             number = self._started
             body = {"dag_run_id": self.days[number], "logical_date": None, "conf": {"day": self.days[number]}}
