@@ -9,9 +9,7 @@ import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,8 @@ from psycopg.errors import UndefinedTable
 from cordial_sandbox.process import SandboxProcess
 from tests.faults.plan import KillKind, Scale, plan_kills
 from tests.faults.proxy import FaultProxy
-from tests.faults.secret_forms import Finding, find_secrets
+from tests.faults.secret_forms import find_secrets
+from tests.faults.verdict import Result, Row, describe
 from tests.integration.components import Components
 from tests.integration.servers.postgres import Postgres
 
@@ -105,48 +104,6 @@ class LocalAirflow(Components):
         return found
 
 
-@dataclass
-class Result:
-    """The figures of a run. All counts but those of kills, faults, tries and uncertain submissions should be 0.
-
-    :param duplicates: jobs beyond the one that each export needs; a Failed job justifies another.
-    :param lost: exports without a Done job or without their rows, and why as far as Airflow logged it.
-    :param wrong_rows: rows that differ from the account's snapshots, are there twice, or belong to another job.
-    :param uncertain: exports that ended with ``SubmissionUncertainError``, and their reasons.
-    """
-
-    seed: int
-    exports: int
-    seconds: float = 0.0
-    kills: Counter[KillKind] = field(default_factory=Counter)
-    faults: Counter[str] = field(default_factory=Counter)
-    duplicates: list[str] = field(default_factory=list)
-    lost: dict[str, str] = field(default_factory=dict)
-    wrong_rows: list[str] = field(default_factory=list)
-    uncertain: dict[str, str] = field(default_factory=dict)
-    requests: int = 0
-    rows: int = 0
-    tries: int = 0
-    texts: int = 0
-    secrets: list[Finding] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        lines = [
-            "",
-            f"{self.exports} exports, seed {self.seed}, {self.seconds:.0f} s, {self.tries} tries, {self.rows} rows",
-            f"kills {self.kills.total()}: " + _counts(self.kills),
-            f"faults {self.faults.total()} of {self.requests} requests: " + _counts(self.faults),
-            f"duplicates {len(self.duplicates)}, lost {len(self.lost)}, wrong rows {len(self.wrong_rows)}, "
-            f"uncertain {len(self.uncertain)}, secrets found {len(self.secrets)} in {self.texts} texts",
-        ]
-        lines += [f"duplicate: {one}" for one in self.duplicates]
-        lines += [f"lost: {day}: {why}" for day, why in self.lost.items()]
-        lines += [f"wrong row: {one}" for one in self.wrong_rows]
-        lines += [f"uncertain: {day}: {why}" for day, why in self.uncertain.items()]
-        lines += [f"secret: {one.secret} as {one.form} in {one.place}" for one in self.secrets]
-        return "\n".join(lines)
-
-
 class FaultRun:
     """Starts exports, kills processes meanwhile, and compares the outcome with what was asked for."""
 
@@ -198,7 +155,7 @@ class FaultRun:
         return self._kills[0][0] if self._started < self._scale.exports else self._scale.pauses[0]
 
     def _progress(self, ended: int) -> str:
-        return f"{ended} of {self._started} started exports have ended; kills: {_counts(self.result.kills)}"
+        return f"{ended} of {self._started} started exports have ended; kills: {describe(self.result.kills)}"
 
     def _count_ended(self) -> int:
         ((ended,),) = self._airflow.rows("SELECT count(*) FROM dag_run WHERE state IN ('success', 'failed')")
@@ -222,41 +179,34 @@ class FaultRun:
         counts = self._proxy.counts
         self.result.requests = counts.total()
         self.result.faults = Counter({f"{kind} {fault}": n for (kind, fault), n in counts.items() if fault != "none"})
-        ((self.result.tries,),) = self._airflow.rows("SELECT sum(try_number) FROM task_instance")
-        failed = {run for (run,) in self._airflow.rows("SELECT run_id FROM dag_run WHERE state = 'failed'")}
-        errors = {day: self._last_error(day) for day in failed}
-        self.result.uncertain = {day: text for day, text in errors.items() if "SubmissionUncertainError" in text}
-        jobs: dict[str, list[dict[str, Any]]] = {day: [] for day in self.days}
-        for job in self._sandbox.control.jobs():
-            jobs[job["selected_timeframe_start"]].append(job)
-        rows = self._rows()
-        self.result.rows = sum(map(len, rows.values()))
-        for day in self.days:
-            good = [job for job in jobs[day] if job["status"] != "Failed"]
-            self.result.duplicates += [f"{day}: {job['name']} {job['id']}" for job in good[1:]]
-            is_done = any(job["status"] == "Done" for job in good)
-            expected = sorted(self._expected(day))
-            found = sorted((audience, contacts) for audience, contacts, _ in rows.get(day, ()))
-            if day not in self.result.uncertain and (not is_done or len(found) < len(expected)):
-                self.result.lost[day] = errors.get(day, f"{[job['status'] for job in good]}, {len(found)} rows")
-            ids = {job["id"] for job in good}
-            self.result.wrong_rows += [f"{day}: {one}" for one in found if one not in expected]
-            self.result.wrong_rows += [f"{day}: job {job_id}" for *_, job_id in rows.get(day, ()) if job_id not in ids]
-            if len(found) > len(expected):
-                self.result.wrong_rows.append(f"{day}: {len(found)} rows instead of {len(expected)}")
-        self.result.wrong_rows += [f"{day}: not exported" for day in rows.keys() - set(self.days)]
+        ((tries,),) = self._airflow.rows("SELECT coalesce(sum(try_number), 0) FROM task_instance")
+        self.result.tries = int(tries)
+        failed = self._airflow.rows("SELECT run_id FROM dag_run WHERE state = 'failed' ORDER BY run_id")
+        jobs: dict[str, list[dict[str, Any]]] = {}
+        for job in reversed(self._sandbox.control.jobs()):
+            jobs.setdefault(job["selected_timeframe_start"], []).append(job)
+        self.result.judge(
+            jobs,
+            self._rows(),
+            {day: self._snapshots(day) for day in self.days},
+            {day: self._last_error(day) for (day,) in failed},
+        )
 
-    def _expected(self, day: str) -> Iterator[tuple[str, int]]:
-        for audience in AUDIENCES:
-            for one in self._sandbox.control.snapshots(audience=audience, start=day, end=day):
-                yield audience, one["contacts"]
+    def _snapshots(self, day: str) -> set[tuple[str, int]]:
+        found = {
+            (audience, int(one["contacts"]))
+            for audience in AUDIENCES
+            for one in self._sandbox.control.snapshots(audience=audience, start=day, end=day)
+        }
+        assert len(found) == len(AUDIENCES)
+        return found
 
-    def _rows(self) -> dict[str, list[tuple[str, int, str]]]:
-        rows: dict[str, list[tuple[str, int, str]]] = {}
+    def _rows(self) -> dict[str, list[Row]]:
+        rows: dict[str, list[Row]] = {}
         with self._warehouse.connect() as connection, suppress(UndefinedTable):
             query = f"SELECT snapshot_date::text, audience, contacts, job_id FROM {TABLE}"
             for day, *values in connection.execute(query):
-                rows.setdefault(day, []).append((values[0], values[1], values[2]))
+                rows.setdefault(day, []).append(Row(*values))
         return rows
 
     def _last_error(self, day: str) -> str:
@@ -275,7 +225,3 @@ class FaultRun:
         self.result.texts = len(texts)
         self.result.secrets = list(find_secrets(texts, secrets))
         return texts
-
-
-def _counts(counter: Counter[Any]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in sorted(counter.items()))
