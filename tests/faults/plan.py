@@ -63,7 +63,7 @@ SCALES = {
         active=6,
         kills={"task": 56, "supervisor": 24, "triggerer": 12, "scheduler": 4, "machine": 4},
         pauses=(1.0, 5.0),
-        timeout=840,
+        timeout=780,
     ),
 }
 

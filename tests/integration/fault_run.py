@@ -9,12 +9,14 @@ import re
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped,unused-ignore]
+from cryptography.fernet import Fernet
 from psycopg.errors import UndefinedTable
 
 from cordial_sandbox.process import SandboxProcess
@@ -89,6 +91,14 @@ class LocalAirflow(Components):
                     with suppress(ProcessLookupError):
                         os.kill(process.pid, signal.SIGKILL)
 
+    def transient_texts(self) -> Iterator[tuple[str, str]]:
+        """Yield the rows that do not outlive a task: those of triggers, decrypted, and of the task state store."""
+        fernet = Fernet(self._environment["AIRFLOW__CORE__FERNET_KEY"].encode())
+        for classpath, kwargs in self.rows("SELECT classpath, kwargs FROM trigger"):
+            yield "a trigger", f"{classpath} {fernet.decrypt(kwargs.encode()).decode()}"
+        for (value,) in self.rows("SELECT value::text FROM task_state_store"):
+            yield "the task state store", value
+
     def _newest(self, kind: str) -> str:
         return self.list_components(kind)[-1]
 
@@ -128,6 +138,8 @@ class FaultRun:
         self._dags = ["blocking" if n % 5 == 4 else "deferred" for n in range(scale.exports)]
         self.days = [str(FIRST_DAY + timedelta(days=n)) for n in range(scale.exports)]
         self._started = 0
+        #: What was written meanwhile and is gone at the end: a place and its text each.
+        self._seen: set[tuple[str, str]] = set()
 
     def disrupt(self) -> None:
         """Start all exports and kill processes until every export has ended."""
@@ -144,6 +156,7 @@ class FaultRun:
                 self.result.kills[self._kills.pop(0)[1]] += 1
                 last_kill = now
             self._airflow.end_idle_orphans()
+            self._seen.update(self._airflow.transient_texts())
             if ended == self._scale.exports:
                 break
             assert now - begin < self._scale.timeout, f"{self._progress(ended)}\n{self._airflow.diagnose()}"
@@ -220,8 +233,9 @@ class FaultRun:
         return last
 
     def search_secrets(self, secrets: dict[str, str]) -> list[tuple[str, str]]:
-        """Search everything that Airflow and the sandbox have written for secrets, and return the texts."""
-        texts = [*self._airflow.texts(), (str(self._sandbox.log), self._sandbox.log.read_text(errors="replace"))]
+        """Search everything that Airflow and the sandbox have written for secrets, and return it."""
+        log = self._sandbox.log
+        texts = [*self._airflow.texts(), *sorted(self._seen), (str(log), log.read_text(errors="replace"))]
         self.result.texts = len(texts)
         self.result.secrets = list(find_secrets(texts, secrets))
         return texts
