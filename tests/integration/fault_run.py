@@ -80,7 +80,10 @@ class LocalAirflow(Components):
         if not victims:
             return False
         task, supervisor = chance.choice(victims)
-        os.kill(task if kind == "task" else supervisor, signal.SIGKILL)
+        try:
+            os.kill(task if kind == "task" else supervisor, signal.SIGKILL)
+        except ProcessLookupError:  # it has ended by itself
+            return False
         return True
 
     def end_idle_orphans(self) -> None:
