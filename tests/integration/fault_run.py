@@ -95,10 +95,12 @@ class LocalAirflow(Components):
                         os.kill(process.pid, signal.SIGKILL)
 
     def transient_texts(self) -> Iterator[tuple[str, str]]:
-        """Yield the rows that do not outlive a task: those of triggers, decrypted, and of the task state store."""
+        """Yield the rows that do not outlive a task: those of triggers and of the task state store."""
         fernet = Fernet(self._environment["AIRFLOW__CORE__FERNET_KEY"].encode())
         for classpath, kwargs in self.rows("SELECT classpath, kwargs FROM trigger"):
-            yield "a trigger", f"{classpath} {fernet.decrypt(kwargs.encode()).decode()}"
+            # Airflow encrypts those of some triggers.
+            text = kwargs if kwargs.startswith("{") else fernet.decrypt(kwargs.encode()).decode()
+            yield "a trigger", f"{classpath} {text}"
         for (value,) in self.rows("SELECT value::text FROM task_state_store"):
             yield "the task state store", value
 
