@@ -28,7 +28,7 @@ def _first_half(secret: str) -> str:
     return half if len(half) >= SHORTEST_HALF else secret
 
 
-#: How each form is written. White space is folded in the searched text as well.
+#: How each form is written.
 FORMS: dict[str, Callable[[str], str]] = {
     "raw": lambda secret: secret,
     "JSON": _in_json,
@@ -67,15 +67,25 @@ class Finding:
 
 
 def find_secrets(texts: Iterable[tuple[str, str]], secrets: Mapping[str, str]) -> Iterator[Finding]:
-    """Search texts for every form of every secret, in any case and with white space folded as well.
+    """Search texts for every form of every secret: in any case, with white space folded, and escaped repeatedly.
+
+    A log in JSON escapes once more what an error message has quoted already.
 
     :param texts: a place and its text each.
     :param secrets: each secret by its name.
     """
-    forms = [(name, form, text.casefold()) for name, one in secrets.items() for form, text in forms_of(one).items()]
+    forms = [
+        (name, form, text.casefold(), _normalize(text))
+        for name, secret in secrets.items()
+        for form, text in forms_of(secret).items()
+    ]
     for place, text in texts:
-        plain = text.casefold()
-        folded = re.sub(r"\s+", " ", plain)
-        for name, form, sought in forms:
-            if sought in plain or sought in folded:
+        plain, normal = text.casefold(), _normalize(text)
+        for name, form, sought, normal_sought in forms:
+            if sought in plain or normal_sought in normal:
                 yield Finding(name, form, place)
+
+
+def _normalize(text: str) -> str:
+    """Return a text in lower case, with white space folded, escaped or not, and without backslashes."""
+    return re.sub(r"\\+", "", re.sub(r"(?:\\+[nrt]|\s)+", " ", text.casefold()))

@@ -24,6 +24,15 @@ def test_each_planted_form_is_found(secret: str, form: str) -> None:
     assert {one.secret for one in findings} == {secret}
 
 
+@pytest.mark.parametrize("levels", [1, 2, 3])
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_is_found_in_a_log_that_escapes_and_folds_it(form: str, levels: int) -> None:
+    text = " ".join(f"Cordial answered 500: {forms_of(API_KEY)[form]}.".split())
+    for _ in range(levels):
+        text = json.dumps({"event": text}, ensure_ascii=False)
+    assert Finding("API key", form, "log") in set(find_secrets([("log", text)], SECRETS))
+
+
 @pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
 def test_the_forms_of_the_secrets_differ(secret: str) -> None:
     forms = forms_of(secret)
@@ -42,7 +51,7 @@ def test_the_forms_are_those_that_libraries_write() -> None:
 
 def test_wrapped_secrets_and_secrets_in_capitals_are_found() -> None:
     wrapped = "\n    ".join(SFTP_PASSWORD.split(" "))
-    assert {one.form for one in find_secrets([("log", wrapped)], SECRETS)} == {"white space folded"}
+    assert "raw" in {one.form for one in find_secrets([("log", wrapped)], SECRETS)}
     capitals = forms_of(API_KEY)["hexadecimal"].upper()
     assert {one.form for one in find_secrets([("log", capitals)], SECRETS)} == {"hexadecimal"}
 
