@@ -92,19 +92,21 @@ _COMMON = (
     _answers(429, Retry_After="1"),
 )
 
-#: A GET can also be rejected by what is in front of Cordial: a firewall, or a proxy without a route.
+#: What is in front of Cordial can reject a request: a firewall, or a proxy without a route.
 _REJECTIONS = (_answers(403), _answers(404))
 
-#: By a login page, a maintenance page, or a filter as well. In answer to a poll, each of these still ends a wait for
-#: good, so only the list of jobs gets them.
+#: So can a login page, a maintenance page, or a filter. In answer to a poll, each of these still ends a wait for good.
 _FINAL_REJECTIONS = (
     _answers(302, Location="https://login.example.com/"),
     _answers(307, Location="https://maintenance.example.com/"),
     _answers(422),
 )
 
+#: A firewall can also reject the answer, after the request has reached Cordial.
+_REJECTED_ANSWERS = (_answers(403, arrives=True), _answers(422, arrives=True))
+
 FAULTS: dict[RequestKind, Sequence[Fault]] = {
-    "create_export": _COMMON,
+    "create_export": (*_COMMON, *_REJECTIONS, *_FINAL_REJECTIONS, *_REJECTED_ANSWERS),
     "list_jobs": (*_COMMON, *_REJECTIONS, *_FINAL_REJECTIONS),
     "get_job": (*_COMMON, *_REJECTIONS),
 }
