@@ -1,5 +1,5 @@
 # The two commands to know: make demo, make test.
-.PHONY: help demo test test-integration test-airflow-3-2 test-cluster lint types format lock benchmark bench-wait bench-limit chaos chaos-waits clean
+.PHONY: help demo test test-integration test-airflow-3-2 test-cluster test-faults lint types format lock benchmark bench-wait bench-limit chaos chaos-waits clean
 
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(if $(shell $(name) -c \
 	'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))))
@@ -14,6 +14,8 @@ help:
 	@echo '                submit once without a task state store, on Airflow 3.2'
 	@echo 'make test-cluster'
 	@echo '                a month of runs and a year of ranges on Celery, Redis and PostgreSQL, with faults'
+	@echo 'make test-faults SEED=7'
+	@echo '                60 exports through a proxy that breaks requests, and 100 kills of Airflow processes'
 	@echo 'make lint types what CI checks as well: format, imports, wording, types'
 	@echo 'make benchmark  the figures of the README'
 	@echo 'make bench-wait WAITS="100 1000 5000"'
@@ -42,6 +44,10 @@ test-airflow-3-2: .venv/.ready .venv-airflow-3.2/.ready
 
 test-cluster: .venv/.ready
 	$(BIN)/python -m pytest --cluster full tests/integration/test_cluster.py
+
+# Under 15 minutes; without SEED the seed is a new one, which is printed.
+test-faults: .venv/.ready
+	$(BIN)/python -m pytest --faults full $(if $(SEED),--faults-seed $(SEED)) tests/integration/test_faults.py
 
 lint: .venv/.ready
 	$(BIN)/ruff format --check

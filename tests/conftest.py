@@ -29,6 +29,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--airflow-3-2", help="the folder of the commands of an environment with Airflow 3.2")
     parser.addoption("--cluster", choices=["small", "full"], default="small", help="how much the cluster has to do")
+    parser.addoption("--faults", choices=["small", "full"], default="small", help="how often the whole Airflow fails")
+    parser.addoption(
+        "--faults-seed", type=int, help="seed of the faults and kills; by default a fixed one or a new one"
+    )
 
 
 @pytest.fixture

@@ -15,6 +15,9 @@ MASK = "***"
 #: As in Airflow's own masking: striking out every "p" would hide the message and not the secret.
 SHORTEST_SECRET = 5
 
+#: How often JSON may be contained in JSON.
+_JSON_DEPTH = 3
+
 _SECRET_MEMBER = re.compile(r"password|secret|access_?key|authorization|api_?key|token", re.IGNORECASE)
 
 
@@ -41,24 +44,38 @@ def mask_members(value: Any) -> Any:
 
 
 def _forms(secret: str) -> set[str]:
-    """Return a secret as it is, in JSON, in JSON within JSON, in a URL, in HTML, in a repr, and in base64."""
-    as_json = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
-    as_html = {html.escape(secret), html.escape(secret, quote=False)}
-    as_html |= {form.replace("&#x27;", "&#39;") for form in as_html}
-    as_html |= {form.replace("&quot;", "&#34;") for form in as_html}
+    """Return a secret as it is, and as JSON, JSON within JSON, HTML, URLs, a repr, hexadecimal, and base64 write it."""
+    as_json = [{secret}]
+    for _ in range(_JSON_DEPTH):
+        as_json.append({form for text in as_json[-1] for form in _in_json(text)})
     encoded = secret.encode("utf-8", errors="surrogatepass")
+    # In base64 the bytes after the last whole group of three depend on what follows the secret.
+    groups = (encoded, encoded[: len(encoded) // 3 * 3])
     return {
-        secret,
-        *as_json,
-        *(form.replace("/", r"\/") for form in as_json),
-        *(json.dumps(form)[1:-1] for form in as_json),
-        *as_html,
+        *(form for forms in as_json for form in forms),
+        *(form.replace("/", r"\/") for form in as_json[1]),
+        *(form for forms in as_json for text in forms for form in _in_html(text)),
         quote(secret, safe=""),
         quote(secret),
         quote_plus(secret),
         repr(secret)[1:-1],
-        *(encode(encoded).decode().rstrip("=") for encode in (base64.b64encode, base64.urlsafe_b64encode)),
+        encoded.hex(),
+        *(
+            encode(some).decode().rstrip("=")
+            for encode in (base64.b64encode, base64.urlsafe_b64encode)
+            for some in groups
+        ),
     }
+
+
+def _in_json(text: str) -> set[str]:
+    return {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+
+
+def _in_html(text: str) -> set[str]:
+    forms = {html.escape(text), html.escape(text, quote=False)}
+    forms |= {form.replace("&#x27;", "&#39;") for form in forms}
+    return forms | {form.replace("&quot;", "&#34;") for form in forms}
 
 
 def _pattern(form: str) -> str:

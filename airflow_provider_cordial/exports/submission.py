@@ -84,6 +84,9 @@ JOB_RETENTION = timedelta(days=60)
 #: How often one try submits an export whose POST turns out not to have arrived.
 MAX_SUBMISSIONS = 3
 
+#: How often one try reads a list that proves nothing before it gives up, also after the settling time.
+MAX_INCONCLUSIVE_LISTINGS = 5
+
 #: How often the list is read within the settling time.
 LISTINGS_WHILE_SETTLING = 12
 
@@ -150,6 +153,7 @@ class Submission:
         longest = timedelta(seconds=hook.connection.connect_timeout + hook.connection.export_timeout)
         self._settling_since = min(datetime.now(UTC), last_sent + longest)
         self._submissions = 0
+        self._inconclusive_listings = 0
         self._last_reason = ""
 
     @property
@@ -178,8 +182,9 @@ class Submission:
                 case ListJobs():
                     self._list()
                 case Pause():
-                    pause = min(self._seconds_to_settle(), self._settling_time / LISTINGS_WHILE_SETTLING)
-                    time.sleep(max(0.0, pause))
+                    pause = self._settling_time / LISTINGS_WHILE_SETTLING
+                    left = self._seconds_to_settle()
+                    time.sleep(min(left, pause) if left > 0 else pause)
                     self._state = replace(self._state, jobs=None)
                 case Adopt():
                     self._adopt(step)
@@ -372,8 +377,12 @@ class Submission:
             if isinstance(error, TransientError) and is_settled:
                 raise
             inconclusive = f"the list of jobs cannot be read: {error}"
-        if inconclusive and not is_settled and not state.is_cleared:
-            log.warning("Search for export %s is inconclusive, repeating it: %s", state.name, inconclusive)
+        if inconclusive and not state.is_cleared:
+            self._inconclusive_listings += 1
+            # One page of a proxy, or one list that moves, decides nothing.
+            is_settled = is_settled and self._inconclusive_listings >= MAX_INCONCLUSIVE_LISTINGS
+            if not is_settled:
+                log.warning("Search for export %s is inconclusive, repeating it: %s", state.name, inconclusive)
         self._state = replace(state, jobs=tuple(search.jobs), is_settled=is_settled, inconclusive=inconclusive)
 
     def _seconds_to_settle(self) -> float:
@@ -381,8 +390,9 @@ class Submission:
 
     def _uncertain_error(self, generation: int, reason: str) -> SubmissionUncertainError:
         conf = json.dumps({CONF_KEY: {self._identity.task_id: "<job id>"}})
+        name = generation_name(self._state.name, generation)
         return SubmissionUncertainError(
-            f"Unknown whether Cordial accepted export {generation_name(self._state.name, generation)}: {reason}. "
+            f"Unknown whether Cordial accepted export {name}: {reason.rstrip('.')}. "
             f"It was submitted at {self._submitted_at:%Y-%m-%d %H:%M:%S %Z} or before. Search for it on Cordial's Jobs "
             "page. If it is there, set the task's job_id to its id and clear the task, or trigger a run with the conf "
             f"{conf}: the job is resumed. If it is not there, clear the task, which exports again; "

@@ -29,6 +29,9 @@ from tests.integration.servers.postgres import Postgres
 START_TIMEOUT = 120.0
 END_TIMEOUT = 15.0
 
+#: Airflow runs the code of this folder, also where another one is installed.
+ROOT = Path(__file__).resolve().parents[2]
+
 _ERROR_MARKS = ("[error", "[critical", "Error", "Exception", "exited", "terminat")
 
 
@@ -88,6 +91,10 @@ class Component:
             if one.is_running:
                 with suppress(ProcessLookupError):
                     os.kill(one.pid, how)
+
+    def kill_leader(self) -> None:
+        """Kill its first process only; the others continue without it."""
+        os.kill(self._leader.pid, signal.SIGKILL)
 
     def terminate(self, timeout: float) -> None:
         """Terminate it gracefully, as a service manager does: the leader ends the others."""
@@ -153,6 +160,7 @@ class Airflow:
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_log),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_log),
             "PATH": f"{executables}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
             # Compile the environment only; the DAG folders stay unchanged.
             "PYTHONDONTWRITEBYTECODE": "1",
             **environment,
@@ -314,15 +322,6 @@ def _text(value: Any) -> str:
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False)
     return bytes(value).decode(errors="replace") if isinstance(value, bytes | memoryview) else str(value)
-
-
-def encode_secret(secret: str) -> list[str]:
-    """Return a secret in plain text, and as it may appear in JSON, in a URL, and in Basic auth."""
-    import base64
-    import urllib.parse
-
-    basic = base64.b64encode(f"{secret}:".encode()).decode()
-    return [secret, json.dumps(secret)[1:-1], urllib.parse.quote(secret, safe=""), basic]
 
 
 def _free_ports(count: int) -> list[int]:

@@ -1,26 +1,18 @@
 """A whole Airflow as on several machines: Celery workers on Redis, and each component on its own.
 
-:class:`~tests.integration.airflow.Airflow` runs everything under one process, and the tasks in the scheduler's process.
-Here a worker can die without the others, like a machine.
+A worker can die without the others, like a machine.
 """
 
 from __future__ import annotations
 
-import itertools
-import secrets
-import subprocess
 from pathlib import Path
 
-from cryptography.fernet import Fernet
-
-from tests.integration.airflow import Airflow
+from tests.integration.components import Components, kind_of
 from tests.integration.servers.postgres import Postgres
 from tests.integration.servers.redis import Redis
 
 WORKERS = 2
 WORKER_CONCURRENCY = 4
-COMMAND_TIMEOUT = 120.0
-ORDERLY_END_TIMEOUT = 60.0
 
 _SETTINGS = {
     "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
@@ -51,15 +43,16 @@ _SETTINGS = {
 }
 
 
-class Cluster(Airflow):
+class Cluster(Components):
     """PostgreSQL, Redis, scheduler, DAG processor, API server, triggerers, and two Celery workers; a context manager.
 
-    Each component has its own log in ``home``, and all share one folder for the logs of tasks. The names of workers
-    and triggerers end in a number.
+    The names of workers and triggerers end in a number.
 
     :param metadata: an empty database.
     :param environment: additional variables, which override the ones set here.
     """
+
+    permanent = ("api-server", "scheduler", "dag-processor")
 
     def __init__(
         self,
@@ -70,54 +63,19 @@ class Cluster(Airflow):
         environment: dict[str, str],
         triggerers: int = 1,
     ) -> None:
-        shared = {
-            "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(32),
-            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
+        celery = {
             "AIRFLOW__CELERY__BROKER_URL": broker.url(),
             "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{metadata.url('postgresql+psycopg2')}",
-            "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
         }
-        super().__init__(home, metadata, dags, {**_SETTINGS, **shared, **environment})
-        self._triggerers = triggerers
-        self._numbers = itertools.count(1)
-
-    def _start_components(self) -> None:
-        self.command("db", "migrate")
-        for component in ("api-server", "scheduler", "dag-processor"):
-            self._start(component)
-        for kind in ("triggerer",) * self._triggerers + ("worker",) * WORKERS:
-            self._start_one(kind)
-
-    def _start_one(self, kind: str) -> None:
-        self._start(f"{kind}{next(self._numbers)}")
+        super().__init__(home, metadata, dags, {**_SETTINGS, **celery, **environment})
+        self.replaceable = ("triggerer",) * triggerers + ("worker",) * WORKERS
 
     def _command(self, component: str) -> list[str]:
-        kind = _kind(component)
-        # The API server reads the logs of tasks and triggers from the shared folder.
-        if kind == "triggerer":
-            return ["airflow", "triggerer", "--skip-serve-logs"]
-        if kind != "worker":
-            return ["airflow", component]
+        if kind_of(component) != "worker":
+            return super()._command(component)
         options = ["--celery-hostname", f"{component}@%h", "--concurrency", str(WORKER_CONCURRENCY)]
         # Workers do not need to know about each other.
         return ["airflow", "celery", "worker", *options, "--without-gossip", "--without-mingle", "--skip-serve-logs"]
-
-    def command(self, *arguments: str) -> str:
-        """Run an Airflow command, and return its output."""
-        run = subprocess.run(
-            ["airflow", *arguments],
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_TIMEOUT,
-            check=False,
-        )
-        assert run.returncode == 0, f"airflow {' '.join(arguments)}: {run.stdout}{run.stderr}"
-        return run.stdout
-
-    def list_components(self, kind: str) -> list[str]:
-        """Return the running components of a kind, the oldest first."""
-        return [name for name in self._running() if _kind(name) == kind]
 
     def find_worker(self, pid: int) -> str:
         """Return the worker that a process belongs to; a task records its process in ``pid``."""
@@ -125,25 +83,3 @@ class Cluster(Airflow):
             if any(process.pid == pid for process in self._running()[name].processes()):
                 return name
         raise AssertionError(f"Process {pid} belongs to no worker")
-
-    def kill(self, name: str) -> None:
-        """Kill a worker with its tasks, or a triggerer, as a machine crash would, and start a new one."""
-        self._running()[name].kill()
-        self._start_one(_kind(name))
-
-    def restart(self, name: str) -> None:
-        """Terminate a worker or a triggerer gracefully, and start a new one."""
-        self._running()[name].terminate(ORDERLY_END_TIMEOUT)
-        self._start_one(_kind(name))
-
-    def cpu_seconds(self) -> dict[str, float]:
-        """Return the CPU time of each kind of component, including those that have ended."""
-        seconds: dict[str, float] = {}
-        for component in self._components:
-            kind = _kind(component.name)
-            seconds[kind] = seconds.get(kind, 0.0) + component.cpu_seconds()
-        return seconds
-
-
-def _kind(component: str) -> str:
-    return component.rstrip("0123456789")

@@ -12,8 +12,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from cordial_sandbox.process import SandboxProcess
+from tests.faults.secret_forms import find_secrets
 from tests.helpers.sandbox import sftp_connection
-from tests.integration.airflow import Airflow, encode_secret
+from tests.integration.airflow import Airflow
 from tests.integration.servers.postgres import Postgres
 
 API_KEY = 'key-of-the-test/"4711"'
@@ -100,9 +101,13 @@ def test_every_schedule_exports_its_days_and_leaves_no_secret(tmp_path: Path, po
     ):
         assert mark in text, mark
     assert any(".log.trigger." in place for place, _ in texts)
-    for secret in (API_KEY, SFTP_PASSWORD, WRONG_KEY, WRONG_PASSWORD):
-        for form in encode_secret(secret):
-            assert [place for place, content in texts if form in content] == []
+    secrets = {
+        "API key": API_KEY,
+        "SFTP password": SFTP_PASSWORD,
+        "wrong API key": WRONG_KEY,
+        "wrong SFTP password": WRONG_PASSWORD,
+    }
+    assert list(find_secrets(texts, secrets)) == []
 
 
 def connections(sandbox: SandboxProcess, warehouse: Path) -> dict[str, dict[str, object]]:

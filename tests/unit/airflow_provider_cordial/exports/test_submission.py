@@ -380,6 +380,19 @@ def test_an_odd_list_is_read_again(cordial: SandboxProcess, run: Run, fault: dic
 
 
 @pytest.mark.parametrize("fault", ODD_LISTS[:4], ids=lambda fault: f"{fault['status']}-{fault.get('body', '')[:6]}")
+def test_an_odd_list_after_the_settling_time_is_read_again(
+    cordial: SandboxProcess, run: Run, fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as once:
+        kill_after_the_post(once)
+        with pytest.raises(KilledError):
+            run.attempt()
+    cordial.control.fault("list_jobs", "answer", times=submission.MAX_INCONCLUSIVE_LISTINGS - 1, **fault)
+    result = run.attempt(settling_time=0.0)
+    assert [one["id"] for one in cordial.control.jobs()] == [result["job_id"]]
+
+
+@pytest.mark.parametrize("fault", ODD_LISTS[:4], ids=lambda fault: f"{fault['status']}-{fault.get('body', '')[:6]}")
 def test_a_list_that_stays_odd_is_uncertain_and_never_a_second_post(
     cordial: SandboxProcess, run: Run, fault: dict[str, Any]
 ) -> None:
