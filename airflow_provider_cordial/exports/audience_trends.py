@@ -106,8 +106,14 @@ def validate_audiences(audiences: Any) -> tuple[str, ...]:
     if not names:
         msg = "Invalid audiences: the list is empty. Name at least one saved audience."
         raise InvalidExportError(msg)
-    if bad := [name for name in names if not isinstance(name, str) or not name.strip()]:
-        msg = f"Invalid audience {bad[0]!r}: expected the name of a saved audience."
+    if numbers := [name for name in names if not isinstance(name, str)]:
+        msg = (
+            f"Invalid audience {numbers[0]!r}: expected text, got {type(numbers[0]).__name__}. If the DAG renders "
+            'templates as native objects, quote the value: "{{ params.audience | tojson }}".'
+        )
+        raise InvalidExportError(msg)
+    if not all(name.strip() for name in names):
+        msg = "Invalid audiences: a name is blank. Name a saved audience, or leave it out."
         raise InvalidExportError(msg)
     if len(set(names)) < len(names):
         twice = Counter(names).most_common(1)[0][0]

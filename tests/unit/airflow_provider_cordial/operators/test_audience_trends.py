@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskDeferralError, TaskDeferred
 
 from airflow_provider_cordial._compat import AirflowFailException
@@ -107,8 +108,8 @@ def test_days_and_destination_can_come_from_another_task(cordial: SandboxProcess
         ({"audiences": []}, "Invalid audiences: the list is empty"),
         ({"audiences": "opened_last_30_days"}, "Invalid audiences 'opened_last_30_days': expected a list"),
         ({"audiences": ["a", "b", "a"]}, "Duplicate audience 'a'"),
-        ({"audiences": ["a", ""]}, "Invalid audience '': expected the name"),
-        ({"audiences": ["a", None]}, "Invalid audience None"),
+        ({"audiences": ["a", ""]}, "Invalid audiences: a name is blank"),
+        ({"audiences": ["a", None]}, "Invalid audience None: expected text, got NoneType"),
         ({"days": 0}, "Invalid days 0: expected a whole number above 0"),
         ({"selected_timeframe_start": "2026-11-10"}, "selected_timeframe_end is missing"),
         ({"selected_timeframe_start": "2026-11-10", "selected_timeframe_end": "2026-11-01"}, "is before the start"),
@@ -144,6 +145,22 @@ def test_an_incomplete_destination_is_rejected_before_sending(
         export(destination=SftpDestination(conn_id="sftp_other", path="exports"))
     assert text in str(rejected.value)
     assert "'sftp_other'" in str(rejected.value)
+    assert cordial.control.requests() == []
+
+
+@pytest.mark.parametrize("name", ["2024", "1e5", "None", "(1, 2)"])
+def test_native_templates_keep_audience_names_or_are_rejected(cordial: SandboxProcess, name: str) -> None:
+    def rendered(audiences: Any) -> AudienceTrendsExportOperator:
+        with DAG("native", schedule=None, render_template_as_native_obj=True):
+            operator = AudienceTrendsExportOperator(task_id="export", audiences=audiences, destination=SFTP)
+        operator.render_template_fields({"params": {"name": name, "names": [name]}})
+        return operator
+
+    # The two recipes of the README.
+    assert rendered("{{ params.names }}").audiences == [name]
+    assert rendered(["{{ params.name | tojson }}"]).audiences == [name]
+    with pytest.raises(InvalidExportError, match=r"expected text, got .* quote the value: .* tojson"):
+        rendered(["{{ params.name }}"]).execute(run_context())  # type: ignore[arg-type]
     assert cordial.control.requests() == []
 
 
