@@ -18,8 +18,10 @@ help:
 	@echo '                many deferred waits in one event loop, beside peers and a limit'
 	@echo 'make bench-limit'
 	@echo '                1,000 waits on an account that allows 60 requests a minute'
-	@echo 'make chaos N=200'
-	@echo '                kill 200 submitting tasks, and count the jobs; beside a peer'
+	@echo 'make chaos N=200 SEED=1'
+	@echo '                kill 200 tries, retry and clear the tasks, and count the jobs; beside a peer'
+	@echo 'make chaos RUN=1-17'
+	@echo '                repeat the run that make chaos names when it fails'
 	@echo 'make lock       pin the development environment again'
 
 demo: .venv/.ready
@@ -60,7 +62,7 @@ bench-limit: .venv/.ready
 	$(BIN)/python benchmarks/rate_limit.py
 
 chaos: .venv/.ready
-	$(BIN)/python benchmarks/chaos.py $(N)
+	$(BIN)/python benchmarks/chaos.py $(if $(RUN),--run $(RUN),$(or $(N),200) $(SEED))
 
 lock: .venv/.ready
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet \
