@@ -251,9 +251,9 @@ def search(interpreter: Interpreter, folder: Path) -> bool:
     too_many = False
     for found in measure_searches(interpreter, folder / "searches"):
         print(
-            f"Search for a lost answer among {JOBS:,} jobs, {found.order} first, the job "
-            f"{'is there' if found.has_arrived else 'did not arrive'}: {found.requests} requests and "
-            f"{found.seconds:.2f} s at most for a look, {found.looks} looks"
+            f"Lost answer among {JOBS:,} jobs, {found.order} first, the job "
+            f"{'is listed' if found.has_arrived else 'did not arrive'}: {found.requests} requests and "
+            f"{found.seconds:.1f} s to search the list once, {found.searches} times"
         )
         too_many |= found.order == "newest" and found.requests > 3
     return too_many

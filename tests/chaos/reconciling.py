@@ -33,15 +33,15 @@ Order = Literal["newest", "oldest"]
 class Search:
     """What the search of one try cost.
 
-    :param looks: how often the list was read.
-    :param requests: for the longest look.
-    :param seconds: from the first answer of the longest look to its last.
+    :param searches: how often the list was read.
+    :param requests: to read it once, at most.
+    :param seconds: from the first answer of that to the last.
     :param jobs: how many there are of the export afterwards.
     """
 
     order: Order
     has_arrived: bool
-    looks: int
+    searches: int
     requests: int
     seconds: float
     jobs: int
@@ -74,15 +74,15 @@ def measure_searches(interpreter: Interpreter, folder: Path, *, jobs: int = JOBS
 
 
 def _measure(sandbox: SandboxProcess, order: Order, has_arrived: bool, name: str) -> Search:
-    looks: list[list[float]] = []
+    searches: list[list[float]] = []
     for request in sandbox.control.requests():
         if request["request"] == "list_jobs":
             if "page=1&" in f"{request['query']}&":
-                looks.append([])
-            looks[-1].append(request["time"])
-    longest = max(looks, key=len)
+                searches.append([])
+            searches[-1].append(request["time"])
+    most = max(searches, key=len)
     ours = sum(job["name"].startswith(name) for job in sandbox.control.jobs())
-    return Search(order, has_arrived, len(looks), len(longest), longest[-1] - longest[0], ours)
+    return Search(order, has_arrived, len(searches), len(most), most[-1] - most[0], ours)
 
 
 def _add_old_jobs(data: Path, count: int) -> None:

@@ -41,6 +41,11 @@ def fault(label: str) -> str:
     return next(known for known in CordialService.faults if known.startswith(label))
 
 
+def known_defect(reason: str) -> pytest.MarkDecorator:
+    """Expect a test to fail until a defect is corrected; then it has to lose this mark."""
+    return pytest.mark.xfail(reason=reason, strict=True)
+
+
 #: The answer to the POST is lost, so that the list is searched.
 LOST = fault("POST: reset after")
 NOT_ARRIVED = fault("POST: reset without")
@@ -60,16 +65,18 @@ def test_a_kill_at_a_point_results_in_one_job(lane: Lane, point: str) -> None:
     assert_nothing_is_wrong(counts, jobs=1, kills=counts.kills)
 
 
-#: The repeated page ends the list as if it were complete, and the export is sent again.
-MOVED = pytest.mark.xfail(reason="a list that moves by one page is taken for complete", strict=True)
-
-
 @pytest.mark.parametrize(
     "label",
     [
-        pytest.param(label, marks=[MOVED] if "a page inserted" in label else [])
+        pytest.param(
+            label,
+            marks=[known_defect("a list that moves by one page is taken for complete")]
+            if "a page inserted" in label
+            else [],
+        )
         for label in CordialService.faults
-        if not label.startswith("list: ")
+        # Alone, a fault of the list needs a try that searches it; the other gateway errors are like 503.
+        if not label.startswith(("list: ", "POST: answer 502", "POST: answer 504"))
     ],
 )
 def test_a_fault_results_in_one_job_or_an_uncertain_error(lane: Lane, label: str) -> None:
@@ -89,6 +96,13 @@ KILLED = Step(kill_at="after the record")
         pytest.param([replace(KILLED, then="clear")], {"held_in": "Pending"}, 1, id="clear while waiting, job live"),
         pytest.param([Step(is_cleared_while_deferred=True)], {"held_in": "Pending"}, 1, id="clear while deferred"),
         pytest.param([replace(KILLED, then="neighbor cleared")], {}, 1, id="clear of a neighbor"),
+        pytest.param(
+            [Step(kill_at="after the finish", then="neighbor cleared")],
+            {},
+            1,
+            id="clear of a neighbor, killed at the end",
+            marks=known_defect("a finished record and a neighbor's clear are taken for a clear"),
+        ),
         pytest.param([Step(then="clear")], {"has_store": False}, 2, id="clear below 3.3"),
         pytest.param([Step(kill_at="after the XCom")] * 2, {"has_store": False}, 1, id="retry below 3.3"),
     ],
@@ -133,8 +147,12 @@ def test_an_exact_name_is_never_adopted(lane: Lane) -> None:
     assert list(counts.reasons) == ["job <id> has its name, but so do the exports of other runs"]
 
 
-def test_a_renamed_audience_is_skipped_in_one_job(lane: Lane) -> None:
-    counts = lane.run(plan(Step(kill_at="after the answer", kill_nth=2), has_renamed=True))
+@pytest.mark.parametrize(
+    "has_store",
+    [True, pytest.param(False, marks=known_defect("without a record, the refused audiences are forgotten"))],
+)
+def test_a_renamed_audience_is_skipped_in_one_job(lane: Lane, has_store: bool) -> None:
+    counts = lane.run(plan(Step(kill_at="after the answer", kill_nth=2), has_renamed=True, has_store=has_store))
     assert_nothing_is_wrong(counts, jobs=1, kills=1)
 
 
