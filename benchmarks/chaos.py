@@ -272,7 +272,7 @@ def main(kills: int, seed: int) -> int:
         folder = Path(name)
         wrong = submit_once(kills, seed, folder)
         with Interpreter(1, CordialService.modules, folder / "airflow") as interpreter:
-            wrong |= publish_whole(interpreter, max(1, kills // 10), seed, folder)
+            wrong |= publish_whole(interpreter, max(1, kills // 20), seed, folder)
             wrong |= search(interpreter, folder)
     return 1 if wrong else 0
 

@@ -80,6 +80,7 @@ def _shape(
         rows=rows,
         max_pages=max_pages,
         proxy=proxy,
+        hides_names=not behaviour.get("list_names", True),
         hides_jobs=max_pages is not None or proxy is not None or not all(behaviour.values()),
     )
 
@@ -155,7 +156,7 @@ _NO_BEHAVIOUR = {
 _MOVES = 60
 
 #: How many answers drip; each takes as long as the client waits for it.
-_DRIPS = 2
+_DRIPS = 1
 
 
 class CordialService:
@@ -333,10 +334,12 @@ class CordialTask:
         os.environ["AIRFLOW_CONN_CORDIAL_DEFAULT"] = json.dumps(connection)
 
     def execute(self, context: dict[str, Any]) -> Any:
-        return self.operator().execute(context)
+        context["task"] = operator = self.operator()
+        return operator.execute(context)
 
     def resume(self, context: dict[str, Any], event: Any) -> Any:
-        return self.operator().execute_complete(context, event)
+        context["task"] = operator = self.operator()
+        return operator.execute_complete(context, event)
 
     def wait(self, deferred: Any) -> Any:
         from airflow_provider_cordial.triggers.job import JobTrigger
@@ -356,6 +359,7 @@ class CordialTask:
         audiences = settings["audiences"]
         return AudienceTrendsExportOperator(
             task_id="export",
+            retries=settings.get("retries", 0),
             name=settings["name"],
             exact_name=settings["exact_name"],
             audiences=set(audiences) if settings["has_set"] else audiences,  # type: ignore[arg-type]

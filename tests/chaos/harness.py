@@ -44,6 +44,7 @@ class Fault:
     :param proxy: what a proxy in front of the service does.
     :param rows: how many jobs of others are added before the try.
     :param max_pages: after which a list of jobs is cut off.
+    :param hides_names: whether a job does not show its name.
     :param hides_jobs: whether a live job cannot be known to be live.
     :param delays_arrival: whether a request may arrive after its try has ended.
     """
@@ -54,6 +55,7 @@ class Fault:
     proxy: str | None = None
     rows: int = 0
     max_pages: int | None = None
+    hides_names: bool = False
     hides_jobs: bool = False
     delays_arrival: bool = False
 
@@ -271,6 +273,9 @@ class _Run:
         """Run the next try of a task, and do what follows it."""
         step = task.next_step()
         fault = self._service.faults[step.fault] if step.fault else None
+        if fault and fault.hides_names and task.given and not self._plan.has_store:
+            # Neither a record nor the job shows the name of the job that a person has named.
+            fault = None
         task.try_number += 1
         task.starts.setdefault(task.round, time.time())
         if fault and fault.hides_jobs:
@@ -280,7 +285,7 @@ class _Run:
         write(task.files.xcoms, {})
         outcome = self._run_try(task, step, fault)
         if outcome.how == "deferred":
-            if step.is_cleared_while_deferred:
+            if step.is_cleared_while_deferred and not task.given:
                 self._check_pushed(task)
                 self._service.disrupt(None, self._plan.held_in)
                 self._clear(task)
@@ -301,7 +306,7 @@ class _Run:
     def _run_try(self, task: _Task, step: Step, fault: Fault | None, **more: Any) -> Outcome:
         plan = self._plan
         conf: dict[str, Any] = {}
-        settings = self._service.settings(plan, task.index, fault)
+        settings = {**self._service.settings(plan, task.index, fault), "retries": task.retries}
         if task.given and plan.person == "conf":
             given = task.given[-1]
             conf = {"cordial_job_id": {"export": {str(task.index): given} if plan.is_mapped else given}}

@@ -140,6 +140,13 @@ def test_a_job_that_a_person_names_is_resumed(lane: Lane, person: str, siblings:
     assert [reason[:40] for reason in counts.reasons] == ["the list contains jobs without a name (N"]
 
 
+@known_defect("one answer of a firewall to the check of that job fails the task for good")
+def test_a_job_that_a_person_names_is_resumed_although_a_firewall_answers_once(lane: Lane) -> None:
+    steps = [Step(fault="lost answer, list: without names"), Step(fault="job: HTML 403")]
+    counts = lane.run(plan(*steps, person="conf"))
+    assert_nothing_is_wrong(counts, jobs=1, uncertain=1)
+
+
 def test_an_exact_name_is_never_adopted(lane: Lane) -> None:
     options: dict[str, Any] = {"author_name": "trends", "is_exact": True, "has_foreign_jobs": True}
     counts = lane.run(plan(Step(fault=NOT_ARRIVED), **options))
@@ -171,9 +178,9 @@ def test_a_run_is_repeated_from_its_seed(lane: Lane) -> None:
 
 
 def test_killed_publishing_leaves_each_file_whole(lane: Lane, tmp_path: Path) -> None:
-    counts = kill_publishing(lane.interpreters[0], 2, 1, tmp_path, in_the_middle=True)
+    counts = kill_publishing(lane.interpreters[0], 1, 1, tmp_path, in_the_middle=True)
     assert (counts.torn, counts.wrong) == (0, 0), counts.failures
-    assert counts.kills >= 2
+    assert counts.kills >= 1
 
 
 def test_a_search_among_many_jobs_is_bounded(lane: Lane, tmp_path: Path) -> None:
