@@ -54,6 +54,15 @@ class IgnoresClears(CordialTask):
         return super().execute(context)
 
 
+class ForgetsOnClear(CordialTask):
+    """Exports again after a clear, whatever the job does."""
+
+    def execute(self, context: dict[str, Any]) -> Any:
+        if context["ti"].max_tries != 8:
+            context["task_state_store"].delete("cordial_submission")
+        return super().execute(context)
+
+
 class IgnoresSiblings(CordialTask):
     """Identifies a mapped task by its run alone, and any days by the first."""
 

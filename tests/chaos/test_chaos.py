@@ -204,6 +204,13 @@ def test_a_search_among_many_jobs_is_bounded(lane: Lane, tmp_path: Path) -> None
         pytest.param("ByPrefix", [], {"has_foreign_jobs": True}, (0, 1, 1), id="adopts by prefix"),
         pytest.param("IgnoresClears", [Step(then="clear")], {}, (0, 0, 1), id="ignores clears"),
         pytest.param(
+            "ForgetsOnClear",
+            [replace(KILLED, then="clear")],
+            {"held_in": "Pending"},
+            (1, 0, 0),
+            id="leaves a live job after a clear",
+        ),
+        pytest.param(
             "HashOrdered",
             [Step(kill_at="after the answer"), Step(interpreter=1)],
             {"has_set": True},
