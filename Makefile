@@ -22,8 +22,10 @@ help:
 	@echo '                many deferred waits in one event loop, beside peers and a limit'
 	@echo 'make bench-limit'
 	@echo '                1,000 waits on an account that allows 60 requests a minute'
-	@echo 'make chaos N=200'
-	@echo '                kill 200 submitting tasks, and count the jobs; beside a peer'
+	@echo 'make chaos N=200 SEED=1'
+	@echo '                kill 200 tries, retry and clear the tasks, and count the jobs; beside a peer'
+	@echo 'make chaos RUN=1-17'
+	@echo '                repeat the run that make chaos names when it fails'
 	@echo 'make chaos-waits WAITS=200 SEED=1'
 	@echo '                200 waits in a real triggerer while requests, keys, databases, and pollers fail'
 	@echo 'make lock       pin the development environment again'
@@ -73,7 +75,7 @@ bench-limit: .venv/.ready
 	$(BIN)/python benchmarks/rate_limit.py
 
 chaos: .venv/.ready
-	$(BIN)/python benchmarks/chaos.py $(N)
+	$(BIN)/python benchmarks/chaos.py $(if $(RUN),--run $(RUN),$(or $(N),200) $(SEED))
 
 chaos-waits: .venv/.ready
 	$(BIN)/python benchmarks/chaos_waits.py $(or $(WAITS),200) $(or $(SEED),1)

@@ -1,80 +1,132 @@
-"""Kill a task again and again, retry it as Airflow does, and count the resulting jobs.
+"""Kill tasks again and again, retry and clear them as Airflow does, and count the jobs of each round.
 
-Each try is a separate process that runs the operator's real ``execute`` and sends real requests; it is killed with
-SIGKILL at a named point, or at any time. What Airflow keeps between the tries of a task, its state store and its
-XComs, is kept in files here, which are read and written at the same moments.
+A round is the tries of a task between two clears. Each round has one job, unless it resumed the live job of the round
+before. Whatever else happens is a duplicate, a loss, or the adoption of a job that is not the task's own.
 """
 
 from __future__ import annotations
 
-import importlib
-import json
-import logging
-import os
-import random
-import select
-import signal
+import itertools
+import re
+import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
+
+from tests.chaos.interpreter import Interpreter
+from tests.chaos.plan import INTERPRETERS, Plan, Step, draw_plan
+from tests.chaos.tries import Files, Outcome, Try, read, write
 
 RETRIES = 8
 
-#: Where a try can be killed. Only a task that keeps a record, or that defers, reaches the last ones.
-POINTS = (
-    "before the POST",
-    "POST on the wire",
-    "after the answer",
-    "before the XCom",
-    "after the XCom",
-    "before the end",
-    "before the intent",
-    "after the intent",
-    "before the record",
-    "after the record",
-    "while listing",
-    "before deferring",
-    "while resuming",
-)
+#: How often a person acts on one task after a ``SubmissionUncertainError``.
+INTERVENTIONS = 2
 
-#: Seconds within which a try is killed at any time.
-LONGEST_TRY = 0.6
+#: Seconds until a request that was delayed has arrived.
+LATE = 0.4
 
-#: Seconds; no try takes that long.
-HUNG = 60.0
+UNCERTAIN = "SubmissionUncertainError"
 
 
-@dataclass(frozen=True, slots=True)
-class Disruption:
-    """What interrupts one try.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A fault of a service during one try.
 
-    :param kill_at: one of ``POINTS``.
-    :param kill_after: seconds.
-    :param fault: a fault of the service, in the terms of the subject.
+    :param label: unique in the service.
+    :param requests: in the service's own terms.
+    :param behaviour: in the service's own terms.
+    :param proxy: what a proxy in front of the service does.
+    :param rows: how many jobs of others are added before the try.
+    :param max_pages: after which a list of jobs is cut off.
+    :param hides_names: whether a job does not show its name.
+    :param hides_jobs: whether a live job cannot be known to be live.
+    :param delays_arrival: whether a request may arrive after its try has ended.
     """
 
-    kill_at: str | None = None
-    kill_after: float | None = None
-    fault: Mapping[str, Any] | None = None
+    label: str
+    requests: tuple[Mapping[str, Any], ...] = ()
+    behaviour: Mapping[str, Any] = field(default_factory=dict)
+    proxy: str | None = None
+    rows: int = 0
+    max_pages: int | None = None
+    hides_names: bool = False
+    hides_jobs: bool = False
+    delays_arrival: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a try ended: ``killed``, ``success``, ``error``, ``refused`` (no retry), or ``deferred``."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job as the service knows it.
 
-    how: str
-    value: Any = None
+    :param is_foreign: whether no task of the run submitted it.
+    :param ended_at: None while it is live.
+    """
+
+    id: str
+    name: str | None = None
+    is_done: bool = True
+    is_foreign: bool = False
+    created_at: float = 0.0
+    ended_at: float | None = None
+    start: str | None = None
+    audiences: tuple[str, ...] = ()
+
+    @property
+    def is_failed(self) -> bool:
+        return self.ended_at is not None and not self.is_done
+
+
+class Service(Protocol):
+    """A service that an operator submits to.
+
+    :param name: of the operator.
+    :param subject: the operator's ``TaskSide``, as ``module:class``.
+    :param modules: what a try imports.
+    """
+
+    name: str
+    subject: str
+    modules: tuple[str, ...]
+    points: Sequence[str]
+    faults: Mapping[str, Fault]
+    is_plain: bool
+
+    def start_run(self, plan: Plan) -> None:
+        """Start a run without any jobs of its own."""
+
+    def disrupt(self, fault: Fault | None, held_in: str | None) -> None:
+        """Inject a fault, or remove all, and hold jobs in a status."""
+
+    def settings(self, plan: Plan, index: int, fault: Fault | None) -> dict[str, Any]:
+        """Return the settings of a try of one task."""
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs of the moment, in the order of their creation."""
+
+    def wait(self) -> None:
+        """Wait until the jobs of the run have ended."""
+
+    def check(self, plan: Plan, index: int, xcoms: Mapping[str, Any], outcome: Outcome, jobs: Sequence[Job]) -> str:
+        """Return what is wrong with what a successful task pushed; empty if nothing is."""
+
+    def pushed_job(self, xcoms: Mapping[str, Any]) -> str | None:
+        """Return the id of the job that a try pushed."""
 
 
 @dataclass(slots=True)
 class Counts:
     """The results of some runs.
 
-    :param uncertain: runs that ended with SubmissionUncertainError.
+    :param adoptions: of jobs that are not the submission's own.
+    :param uncertain: runs in which a task ended with SubmissionUncertainError.
+    :param reasons: of those ends.
+    :param failures: what went wrong, with the seed of each run.
     """
 
     runs: int = 0
@@ -82,247 +134,349 @@ class Counts:
     jobs: int = 0
     duplicates: int = 0
     losses: int = 0
+    adoptions: int = 0
     uncertain: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
+    def add(self, other: Counts) -> None:
+        for name in ("runs", "kills", "jobs", "duplicates", "losses", "adoptions", "uncertain"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.reasons += other.reasons
+        self.failures += other.failures
 
-class Subject(Protocol):
-    """A service, and an operator that submits to it."""
-
-    name: str
-    faults: ClassVar[list[Mapping[str, Any]]]
-
-    def start_run(self, run: int) -> None:
-        """Start a run without any jobs in the service."""
-
-    def fault(self, fault: Mapping[str, Any] | None) -> None:
-        """Inject a fault into the service, or remove it."""
-
-    def execute(self, context: dict[str, Any], run: int) -> Any:
-        """Run the operator in a separate process."""
-
-    def resume(self, context: dict[str, Any], run: int, event: Any) -> Any:
-        """Resume after a deferral in a separate process."""
-
-    def wait(self, deferred: Any) -> Any:
-        """Wait as the triggerer does, and return the event."""
-
-    def jobs(self) -> list[str]:
-        """Return the jobs of the run that did not fail."""
-
-    def all_jobs(self) -> int:
-        """Return how many jobs the run created."""
-
-    def pushed_job(self, xcoms: Mapping[str, Any], value: Any) -> str | None:
-        """Return the job that a successful run pushed; None if the pushed export is missing or incomplete."""
+    @property
+    def wrong(self) -> tuple[int, int, int]:
+        return self.duplicates, self.losses, self.adoptions
 
 
-class _Store:
-    """Airflow's task state store, in a file."""
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """A clear of a task, and the task's record at that moment."""
 
-    def __init__(self, path: Path, reach: Callable[[str], None]) -> None:
-        self._path = path
-        self._reach = reach
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return _read(self._path).get(key, default)
-
-    def set(self, key: str, value: Any) -> None:
-        what = "record" if value.get("job_id") else "intent"
-        self._reach(f"before the {what}")
-        _write(self._path, {**_read(self._path), key: value})
-        self._reach(f"after the {what}")
-
-    def delete(self, key: str) -> None:
-        values = _read(self._path)
-        values.pop(key, None)
-        _write(self._path, values)
+    time: float
+    recorded_id: str | None
+    recorded_name: str | None
 
 
-def one_run(subject: Subject, run: int, disruptions: list[Disruption], folder: Path, counts: Counts) -> None:
-    """Run a task until it succeeds: the first tries with disruptions, the others without."""
-    store, xcoms = folder / "store.json", folder / "xcoms.json"
-    for path in (store, xcoms):
-        path.unlink(missing_ok=True)
-    subject.start_run(run)
-    outcome = Outcome("error")
-    for number in range(1, RETRIES + 2):
-        disruption = disruptions[number - 1] if number <= len(disruptions) else Disruption()
-        subject.fault(disruption.fault)
-        # Airflow clears the XComs of a task at the start of each try.
-        _write(xcoms, {})
-        outcome = _one_try(subject, run, number, disruption, store, xcoms, counts)
-        subject.fault(None)
-        if outcome.how in ("success", "refused"):
-            break
-    counts.runs += 1
-    counts.jobs += subject.all_jobs()
-    jobs = subject.jobs()
-    counts.duplicates += max(0, len(jobs) - 1)
-    if outcome.how == "refused" and "SubmissionUncertainError" in outcome.value:
-        counts.uncertain += 1
-    elif outcome.how != "success" or subject.pushed_job(_read(xcoms), outcome.value) not in jobs:
-        counts.losses += 1
-    if len(jobs) > 1 or (outcome.how != "success" and "SubmissionUncertainError" not in str(outcome.value)):
-        counts.failures.append(f"run {run}: {disruptions} ended with {outcome}, jobs {jobs}")
+class Lane:
+    """A service and the interpreters of its tries: what runs one run at a time.
+
+    :param folder: for what outlives a try.
+    """
+
+    def __init__(self, service: Service, interpreters: Sequence[Interpreter], folder: Path) -> None:
+        self.service = service
+        self.interpreters = interpreters
+        self.folder = folder
+
+    def run(self, plan: Plan) -> Counts:
+        """Run a plan until its tasks have ended, and judge it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.service.start_run(plan)
+        return _Run(self, plan).run()
 
 
-def _one_try(
-    subject: Subject, run: int, number: int, disruption: Disruption, store: Path, xcoms: Path, counts: Counts
-) -> Outcome:
-    def body(reach: Callable[[str], None], resumed: Any) -> Any:
-        ti = SimpleNamespace(
-            dag_id=f"chaos-{run}",
-            task_id="export",
-            run_id=f"run-{run}",
-            map_index=-1,
-            try_number=number,
-            max_tries=RETRIES,
-        )
-
-        def xcom_push(key: str, value: Any) -> None:
-            reach("before the XCom")
-            _write(xcoms, {**_read(xcoms), key: value})
-            reach("after the XCom")
-
-        ti.xcom_push = xcom_push
-        ti.xcom_pull = lambda *, key, **_: _read(xcoms)[key]
-        context = {"ti": ti, "task_state_store": _Store(store, reach)}
-        _watch_requests(reach, disruption)
-        if resumed is None:
-            value = subject.execute(context, run)
-        else:
-            reach("while resuming")
-            value = subject.resume(context, run, resumed)
-        reach("before the end")
-        return value
-
-    outcome = _run_in_process(body, None, disruption)
-    if outcome.how == "deferred":
-        deferred = outcome.value
-        event = _run_in_process(lambda _reach, _resumed: subject.wait(deferred), None, Disruption())
-        outcome = _run_in_process(body, event.value, disruption)
-    counts.kills += outcome.how == "killed"
-    return outcome
+@contextmanager
+def open_lane(service: Service, folder: Path) -> Iterator[Lane]:
+    with ExitStack() as stack:
+        home = folder / "airflow"
+        modules = (*service.modules, service.subject.partition(":")[0])
+        interpreters = [stack.enter_context(Interpreter(seed, modules, home)) for seed in range(1, INTERPRETERS + 1)]
+        yield Lane(service, interpreters, folder / "tries")
 
 
-def _run_in_process(body: Callable[[Callable[[str], None], Any], Any], resumed: Any, disruption: Disruption) -> Outcome:
-    """Run one try in a child of this process, which has already imported everything."""
-    readable, writable = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(readable)
-        status = 1
-        try:
-            _quiet()
-            if disruption.kill_after is not None:
-                threading.Timer(disruption.kill_after, _kill_myself).start()
-            os.write(writable, json.dumps(_run_body(body, resumed, disruption)).encode())
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(writable)
-    with os.fdopen(readable, "rb") as pipe:
-        if not select.select([pipe], [], [], HUNG)[0]:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            return Outcome("error", f"it did not end within {HUNG} s")
-        output = pipe.read()
-    _, status = os.waitpid(pid, 0)
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-        return Outcome("killed")
-    assert status == 0, f"a try ended with {status}"
-    return Outcome(*json.loads(output))
+def chaos(lanes: Sequence[Lane], kills: int, seed: int) -> Counts:
+    """Run until so many tries were killed; each run has its own seed, ``<seed>-<number>``."""
+    counts, lock, numbers = Counts(), threading.Lock(), itertools.count(1)
 
+    def work(lane: Lane) -> None:
+        while True:
+            with lock:
+                if counts.kills >= kills:
+                    return
+                number = next(numbers)
+            result = run_seed(lane, f"{seed}-{number}")
+            with lock:
+                counts.add(result)
 
-def _run_body(
-    body: Callable[[Callable[[str], None], Any], Any], resumed: Any, disruption: Disruption
-) -> tuple[str, Any]:
-    from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
-
-    def reach(point: str) -> None:
-        assert point in POINTS, point
-        if point == disruption.kill_at:
-            _kill_myself()
-
-    try:
-        return "success", body(reach, resumed)
-    except TaskDeferred as deferred:
-        reach("before deferring")
-        return "deferred", deferred.trigger.serialize()
-    except AirflowFailException as error:
-        return "refused", f"{type(error).__name__}: {error}"
-    except Exception as error:  # noqa: BLE001 - the task is retried after every error
-        return "error", f"{type(error).__name__}: {error}"
-
-
-def _watch_requests(reach: Callable[[str], None], disruption: Disruption) -> None:
-    import requests
-
-    send = requests.Session.send
-
-    def watched(session: Any, request: Any, **options: Any) -> Any:
-        if request.method != "POST":
-            reach("while listing")
-            return send(session, request, **options)
-        reach("before the POST")
-        if disruption.kill_at == "POST on the wire":
-            threading.Timer(0.05, _kill_myself).start()
-        answer = send(session, request, **options)
-        reach("after the answer")
-        return answer
-
-    requests.Session.send = watched  # type: ignore[assignment,method-assign]
-
-
-def import_all(*modules: str) -> None:
-    """Import what a try needs, so that its process inherits it."""
-    for module in modules:
-        importlib.import_module(module)
-
-
-def choose_disruptions(subject: Subject, points: tuple[str, ...], dice: random.Random) -> list[Disruption]:
-    """Return the disruptions of the first tries of a run."""
-
-    def one() -> Disruption:
-        kind = dice.choice(("point", "time", "fault", "fault and point", "fault and time"))
-        point = dice.choice(points)
-        return Disruption(
-            kill_at=point if "point" in kind else None,
-            kill_after=dice.uniform(0.0, LONGEST_TRY) if "time" in kind else None,
-            fault=dice.choice(subject.faults) if "fault" in kind or point == "POST on the wire" else None,
-        )
-
-    return [one() for _ in range(dice.randint(1, 4))]
-
-
-def chaos(subject: Subject, points: tuple[str, ...], kills: int, seed: int, folder: Path) -> Counts:
-    """Run until so many tries were killed."""
-    dice = random.Random(seed)
-    counts = Counts()
-    while counts.kills < kills:
-        one_run(subject, counts.runs + 1, choose_disruptions(subject, points, dice), folder, counts)
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        list(pool.map(work, lanes))
     return counts
 
 
-def _quiet() -> None:
-    logging.disable(logging.CRITICAL)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):
-        os.dup2(nowhere, stream)
+def run_seed(lane: Lane, seed: str) -> Counts:
+    """Repeat the run of a seed."""
+    service = lane.service
+    return lane.run(draw_plan(seed, service.points, list(service.faults), is_plain=service.is_plain))
 
 
-def _kill_myself() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(60)
+class _Task:
+    """A task instance as Airflow keeps it, and what the oracle has to know about it."""
+
+    def __init__(self, index: int, steps: Sequence[Step], folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.index = index
+        self.folder = folder
+        self.files = Files(folder)
+        self.steps = list(steps)
+        self.try_number = 0
+        self.retries = self.max_tries = RETRIES
+        self.outcome: Outcome | None = None
+        self.has_ended = False
+        self.clears: list[Clear] = []
+        #: Rounds in which a fault hid live jobs.
+        self.hidden: set[int] = set()
+        self.starts: dict[int, float] = {}
+        self.given: list[str] = []
+        self.interventions = 0
+        self.reasons: list[str] = []
+        self.adoptions: list[str] = []
+
+    @property
+    def round(self) -> int:
+        return len(self.clears)
+
+    def next_step(self) -> Step:
+        return self.steps.pop(0) if self.steps else Step(interpreter=self.try_number % INTERPRETERS)
+
+    def record(self) -> Mapping[str, Any]:
+        return next(iter(read(self.files.store).values()), {})
+
+    def clear(self, *, retries_are_edited: bool = False) -> None:
+        record = self.record()
+        self.clears.append(Clear(time.time(), record.get("job_id"), record.get("name")))
+        # An author who lowers retries by the tries so far; some must be left.
+        if retries_are_edited and self.max_tries - self.try_number >= RETRIES // 2:
+            self.retries = self.max_tries - self.try_number
+        self.max_tries = self.try_number + self.retries
 
 
-def _read(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text())) if path.exists() else {}
+class _Run:
+    def __init__(self, lane: Lane, plan: Plan) -> None:
+        self._lane = lane
+        self._service = lane.service
+        self._plan = plan
+        self._tasks = [_Task(n, steps, lane.folder / str(n)) for n, steps in enumerate(plan.steps)]
+        self._clear_number = 0
+        self._kills = 0
+
+    def run(self) -> Counts:
+        turns = itertools.cycle(self._plan.order)
+        while running := [task for task in self._tasks if not task.has_ended]:
+            turn = next(turns)
+            self._advance(next((task for task in running if task.index == turn), running[0]))
+        self._service.wait()
+        return self._judge()
+
+    def _advance(self, task: _Task) -> None:
+        """Run the next try of a task, and do what follows it."""
+        step = task.next_step()
+        fault = self._service.faults[step.fault] if step.fault else None
+        if fault and fault.hides_names and task.given and not self._plan.has_store:
+            # Neither a record nor the job shows the name of the job that a person has named.
+            fault = None
+        task.try_number += 1
+        task.starts.setdefault(task.round, time.time())
+        if fault and fault.hides_jobs:
+            task.hidden.add(task.round)
+        self._service.disrupt(fault, self._plan.held_in)
+        # Airflow clears the XComs of a task at the start of each try.
+        write(task.files.xcoms, {})
+        outcome = self._run_try(task, step, fault)
+        if outcome.how == "deferred":
+            if step.is_cleared_while_deferred and not task.given:
+                self._check_pushed(task)
+                self._service.disrupt(None, self._plan.held_in)
+                self._clear(task)
+                return
+            # From now on the job continues.
+            self._service.disrupt(fault, None)
+            event = self._run_try(task, Step(interpreter=step.interpreter), fault, deferred=outcome.value)
+            outcome = self._run_try(task, step, fault, event=event.value)
+        self._service.disrupt(None, self._plan.held_in)
+        self._kills += outcome.how == "killed"
+        task.outcome = outcome
+        self._check_pushed(task)
+        if fault and fault.delays_arrival and self._plan.is_exact:
+            # Two jobs of one name could not be attributed to their rounds.
+            time.sleep(LATE)
+        self._follow(task, step, outcome)
+
+    def _run_try(self, task: _Task, step: Step, fault: Fault | None, **more: Any) -> Outcome:
+        plan = self._plan
+        conf: dict[str, Any] = {}
+        settings = {**self._service.settings(plan, task.index, fault), "retries": task.retries}
+        if task.given and plan.person == "conf":
+            given = task.given[-1]
+            conf = {"cordial_job_id": {"export": {str(task.index): given} if plan.is_mapped else given}}
+        elif task.given:
+            settings["job_id"] = task.given[-1]
+        one = Try(
+            subject=self._service.subject,
+            settings=settings,
+            folder=str(task.folder),
+            run_id=f"run-{plan.seed}",
+            map_index=task.index if plan.is_mapped else -1,
+            try_number=task.try_number,
+            max_tries=task.max_tries,
+            clear_number=self._clear_number if plan.has_store else None,
+            conf=conf,
+            has_store=plan.has_store,
+            round=task.round,
+            kill_at=step.kill_at,
+            kill_nth=step.kill_nth,
+            kill_after=step.kill_after,
+            max_pages=fault.max_pages if fault else None,
+            **more,
+        )
+        return self._lane.interpreters[step.interpreter].run(one)
+
+    def _follow(self, task: _Task, step: Step, outcome: Outcome) -> None:
+        """Do what happens after a try: a retry, a clear, or the end."""
+        # After a person has named a job, the task is only retried.
+        is_cleared = step.then in ("clear", "clear, retries edited") and not task.given
+        is_edited = step.then == "clear, retries edited"
+        if outcome.how == "success":
+            if is_cleared:
+                # Only the record shows this clear, so it has to exist.
+                self._clear(task, retries_are_edited=is_edited and self._plan.has_store)
+            else:
+                task.has_ended = True
+        elif outcome.how == "refused":
+            if UNCERTAIN in outcome.value:
+                task.reasons.append(_reason(outcome.value))
+            if UNCERTAIN in outcome.value and self._plan.person and task.interventions < INTERVENTIONS:
+                self._intervene(task, retries_are_edited=is_edited)
+            else:
+                task.has_ended = True
+        elif is_cleared and not is_edited:
+            self._clear(task)
+        elif step.then == "neighbor cleared":
+            self._clear_number += 1
+        task.has_ended |= task.try_number > task.max_tries
+
+    def _clear(self, task: _Task, *, retries_are_edited: bool = False) -> None:
+        self._clear_number += 1
+        task.clear(retries_are_edited=retries_are_edited)
+
+    def _intervene(self, task: _Task, *, retries_are_edited: bool) -> None:
+        """Search for the job as a person does, name it if it exists, and clear the task."""
+        task.interventions += 1
+        time.sleep(LATE)
+        names = {entry["post"] for entry in task.files.journal() if "post" in entry and entry["round"] == task.round}
+        rounds = self._rounds(task, jobs := self._own_jobs(task, self._service.jobs()))
+        found = [job for job in jobs if job.name in names and rounds[job.id] == task.round and not job.is_failed]
+        task.given += [job.id for job in found[-1:]]
+        self._clear(task, retries_are_edited=retries_are_edited and self._plan.has_store and bool(task.record()))
+
+    def _check_pushed(self, task: _Task) -> None:
+        """Check, after each try, that the job it pushed is the task's own and of this round."""
+        pushed = self._service.pushed_job(read(task.files.xcoms))
+        if pushed is None or pushed in task.given:
+            return
+        own = {job.id: job for job in self._own_jobs(task, self._service.jobs())}
+        if pushed not in own:
+            task.adoptions.append(f"try {task.try_number} took job {pushed} of another run or task")
+            return
+        job, first = own[pushed], self._rounds(task, list(own.values()))[pushed]
+        if any(job.ended_at is not None and job.ended_at < clear.time for clear in task.clears[first:]):
+            task.adoptions.append(f"try {task.try_number} took job {pushed}, which ended before the clear")
+        answered = {entry["answered"] for entry in task.files.journal() if "answered" in entry}
+        if self._plan.is_exact and job.name not in answered:
+            task.adoptions.append(f"try {task.try_number} took job {pushed} by its exact name")
+
+    def _own_jobs(self, task: _Task, jobs: Sequence[Job]) -> list[Job]:
+        """Return the jobs that a task submitted: of a name that it sent, and of its own days."""
+        names = {entry["post"] for entry in task.files.journal() if "post" in entry}
+        start = self._service.settings(self._plan, task.index, None).get("start")
+        return [job for job in jobs if not job.is_foreign and job.name in names and job.start == start]
+
+    def _rounds(self, task: _Task, jobs: Sequence[Job]) -> dict[str, int]:
+        """Return the round of each job: that of the last POST of its name before it was created."""
+        posts = [entry for entry in task.files.journal() if "post" in entry]
+        rounds = {}
+        for job in jobs:
+            of_name = [entry for entry in posts if entry["post"] == job.name]
+            before = [entry for entry in of_name if entry["time"] <= job.created_at] or of_name[:1]
+            rounds[job.id] = before[-1]["round"]
+        return rounds
+
+    # The judgment.
+
+    def _judge(self) -> Counts:
+        jobs = self._service.jobs()
+        counts = Counts(runs=1, kills=self._kills, jobs=sum(not job.is_foreign for job in jobs))
+        wrongs: list[str] = []
+        for task in self._tasks:
+            own = self._own_jobs(task, jobs)
+            duplicates, loss = self._find_duplicates(task, own), self._find_loss(task, jobs)
+            counts.duplicates += len(duplicates)
+            counts.losses += bool(loss)
+            counts.adoptions += len(task.adoptions)
+            counts.reasons.update(task.reasons)
+            wrongs += [
+                f"task {task.index}: {wrong}" for wrong in (*duplicates, *([loss] if loss else ()), *task.adoptions)
+            ]
+        counts.uncertain = int(any(task.reasons for task in self._tasks))
+        if wrongs:
+            counts.failures.append("\n    ".join([f"run {self._plan.seed}", *wrongs, str(self._plan)]))
+        return counts
+
+    def _find_duplicates(self, task: _Task, own: Sequence[Job]) -> list[str]:
+        rounds = self._rounds(task, own)
+        posts = [entry for entry in task.files.journal() if "post" in entry]
+        duplicates: list[str] = []
+        before: Job | None = None
+        for job in own:
+            posted_at = max(
+                (e["time"] for e in posts if e["post"] == job.name and e["time"] <= job.created_at), default=0
+            )
+            if before is not None:
+                was_live = before.ended_at is None or before.ended_at > posted_at
+                if rounds[before.id] == rounds[job.id]:
+                    is_duplicate = not before.is_failed or was_live
+                else:
+                    is_duplicate = was_live and self._was_known(task, before, rounds[job.id])
+                if is_duplicate:
+                    duplicates.append(
+                        f"job {job.id} ({job.name}, round {rounds[job.id]}) was created although job {before.id} "
+                        f"({before.name}, round {rounds[before.id]}) {'was live' if was_live else 'was Done'}"
+                    )
+            if before is None or not job.is_failed or before.is_failed:
+                before = job
+        return duplicates
+
+    def _was_known(self, task: _Task, job: Job, round_: int) -> bool:
+        """Return whether the first try of a round could know that an earlier job was live."""
+        clear = task.clears[round_ - 1]
+        if not self._plan.has_store or round_ in task.hidden:
+            return False
+        if clear.recorded_id is not None:
+            return clear.recorded_id == job.id
+        is_listed = job.created_at + LATE < task.starts[round_]
+        return is_listed and not self._plan.is_exact and clear.recorded_name == job.name
+
+    def _find_loss(self, task: _Task, jobs: Sequence[Job]) -> str | None:
+        outcome = task.outcome
+        assert outcome is not None
+        if outcome.how == "refused" and UNCERTAIN in outcome.value:
+            return None
+        if outcome.how != "success":
+            return f"ended with {outcome}"
+        xcoms = read(task.files.xcoms)
+        if wrong := self._service.check(self._plan, task.index, xcoms, outcome, jobs):
+            return wrong
+        given = [job for job in jobs if task.given and job.id == task.given[-1] and job.is_done]
+        if given and self._service.pushed_job(xcoms) != given[0].id:
+            return f"job {given[0].id}, which a person had named, was not resumed"
+        return None
 
 
-def _write(path: Path, values: Mapping[str, Any]) -> None:
-    # Completely or not at all, like a row.
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(values))
-    unfinished.replace(path)
+def _reason(error: str) -> str:
+    """Return why a submission is uncertain, without what differs between runs."""
+    found = re.search(r"accepted export \S+: (.*?)\. It was submitted", error, re.DOTALL)
+    reason = found[1] if found else error
+    reason = re.sub(r"\b[0-9a-f]{24}\b", "<id>", reason)
+    reason = re.sub(r"http://\S+", "<url>", reason)
+    return re.sub(r"\d+", "N", reason)[:160]

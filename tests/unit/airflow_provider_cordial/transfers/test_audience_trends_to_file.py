@@ -7,7 +7,7 @@ import tracemalloc
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from pyarrow import parquet
@@ -106,6 +106,33 @@ def test_an_invalid_file_leaves_the_target_unchanged(cordial: SandboxProcess, tm
     with pytest.raises(ForeignTrendsError):
         write(tmp_path / "out")
     assert tree(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_an_interrupted_write_leaves_each_file_whole(
+    cordial: SandboxProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    deliver(cordial, PLAIN)
+    target = f"{scheme}{tmp_path / 'out'}"
+    write(target)
+    before = tree(tmp_path / "out")
+    deliver(cordial, PLAIN.replace("a,1,2", "a,5,6"))
+
+    def copy_half(source: IO[bytes], sink: IO[bytes], _length: int) -> None:
+        sink.write(source.read(20))
+        sink.flush()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.copyfileobj", copy_half)
+        with pytest.raises(KeyboardInterrupt):
+            write(target)
+    interrupted = tree(tmp_path / "out")
+    assert {name: content for name, content in interrupted.items() if not Path(name).name.startswith(".")} == before
+    write(target)
+    after = tree(tmp_path / "out")
+    assert after.keys() == before.keys()
+    assert b"a,2026-11-10,5" in after["snapshot_date=2026-11-10/audience_trends.csv"]
 
 
 @pytest.mark.parametrize(
