@@ -25,6 +25,7 @@ class AudienceTrendsExport(Export):
     :param audiences: the names of saved audiences, each with Audience Trend analytics enabled.
     :param timeframe: the days, both ends included.
     :param refused_audiences: requested as well, and refused by Cordial: the file does not contain them.
+    :param timezone: the account's, for a file whose header has times and not days.
 
     Source: Cordial, "Audience Trends export API".
     """
@@ -38,6 +39,7 @@ class AudienceTrendsExport(Export):
     audiences: tuple[str, ...]
     timeframe: Timeframe
     refused_audiences: tuple[str, ...] = ()
+    timezone: str | None = None
 
     def body(self) -> dict[str, Any]:
         return {
@@ -60,11 +62,12 @@ class AudienceTrendsExport(Export):
 
     def to_json(self) -> dict[str, Any]:
         # Explicitly: super() does not work in a class with slots.
-        return {**Export.to_json(self), **self.refusals()}
+        timezone = {"timezone": self.timezone} if self.timezone else {}
+        return {**Export.to_json(self), **self.refusals(), **timezone}
 
     def canonical(self) -> dict[str, Any]:
-        # The order of the audiences has no meaning.
-        return {**self.to_json(), "audiences": sorted(self.audiences)}
+        # The order of the audiences has no meaning, and Cordial does not receive the time zone.
+        return {**replace(self, timezone=None).to_json(), "audiences": sorted(self.audiences)}
 
     def find_refused(self, explanation: str) -> tuple[str, ...]:
         # Source: the Swagger document, "Audience ':audience' does not exist." and "For Audience ':audience' ...".
@@ -87,6 +90,7 @@ class AudienceTrendsExport(Export):
                 ),
                 destination=destination_from_json(record["destination"]),
                 refused_audiences=tuple(record.get("refused_audiences") or ()),
+                timezone=record.get("timezone"),
             )
         except (KeyError, TypeError, ValueError) as error:
             msg = f'Invalid Audience Trends export ({error!r}): pass export.output["export"] of an export operator.'

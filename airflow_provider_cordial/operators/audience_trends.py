@@ -89,4 +89,10 @@ class AudienceTrendsExportOperator(CordialExportOperator):
             timezone=hook.connection.timezone,
         )
         self.log.info("Exporting %d audiences, %s", len(audiences), timeframe)
-        return AudienceTrendsExport(name=name, audiences=audiences, timeframe=timeframe, destination=destination)
+        return AudienceTrendsExport(
+            name=name,
+            audiences=audiences,
+            timeframe=timeframe,
+            destination=destination,
+            timezone=hook.connection.timezone.key,
+        )
