@@ -58,6 +58,10 @@ class Content(Protocol):
     def incomplete(self) -> IncompleteFileError | None:
         """What the file lacks so far; None if it is complete."""
 
+    @property
+    def is_acceptable(self) -> bool:
+        """Whether an incomplete file is accepted once it is unchanged for ``file_wait.incomplete_for``."""
+
     def close(self) -> None:
         """Release it: the file will be read again."""
 
@@ -73,15 +77,13 @@ def read_delivered_file(
     not_before: datetime | None,
     path: str | None = None,
     file_wait: FileWait,
-    accepts_incomplete: bool = False,
 ) -> _C:
     """Wait for an export's file, read it, and read it again while it may still be growing.
 
     More parameters and errors: see ``open_delivered_file``.
 
     :param read: reads the whole stream; called again if the file changes after it was incomplete.
-    :param accepts_incomplete: return an incomplete file once it is unchanged for ``file_wait.incomplete_for``.
-    :raises IncompleteFileError: it was still incomplete at the timeout.
+    :raises IncompleteFileError: it was still incomplete at the timeout, and not acceptable.
     """
     with destination.reader(timeout=file_wait.read_timeout) as reader:
         search = _Search(reader, name, _oldest(not_before), path, destination.file_path)
@@ -93,16 +95,18 @@ def read_delivered_file(
                 log.info("Found %s of %d bytes", file.path, file.size)
                 with reader.open(file.path) as stream:
                     content = read(file, cast("BinaryIO", _CompleteStream(stream, file)))
+                if incomplete:
+                    incomplete[2].close()
                 if content.incomplete is None:
                     return content
                 incomplete = (file, time.monotonic(), content)
                 log.info("%s It may still be growing; reading it again when it changes", content.incomplete)
             _, since, content = incomplete
-            if accepts_incomplete and time.monotonic() - since >= file_wait.incomplete_for:
-                return content
-            if time.monotonic() + file_wait.poll_interval > deadline:
-                if accepts_incomplete:
+            if content.is_acceptable:
+                # Also after the deadline: a file that arrives late has the same time to grow.
+                if time.monotonic() - since >= file_wait.incomplete_for:
                     return content
+            elif time.monotonic() + file_wait.poll_interval > deadline:
                 content.close()
                 assert content.incomplete is not None  # noqa: S101 - checked above
                 raise content.incomplete

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, BinaryIO
+from zoneinfo import ZoneInfo
 
 from airflow_provider_cordial.destinations import DeliveredFile, FileWait, read_delivered_file
 from airflow_provider_cordial.exceptions import IncompleteFileError, InvalidExportError
@@ -15,7 +16,7 @@ from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExpor
 from airflow_provider_cordial.exports.base import SubmittedExport
 from airflow_provider_cordial.trends.batch import TrendsBatch
 from airflow_provider_cordial.trends.completeness import OnMissing, find_missing, spool_rows
-from airflow_provider_cordial.trends.csv import CsvFormat, TrendsReader
+from airflow_provider_cordial.trends.csv import CsvFormat, IncompleteTrendsError, TrendsReader
 from airflow_provider_cordial.trends.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ class DeliveredTrends:
 
     :param path: of the file at its destination.
     :param incomplete: what the file lacks of the export; None if it lacks nothing.
+    :param is_acceptable: whether what is there may be loaded if the file does not change any more.
     """
 
     export: AudienceTrendsExport
@@ -34,6 +36,7 @@ class DeliveredTrends:
     path: str
     spool: Spool
     incomplete: IncompleteFileError | None = None
+    is_acceptable: bool = False
 
     def close(self) -> None:
         """Remove the rows."""
@@ -78,10 +81,23 @@ def open_delivered_trends(
     if not isinstance(export, AudienceTrendsExport):
         msg = f"Invalid export of kind {export.kind!r}: only Audience Trends exports can be loaded as trends."
         raise InvalidExportError(msg)
+    zone = _account_zone(record)
+    final_newline = (csv_format or CsvFormat()).final_newline
 
     def read(file: DeliveredFile, stream: BinaryIO) -> DeliveredTrends:
-        spool = spool_rows(TrendsReader(stream, csv_format), export)
-        return DeliveredTrends(export, submitted.job_id, file.path, spool, find_missing(spool, export))
+        try:
+            reader = TrendsReader(stream, csv_format, timezone=zone)
+            spool = spool_rows(reader, export)
+        except IncompleteTrendsError as error:
+            return DeliveredTrends(export, submitted.job_id, file.path, Spool(()), error)
+        missing = find_missing(spool, export)
+        if reader.is_ended or not final_newline:
+            is_acceptable = on_missing != "fail"
+        else:
+            # The last number may be cut off, but some writers never end the last line.
+            is_acceptable = missing is None
+            missing = IncompleteTrendsError(f"The last line of the file has no newline. {missing or ''}".rstrip())
+        return DeliveredTrends(export, submitted.job_id, file.path, spool, missing, is_acceptable)
 
     trends = read_delivered_file(
         export.destination,
@@ -90,9 +106,16 @@ def open_delivered_trends(
         not_before=None if submitted.has_unique_name else submitted.submitted_at,
         path=path,
         file_wait=file_wait or FileWait(),
-        accepts_incomplete=on_missing != "fail",
     )
     with closing(trends):
-        if trends.incomplete and on_missing == "warn":
+        if trends.incomplete and find_missing(trends.spool, export) is None:
+            hint = "Loading the file, which did not change; CsvFormat(final_newline=False) does so without the wait"
+            log.warning("%s %s", trends.incomplete, hint)
+        elif trends.incomplete and on_missing == "warn":
             log.warning("%s Loading the rest", trends.incomplete)
         yield trends
+
+
+def _account_zone(record: Mapping[str, Any]) -> ZoneInfo | None:
+    name = record.get("timezone")
+    return ZoneInfo(name) if isinstance(name, str) else None

@@ -89,9 +89,9 @@ def test_other_forms_of_the_same_file(cordial: SandboxProcess, warehouse: Path, 
     ("content", "error", "text"),
     [
         (
-            "audience,2026-11-10,2026-11-11\na,1,2\n" + f'"{GOLD.replace(chr(34), chr(34) * 2)}",3\n',
+            "audience,2026-11-10,2026-11-11\na,1\n" + f'"{GOLD.replace(chr(34), chr(34) * 2)}",3,4\n',
             TrendsCsvError,
-            "Line 3",
+            "Line 2",
         ),
         ("audience,2026-11-10,2026-11-10\na,1,2\n", TrendsCsvError, "Duplicate day 2026-11-10"),
         ("audience,2026-11-10,2026-11-11\na,1,many\n", TrendsCsvError, "Invalid contact count 'many'"),
@@ -149,7 +149,7 @@ def test_more_rows_than_a_batch_are_loaded(cordial: SandboxProcess, warehouse: P
     audiences = [f"a{n}" for n in range(1100)]
     days = [f"2026-11-{day:02}" for day in range(1, 31)]
     lines = ["audience," + ",".join(days), *(name + f",{n}" * len(days) for n, name in enumerate(audiences))]
-    deliver(cordial, "\n".join(lines))
+    deliver(cordial, "\n".join(lines) + "\n")
     record = export(audiences=audiences, selected_timeframe_start=days[0], selected_timeframe_end=days[-1])
     for _ in range(2):
         assert load(record)["rows"] == 33_000

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import tracemalloc
 from datetime import date
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_cordial.trends.csv import CsvFormat, TrendsCsvError, TrendsReader
+from airflow_provider_cordial.trends.csv import (
+    BLANK,
+    MAX_COUNT,
+    CsvFormat,
+    IncompleteTrendsError,
+    ReadRow,
+    TrendsCsvError,
+    TrendsReader,
+    fold_name,
+)
 
 
-def read(data: bytes | str, **options: object) -> dict[str, dict[date, int | None]]:
+def contacts(row: ReadRow) -> list[int | None]:
+    assert row.blanks == row.counts.count(BLANK)
+    return [None if count == BLANK else count for count in row.counts]
+
+
+def read(data: bytes | str, timezone: ZoneInfo | None = None, **options: Any) -> dict[str, dict[date, int | None]]:
     raw = data.encode() if isinstance(data, str) else data
-    reader = TrendsReader(io.BytesIO(raw), CsvFormat(**options))  # type: ignore[arg-type]
-    return {row.audience: dict(zip(reader.days, row.contacts, strict=True)) for row in reader}
+    reader = TrendsReader(io.BytesIO(raw), CsvFormat(**options), timezone=timezone)
+    return {row.audience: dict(zip(reader.days, contacts(row), strict=True)) for row in reader}
 
 
 TEN, ELEVEN = date(2026, 11, 10), date(2026, 11, 11)
@@ -32,6 +49,7 @@ def test_a_plain_file() -> None:
     [
         pytest.param(b"\xef\xbb\xbfaudience,2026-11-10\nvip,5\n", {}, id="byte-order-mark"),
         pytest.param(b"audience,2026-11-10\r\nvip,5\r\n", {}, id="crlf"),
+        pytest.param(b"audience,2026-11-10\rvip,5\r", {}, id="cr"),
         pytest.param(b"audience,2026-11-10\nvip,5", {}, id="no-newline-at-the-end"),
         pytest.param(b'"audience","2026-11-10"\n"vip","5"\n', {}, id="everything-quoted"),
         pytest.param(
@@ -46,7 +64,7 @@ def test_a_plain_file() -> None:
         pytest.param(b"audience,2026-11-10\n\nvip, 5 \n\n", {}, id="blank-lines-and-blanks"),
     ],
 )
-def test_undocumented_forms_are_accepted(data: bytes, options: dict[str, object]) -> None:
+def test_undocumented_forms_are_accepted(data: bytes, options: dict[str, Any]) -> None:
     assert read(data, **options) == {"vip": {TEN: 5}}
 
 
@@ -63,21 +81,21 @@ def test_a_blank_cell_is_never_0(mark: str) -> None:
 def test_columns_keep_the_order_of_the_file() -> None:
     reader = TrendsReader(io.BytesIO(b"audience,2026-11-11,2026-11-10\nvip,11,10\n"))
     assert reader.days == [ELEVEN, TEN]
-    assert next(iter(reader)).contacts == [11, 10]
+    assert contacts(next(iter(reader))) == [11, 10]
 
 
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        pytest.param("", "expected a header row", id="empty"),
-        pytest.param("audience,2026-11-10,2026-11-11\nvip,1\n", "Line 2 has 2 cells, but the header has 3", id="short"),
+        pytest.param(
+            "audience,2026-11-10,2026-11-11\nvip,1\nnew,1,2\n", "Line 2 has 2 cells, but the header has 3", id="short"
+        ),
         pytest.param("audience,2026-11-10\nvip,1,2\n", "Line 2 has 3 cells, but the header has 2", id="long"),
         pytest.param(
             "audience,2026-11-10,2026-11-10\n", "Duplicate day 2026-11-10 in columns 2 and 3 ('2026-11-10')", id="twice"
         ),
         pytest.param("audience,2026-11-10,20261110\n", "day 2026-11-10 in columns 2 and 3", id="twice-in-another-form"),
         pytest.param("audience,2026-13-45\n", "Invalid date '2026-13-45' in the header, column 2", id="no-date"),
-        pytest.param("audience,id,2026-11-10\n", "Invalid date 'id' in the header, column 2", id="another-column"),
         pytest.param("audience,10/11/2026\n", "column 2. Set date_formats of the CsvFormat", id="ambiguous-date"),
         pytest.param(
             "audience,2026-11-10\nvip,many\n",
@@ -92,7 +110,7 @@ def test_columns_keep_the_order_of_the_file() -> None:
             "audience,2026-11-10\nvip,1\nnew,2\nvip,3\n", "Duplicate audience 'vip' in lines 2 and 4", id="again"
         ),
         pytest.param("audience,2026-11-10\n,1\n", "Line 2 has no audience name", id="no-audience"),
-        pytest.param('audience,2026-11-10\n"vip,1\n', "is not CSV", id="open-quote"),
+        pytest.param('audience,2026-11-10\n"vip"x,1\n', "Line 2 is not CSV", id="quote-inside"),
         pytest.param(b"audience,2026-11-10\nv\xffp,1\n", "is not utf-8 after line 0 (byte 0xff)", id="not-utf-8"),
     ],
 )
@@ -107,21 +125,22 @@ def test_a_missing_audience_column_is_rejected() -> None:
         read("audience,2026-11-10\n", audience_column="Segment")
 
 
-names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x00"), min_size=1)
+names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x00"), min_size=1).filter(fold_name)
+counts = st.lists(st.none() | st.integers(0, MAX_COUNT), min_size=3, max_size=3)
 
 
 @given(
-    st.dictionaries(names, st.lists(st.none() | st.integers(0, 10**12), min_size=3, max_size=3), min_size=1, max_size=8)
+    st.lists(st.tuples(names, counts), min_size=1, max_size=8, unique_by=lambda row: fold_name(row[0])).map(dict),
+    st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
+    st.sampled_from(",;\t|"),
 )
-def test_files_of_the_csv_module_are_read(sizes: dict[str, list[int | None]]) -> None:
-    import csv
-
+def test_files_of_the_csv_module_are_read(sizes: dict[str, list[int | None]], quoting: Any, delimiter: str) -> None:
     text = io.StringIO(newline="")
-    writer = csv.writer(text, quoting=csv.QUOTE_ALL)
+    writer = csv.writer(text, quoting=quoting, delimiter=delimiter)
     writer.writerow(["audience", "2026-11-10", "2026-11-11", "2026-11-12"])
     writer.writerows([name, *("" if size is None else size for size in row)] for name, row in sizes.items())
-    reader = TrendsReader(io.BytesIO(text.getvalue().encode()))
-    assert {row.audience: row.contacts for row in reader} == sizes
+    reader = TrendsReader(io.BytesIO(text.getvalue().encode()), CsvFormat(delimiter=delimiter))
+    assert {row.audience: contacts(row) for row in reader} == sizes
 
 
 class Endless:
@@ -152,3 +171,63 @@ def test_memory_does_not_grow_with_the_file(days: int) -> None:
     peak(10)
     # Only the names of the audiences are kept, to detect duplicates: about 150 bytes each.
     assert peak(2000) - peak(500) < 1500 * 300
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"\xef\xbb\xbf\n", id="blank"),
+        pytest.param(b"audience,2026-11-10,2026-11", id="in-the-header"),
+        pytest.param(b"audience,2026-11-10", id="at-the-end-of-the-header"),
+        pytest.param(b"audience;2026-11-10;2026-11-1", id="in-a-header-with-another-delimiter"),
+        pytest.param(b"audience,2026-11-10,2026-11-11\nvip,1,2\nne", id="in-a-name"),
+        pytest.param(b"audience,2026-11-10,2026-11-11\nvip,1,2\nvip,", id="in-a-name-that-looks-like-another"),
+        pytest.param(b"audience,2026-11-10,2026-11-11\nvip,1,2\nnew,3", id="in-a-row"),
+        pytest.param(b"audience,2026-11-10,2026-11-11\nvip,1,2\nnew,3\n", id="short-last-row"),
+        pytest.param(b"audience,2026-11-10,2026-11-11\nvip,1,2\nnew,3\n\n,,\n\x1a", id="short-last-row-and-blanks"),
+        pytest.param(b"audience,2026-11-10\nvip,1\nnew,nul", id="in-a-blank-mark"),
+        pytest.param(b'audience,2026-11-10\nvip,1\n"new', id="in-a-quoted-name"),
+        pytest.param(b'audience,2026-11-10\nvip,1\nnew,"61', id="in-a-quoted-number"),
+        pytest.param(b'audience,2026-11-10\nvip,1\n"two\n', id="in-a-quoted-newline"),
+        pytest.param("audience,2026-11-10\nvip,1\nKäufer,2\n".encode()[:-8], id="in-a-character"),
+        pytest.param(b"audience,2026-11-10\nvip,1\nnew,6\0\0\0\0", id="space-reserved-by-the-writer"),
+    ],
+)
+def test_a_truncated_file_is_incomplete(data: bytes) -> None:
+    with pytest.raises(IncompleteTrendsError) as raised:
+        read(data)
+    assert raised.value.retry_helps
+    assert not isinstance(raised.value, TrendsCsvError)
+
+
+@pytest.mark.parametrize(
+    ("end", "is_ended"),
+    [
+        ("61234\n", True),
+        ("61234\r\n", True),
+        ("61234\r", True),
+        ("61234\n\x1a", True),
+        ("61234\x1a", True),
+        ("61234", False),
+        ("61", False),
+        ('"61234"', False),
+    ],
+)
+def test_whether_the_last_line_is_ended_is_known(end: str, is_ended: bool) -> None:
+    reader = TrendsReader(io.BytesIO(f"audience,2026-11-10\nvip,{end}".encode()))
+    assert len(list(reader)) == 1
+    assert reader.is_ended is is_ended
+
+
+@given(st.integers(0, 200))
+def test_no_prefix_of_a_file_is_read_as_another_complete_file(length: int) -> None:
+    data = 'audience,2026-11-10,2026-11-11\nvip,61234,61235\n"Käufer, ""Gold""",61236,\nnew,"61237","61238"\n'.encode()
+    whole = read(data)
+    try:
+        reader = TrendsReader(io.BytesIO(data[:length]))
+        rows = {row.audience: dict(zip(reader.days, contacts(row), strict=True)) for row in reader}
+    except IncompleteTrendsError:
+        return
+    if reader.is_ended:
+        assert rows.items() <= whole.items()
