@@ -18,6 +18,7 @@ from airflow_provider_cordial.trends.batch import TrendsBatch
 from airflow_provider_cordial.trends.completeness import OnMissing, find_missing, spool_rows
 from airflow_provider_cordial.trends.csv import CsvFormat, IncompleteTrendsError, TrendsReader
 from airflow_provider_cordial.trends.spool import Spool
+from airflow_provider_cordial.trends.unpack import unpacked
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +87,9 @@ def open_delivered_trends(
 
     def read(file: DeliveredFile, stream: BinaryIO) -> DeliveredTrends:
         try:
-            reader = TrendsReader(stream, csv_format, timezone=zone)
-            spool = spool_rows(reader, export)
+            with unpacked(stream) as text:
+                reader = TrendsReader(text, csv_format, timezone=zone)
+                spool = spool_rows(reader, export)
         except IncompleteTrendsError as error:
             return DeliveredTrends(export, submitted.job_id, file.path, Spool(()), error)
         missing = find_missing(spool, export)
