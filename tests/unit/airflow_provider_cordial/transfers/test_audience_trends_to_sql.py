@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import unicodedata
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -130,6 +131,30 @@ def test_missing_data_can_be_accepted(
     assert (counts["rows"], counts["audiences"], counts["days"]) == (1, 1, 1)
     assert rows(warehouse) == [("a", "2026-11-10", 1, "j1")]
     assert ("1 requested day" in caplog.text) is (on_missing == "warn")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "audience,2026-11-10,2026-11-11\n",
+        "audience\n",
+        "audience\na\n",
+    ],
+)
+def test_nothing_is_deleted_if_nothing_came(cordial: SandboxProcess, warehouse: Path, content: str) -> None:
+    deliver(cordial, PLAIN)
+    load()
+    deliver(cordial, content)
+    assert load(export(job_id="j2"), on_missing="warn")["rows"] == 0
+    assert rows(warehouse) == PLAIN_ROWS
+
+
+def test_audiences_are_written_as_they_were_requested(cordial: SandboxProcess, warehouse: Path) -> None:
+    decomposed = unicodedata.normalize("NFD", PLAIN).replace("a,1", "a\u00a0,1").replace('Gold""', 'Gold""\u200b')
+    assert decomposed != PLAIN
+    deliver(cordial, decomposed)
+    load()
+    assert rows(warehouse) == PLAIN_ROWS
 
 
 def test_a_refused_audience_is_not_missing(

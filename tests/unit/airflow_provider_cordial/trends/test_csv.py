@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_cordial.exceptions import InvalidParameterError
 from airflow_provider_cordial.trends.csv import (
     BLANK,
     MAX_COUNT,
@@ -30,9 +31,10 @@ def contacts(row: ReadRow) -> list[int | None]:
     return [None if count == BLANK else count for count in row.counts]
 
 
-def read(data: bytes | str, timezone: ZoneInfo | None = None, **options: Any) -> dict[str, dict[date, int | None]]:
+def read(data: bytes | str, zone: str | None = None, **options: Any) -> dict[str, dict[date, int | None]]:
     raw = data.encode() if isinstance(data, str) else data
-    reader = TrendsReader(io.BytesIO(raw), CsvFormat(**options), timezone=timezone)
+    account_zone = ZoneInfo(zone) if zone else None
+    reader = TrendsReader(io.BytesIO(raw), CsvFormat(**options), timezone=account_zone)
     return {row.audience: dict(zip(reader.days, contacts(row), strict=True)) for row in reader}
 
 
@@ -231,3 +233,230 @@ def test_no_prefix_of_a_file_is_read_as_another_complete_file(length: int) -> No
         return
     if reader.is_ended:
         assert rows.items() <= whole.items()
+
+
+VIP: dict[str, dict[date, int | None]] = {"vip": {TEN: 5, ELEVEN: None}, "new": {TEN: 6, ELEVEN: 7}}
+FRAME = "audience,2026-11-10,2026-11-11\nvip,5,\nnew,6,7\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        pytest.param("sep=,\n" + FRAME, {}, id="separator-line"),
+        pytest.param("sep=;\r\n" + FRAME.replace(",", ";"), {}, id="separator-line-with-semicolon"),
+        pytest.param('"sep=\t"\n' + FRAME.replace(",", "\t"), {}, id="quoted-separator-line-with-tab"),
+        pytest.param("\n \n,,\n" + FRAME, {}, id="blank-lines-before"),
+        pytest.param(FRAME + "\n\n", {}, id="blank-lines-after"),
+        pytest.param(FRAME + ",,\n, ,\n", {}, id="delimiters-after"),
+        pytest.param(FRAME.replace("new", ",,\nnew"), {}, id="delimiters-between"),
+        pytest.param(FRAME + "\x1a", {}, id="ctrl-z"),
+        pytest.param(FRAME + "\x1a\r\n", {}, id="ctrl-z-in-a-line"),
+        pytest.param(FRAME.rstrip("\n") + "\x1a", {}, id="ctrl-z-in-place-of-a-newline"),
+        pytest.param(FRAME.replace("\n", ",\n"), {}, id="trailing-delimiter"),
+        pytest.param(FRAME.replace("\n", ", ,\r\n"), {}, id="trailing-delimiters"),
+        pytest.param("Audience Trends\n\n" + FRAME, {"skip_lines": 1}, id="title"),
+        pytest.param('Trends,"2 days,\nboth"\nof acme\n' + FRAME, {"skip_lines": 3}, id="title-lines"),
+        pytest.param("Trends\nsep=;\n" + FRAME.replace(",", ";"), {"skip_lines": 1}, id="title-and-separator"),
+        pytest.param(
+            "audience,id,2026-11-10,Total,2026-11-11\nvip,x1,5,5,\nnew,x2,6,13,7\n",
+            {"ignore_columns": ("id", "Total")},
+            id="other-columns",
+        ),
+        pytest.param(
+            "id,audience,2026-11-10,2026-11-11\nx1,vip,5,\nx2,new,6,7\n",
+            {"audience_column": "audience", "ignore_columns": ("id",)},
+            id="id-first",
+        ),
+        pytest.param(FRAME + "Total,11,7\n", {"ignore_rows": ("Total",)}, id="total-row"),
+        pytest.param(FRAME + " Total ,many,7\n", {"ignore_rows": ("Total",)}, id="total-row-of-text"),
+        pytest.param(FRAME + "Exported by Cordial\n", {"ignore_rows": ("Exported by Cordial",)}, id="footer"),
+        pytest.param(
+            "id,audience,2026-11-10,2026-11-11\nx1,vip,5,\n,Total,11,7\nx2,new,6,7\nSum,,11,7\n",
+            {"audience_column": "audience", "ignore_columns": ("id",), "ignore_rows": ("Total", "Sum")},
+            id="total-row-by-either-cell",
+        ),
+    ],
+)
+def test_what_surrounds_the_rows_is_skipped(data: str, options: dict[str, Any]) -> None:
+    assert read(data, **options) == VIP
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        pytest.param("Audience Trends\n\n" + FRAME, "looks like the header: set CsvFormat(skip_lines=2)", id="title"),
+        pytest.param(
+            "Trends,of,acme\n" + FRAME,
+            "Line 1 is not a header; line 2 looks like it. Set CsvFormat(skip_lines=1)",
+            id="title-with-delimiters",
+        ),
+        pytest.param("Trends; acme\n" + FRAME, "Set CsvFormat(skip_lines=1)", id="title-with-another-delimiter"),
+        pytest.param(
+            "audience,id,2026-11-10,Total\nvip,x1,5,5\n",
+            "Column 2 of the header, 'id', is not a day. Set CsvFormat(ignore_columns=('id', 'Total'))",
+            id="other-columns",
+        ),
+        pytest.param(
+            "id,audience,2026-11-10,Total\nx1,vip,5,5\n",
+            "Set CsvFormat(audience_column='audience', ignore_columns=('id', 'Total'))",
+            id="id-first",
+        ),
+        pytest.param(
+            "audience,2026-11-10,\nvip,5,6\n",
+            "Line 2 has a cell in column 3 or later, which has no header",
+            id="no-header",
+        ),
+        pytest.param("audience,2026-11-10,,2026-11-11\n", "Column 3 of the header, '', is not a day", id="gap"),
+    ],
+)
+def test_other_lines_and_columns_are_errors_that_name_the_option(data: str, text: str) -> None:
+    with pytest.raises(TrendsCsvError) as rejected:
+        read(data)
+    assert text in str(rejected.value)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+@pytest.mark.parametrize(
+    "header",
+    ["audience,2026-11-10,2026-11-11", 'audience,"Nov 10, 2026","Nov 11, 2026"', "audience,10/11/2026,11/11/2026"],
+)
+def test_another_delimiter_is_named(delimiter: str, header: str) -> None:
+    data = header.replace(",", delimiter).replace(f"{delimiter} ", ", ") + "\nvip;5;6\n".replace(";", delimiter)
+    with pytest.raises(TrendsCsvError) as rejected:
+        read(data)
+    assert f"set CsvFormat(delimiter={delimiter!r})" in str(rejected.value)
+
+
+def test_a_comma_is_named_where_another_delimiter_was_expected() -> None:
+    with pytest.raises(TrendsCsvError, match="set CsvFormat\\(delimiter=','\\)"):
+        read(FRAME, delimiter=";")
+    with pytest.raises(TrendsCsvError, match="set CsvFormat\\(delimiter=';'\\)"):
+        read(FRAME.replace(",", ";"), audience_column="audience")
+
+
+def test_a_file_without_days_is_read() -> None:
+    assert read("audience\nvip\nnew\n") == {"vip": {}, "new": {}}
+
+
+@pytest.mark.parametrize(
+    ("cell", "options"),
+    [
+        ('"1,234"', {"thousands": ","}),
+        ("1.234", {"thousands": "."}),
+        ("1'234", {"thousands": "'"}),
+        ("1 234", {"thousands": " "}),
+        ("1\u00a0234", {"thousands": " "}),
+        ("1\u202f234", {"thousands": " "}),
+        ("1234.0", {"decimal": "."}),
+        ('"1234,00"', {"decimal": ","}),
+        ('"1,234.0"', {"thousands": ",", "decimal": "."}),
+        ("1234", {"thousands": ",", "decimal": "."}),
+        ('"1234"', {}),
+        (" 01234 ", {}),
+    ],
+)
+def test_formatted_counts(cell: str, options: dict[str, Any]) -> None:
+    assert read(f"audience,2026-11-10\nvip,{cell}\n", **options) == {"vip": {TEN: 1234}}
+    if options and cell != "1234":
+        with pytest.raises(TrendsCsvError) as rejected:
+            read(f"audience,2026-11-10\nvip,{cell}\n")
+        named = ", ".join(f"{name}={mark!r}" for name, mark in options.items())
+        assert f"Set CsvFormat({named})" in str(rejected.value)
+
+
+@pytest.mark.parametrize(
+    "cell", ["1,23", "1,2345", "12345,678", ",123", "1,234.5", "1 234", "1e3", "+5", "1,234.", "1.0.0"]
+)
+def test_wrongly_formatted_counts_are_rejected(cell: str) -> None:
+    with pytest.raises(TrendsCsvError, match="Invalid contact count"):
+        read(f'audience,2026-11-10\nvip,"{cell}"\n', thousands=",", decimal=".")
+
+
+@pytest.mark.parametrize("cell", [f"{MAX_COUNT}", f"000{MAX_COUNT}", f'"{MAX_COUNT}"'])
+def test_the_largest_count_is_read(cell: str) -> None:
+    assert read(f"audience,2026-11-10\nvip,{cell}\n") == {"vip": {TEN: MAX_COUNT}}
+
+
+@pytest.mark.parametrize(
+    "cell", [f"{MAX_COUNT + 1}", f"{10**20}", "9" * 5000, f'"{MAX_COUNT + 1}"', f" {MAX_COUNT + 1}"]
+)
+def test_a_count_above_63_bits_is_rejected_by_line(cell: str) -> None:
+    with pytest.raises(
+        TrendsCsvError, match=f"in line 3, audience 'new', day 2026-11-10: expected at most {MAX_COUNT}"
+    ):
+        read(f"audience,2026-11-10\nvip,1\nnew,{cell}\nold,2\n")
+
+
+@pytest.mark.parametrize("name", ["2024", "1e5", "None", "null", "-", "N/A", "true", "007", "1,5", "[1]"])
+def test_a_name_that_looks_like_another_value_is_text(name: str) -> None:
+    assert list(read(f'audience,2026-11-10\n"{name}",1\n')) == [name]
+    if "," not in name:
+        assert list(read(f"audience,2026-11-10\n{name},1\n")) == [name]
+
+
+@pytest.mark.parametrize(
+    "name", ["Ka\u0308ufer Gold", " Käufer Gold", "Käufer\u00a0Gold\u00a0", "\u200bKäufer Gold\u200d", "Käufer Gold\t"]
+)
+def test_names_that_look_alike_are_the_same_audience(name: str) -> None:
+    assert fold_name(name) == "Käufer Gold"
+    with pytest.raises(TrendsCsvError) as rejected:
+        read(f"audience,2026-11-10\nKäufer Gold,1\n{name},2\n")
+    assert "in lines 2 and 3" in str(rejected.value)
+
+
+@pytest.mark.parametrize("name", ["käufer gold", "Kaufer Gold", "Käufer  Gold", "KäuferGold"])
+def test_other_names_are_other_audiences(name: str) -> None:
+    assert list(read(f"audience,2026-11-10\nKäufer Gold,1\n{name},2\n")) == ["Käufer Gold", name]
+
+
+@pytest.mark.parametrize(
+    ("header", "zone", "day"),
+    [
+        ("2026-11-10T23:00:00Z", "Europe/Berlin", ELEVEN),
+        ("2026-11-11T00:00:00+01:00", "Europe/Berlin", ELEVEN),
+        ("2026-11-11T07:00:00Z", "America/Los_Angeles", TEN),
+        ("2026-11-11T08:00:00Z", "America/Los_Angeles", ELEVEN),
+        ("2026-11-11 00:00:00", "Asia/Tokyo", ELEVEN),
+        ("2026-11-11", "Asia/Tokyo", ELEVEN),
+        ("2026-11-11T00:00:00-08:00", None, ELEVEN),
+    ],
+)
+def test_a_header_with_an_offset_is_its_day_in_the_time_zone(header: str, zone: str | None, day: date) -> None:
+    data = f"audience,{header}\nvip,1\n"
+    assert read(data, zone) == {"vip": {day: 1}}
+    if zone:
+        # The option comes before the account's zone.
+        assert read(data, "Pacific/Apia", timezone=zone) == {"vip": {day: 1}}
+
+
+def test_a_header_with_an_offset_needs_a_time_zone() -> None:
+    with pytest.raises(TrendsCsvError, match="column 2, depends on the account's time zone"):
+        read("audience,2026-11-10T23:00:00Z\nvip,1\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("delimiter", ";;"),
+        ("delimiter", ""),
+        ("delimiter", "1"),
+        ("ignore_columns", "Total"),
+        ("ignore_rows", "Total"),
+        ("date_formats", "%Y"),
+        ("skip_lines", -1),
+        ("thousands", "0"),
+        ("thousands", ""),
+        ("encoding", "utf-9"),
+        ("timezone", "Mars/Olympus"),
+        ("timezone", "../etc"),
+    ],
+)
+def test_invalid_options_are_rejected(option: str, value: Any) -> None:
+    with pytest.raises(InvalidParameterError, match=f"Invalid {option} .* of the CsvFormat: expected "):
+        CsvFormat(**{option: value})
+
+
+def test_a_line_without_end_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_cordial.trends.csv.MAX_LINE", 1000)
+    with pytest.raises(TrendsCsvError, match="Line 1 is longer than 1,000 characters"):
+        read("a" * 2000)
