@@ -51,6 +51,11 @@ _SEPARATOR_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?\s*', re.IGNORECASE)
 #: Ctrl-Z marks the end of a file for some writers.
 _END_MARK = "\x1a"
 
+#: The fastest way from digits to integers that the standard library has.
+_DECODE = json.JSONDecoder().raw_decode
+
+_BLANK_CELL = f",{BLANK},"
+
 _COUNT_CHARACTERS = b"0123456789,"
 
 #: Blanks that look like a space, and characters that cannot be seen.
@@ -118,7 +123,7 @@ class CsvFormat:
             len(self.delimiter) == 1 and not self.delimiter.isalnum() and self.delimiter not in '"\r\n',
             "delimiter",
             self.delimiter,
-            "one character that is no letter, digit, quote, or newline",
+            "one character, but not a letter, digit, quote, or newline",
         )
         _require(self.skip_lines >= 0, "skip_lines", self.skip_lines, "0 or more")
         for name in ("thousands", "decimal"):
@@ -191,6 +196,7 @@ class TrendsReader:
         self._format = csv_format or CsvFormat()
         self._zone = self._format.zone() or timezone
         self._blank = frozenset(self._format.blank_marks)
+        self._empty_is_blank = "" in self._blank
         self._count = _count_pattern(self._format)
         #: Whether days depend on the time zone.
         self.has_offsets = False
@@ -231,18 +237,22 @@ class TrendsReader:
         return self._lines.is_ended
 
     def __iter__(self) -> Iterator[ReadRow]:
-        lines, delimiter = self._lines, self._delimiter
+        try:
+            yield from self._read_rows()
+        except UnicodeDecodeError as error:
+            raise self._encoding_error(error) from None
+
+    def _read_rows(self) -> Iterator[ReadRow]:
+        lines, delimiter, is_plain = self._lines, self._delimiter, self._is_plain
         first_line: dict[str, int] = {}
         ignored = {fold_name(text) for text in self._format.ignore_rows}
-        while (line := self._next_line()) is not None:
+        for line in lines:
             # Most lines by far are a name and numbers: they need no CSV parser.
             audience, found, rest = line.partition(delimiter)
-            counts = (
-                self._parse_plain(rest.rstrip("\r\n")) if found and self._is_plain and '"' not in audience else None
-            )
+            parsed = self._parse_plain(rest.rstrip("\r\n")) if is_plain and found and '"' not in audience else None
             name = fold_name(audience)
-            if counts is None or not name or name in ignored:
-                lines.push_back(line)
+            if parsed is None or not name or name in ignored:
+                lines.push_back()
                 if (row := self._next_row()) is None:
                     return
                 if fold_name(row[0]) in ignored:
@@ -251,11 +261,11 @@ class TrendsReader:
                 name = fold_name(audience)
                 if name in ignored:
                     continue
-                counts = self._parse_cells(audience, [row[index] for index in self._day_at])
+                parsed = self._parse_cells(audience, [row[index] for index in self._day_at])
             if name in first_line:
                 self._reject_duplicate(audience, first_line[name])
             first_line[name] = lines.number
-            yield ReadRow(audience, *counts)
+            yield ReadRow(audience, *parsed)
 
     def _next_line(self) -> str | None:
         try:
@@ -285,7 +295,7 @@ class TrendsReader:
             return self._format.delimiter
         if match := _SEPARATOR_LINE.fullmatch(line):
             return match[1]
-        self._lines.push_back(line)
+        self._lines.push_back()
         return self._format.delimiter
 
     def _find_audience(self, header: Sequence[str]) -> int:
@@ -346,16 +356,18 @@ class TrendsReader:
         # ASCII only: int() also accepts digits of other scripts.
         if not text.isascii() or text.encode().translate(None, _COUNT_CHARACTERS):
             return None
-        has_blanks = "" in self._blank and (",," in text or text[:1] in ("", ",") or text[-1] == ",")
-        if has_blanks:
+        blanks = 0
+        if self._empty_is_blank and (",," in text or text[:1] in ("", ",") or text[-1] == ","):
             # Twice, because the commas of two neighbors overlap.
-            text = f",{text},".replace(",,", ",-1,").replace(",,", ",-1,")[1:-1]
-        # ValueError: an empty cell, a leading zero. OverflowError: more than 63 bits.
-        with suppress(ValueError, OverflowError):
-            counts = array("q", json.loads(f"[{text}]"))
-            if len(counts) == len(self.days):
-                return counts, counts.count(BLANK) if has_blanks else 0
-        return None
+            text = f",{text},".replace(",,", _BLANK_CELL).replace(",,", _BLANK_CELL)[1:-1]
+            blanks = text.count("-")
+        try:
+            counts = array("q", _DECODE(f"[{text}]")[0])
+        except (ValueError, OverflowError):  # an empty cell or a leading zero, or more than 63 bits
+            return None
+        if len(counts) != len(self.days):
+            return None
+        return counts, blanks
 
     def _parse_cells(self, audience: str, cells: list[str]) -> tuple[array[int], int]:
         if (parsed := self._parse_plain(self._delimiter.join(cells))) is not None:
@@ -396,7 +408,7 @@ class TrendsReader:
             raise TrendsCsvError(msg)
         if len(row) > self._width:
             is_header = not self.days and any(_parse_moment(text, self._format.date_formats) for text in row)
-            hint = f" Line {line} looks like the header: set CsvFormat(skip_lines={line - 1})." if is_header else ""
+            hint = f" Line {line} appears to be the header: set CsvFormat(skip_lines={line - 1})." if is_header else ""
             raise self._error(msg + hint)
         if any(cell.strip() for cell in row[self._named :]):
             raise self._error(f"Line {line} has a cell in column {self._named + 1} or later, which has no header.")
@@ -447,7 +459,8 @@ class TrendsReader:
 
     def _wrong_delimiter(self, found: str) -> TrendsCsvError:
         return TrendsCsvError(
-            f"The file looks delimited by {found!r}, not by {self._delimiter!r}: set CsvFormat(delimiter={found!r})."
+            f"The file appears to be delimited by {found!r}, not by {self._delimiter!r}. "
+            f"Set CsvFormat(delimiter={found!r})."
         )
 
     def _reject_header(self, header: Sequence[str], columns: Sequence[tuple[int, str]]) -> NoReturn:
@@ -474,7 +487,7 @@ class TrendsReader:
         raise TrendsCsvError(msg)
 
     def _reject_title(self, header: Sequence[str]) -> None:
-        """Raise an error if a later line looks like the header."""
+        """Raise an error if a later line appears to be the header."""
         dates = self._count_dates(header)
         for _ in range(_MAX_TITLE_LINES):
             before = self._lines.number
@@ -482,7 +495,7 @@ class TrendsReader:
                 return
             if self._count_dates(row) > dates:
                 msg = (
-                    f"Line {self._header_line} is not a header; line {self._lines.number} looks like it. "
+                    f"Line {self._header_line} is not a header; line {self._lines.number} appears to be it. "
                     f"Set CsvFormat(skip_lines={before})."
                 )
                 raise TrendsCsvError(msg)
@@ -523,9 +536,8 @@ class _Lines:
         self.last = line
         return line
 
-    def push_back(self, line: str) -> None:
+    def push_back(self) -> None:
         """Return the last line again."""
-        assert line is self.last  # noqa: S101 - there is one only
         self._pushed = True
 
     def _end(self, line: str) -> str:
@@ -555,7 +567,7 @@ def _parse_moment(text: str, formats: Sequence[str]) -> datetime | None:
 
 
 def _count_pattern(csv_format: CsvFormat) -> re.Pattern[str] | None:
-    """Return what a formatted count looks like; None if the format has no option for it."""
+    """Return the pattern of a formatted count; None if the format has no option for it."""
     thousands, decimal = csv_format.thousands, csv_format.decimal
     if thousands is None and decimal is None:
         return None

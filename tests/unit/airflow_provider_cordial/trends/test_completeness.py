@@ -84,7 +84,7 @@ def test_another_audience_belongs_to_another_export() -> None:
 
 
 @pytest.mark.parametrize("name", ["2024", "1e5", "None"])
-def test_a_requested_name_may_look_like_another_value(name: str) -> None:
+def test_a_requested_name_may_have_the_form_of_another_value(name: str) -> None:
     assert spool(f"{HEADER}{name},1,2\n", name) == {name: [1, 2]}
 
 

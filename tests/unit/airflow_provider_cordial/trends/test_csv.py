@@ -127,7 +127,7 @@ def test_a_missing_audience_column_is_rejected() -> None:
         read("audience,2026-11-10\n", audience_column="Segment")
 
 
-names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x00"), min_size=1).filter(fold_name)
+names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x00\x1a"), min_size=1).filter(fold_name)
 counts = st.lists(st.none() | st.integers(0, MAX_COUNT), min_size=3, max_size=3)
 
 
@@ -184,7 +184,7 @@ def test_memory_does_not_grow_with_the_file(days: int) -> None:
         pytest.param(b"audience,2026-11-10", id="at-the-end-of-the-header"),
         pytest.param(b"audience;2026-11-10;2026-11-1", id="in-a-header-with-another-delimiter"),
         pytest.param(b"audience,2026-11-10,2026-11-11\nvip,1,2\nne", id="in-a-name"),
-        pytest.param(b"audience,2026-11-10,2026-11-11\nvip,1,2\nvip,", id="in-a-name-that-looks-like-another"),
+        pytest.param(b"audience,2026-11-10,2026-11-11\nvip,1,2\nvip,", id="in-a-name-in-the-form-of-another"),
         pytest.param(b"audience,2026-11-10,2026-11-11\nvip,1,2\nnew,3", id="in-a-row"),
         pytest.param(b"audience,2026-11-10,2026-11-11\nvip,1,2\nnew,3\n", id="short-last-row"),
         pytest.param(b"audience,2026-11-10,2026-11-11\nvip,1,2\nnew,3\n\n,,\n\x1a", id="short-last-row-and-blanks"),
@@ -284,10 +284,12 @@ def test_what_surrounds_the_rows_is_skipped(data: str, options: dict[str, Any]) 
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        pytest.param("Audience Trends\n\n" + FRAME, "looks like the header: set CsvFormat(skip_lines=2)", id="title"),
+        pytest.param(
+            "Audience Trends\n\n" + FRAME, "appears to be the header: set CsvFormat(skip_lines=2)", id="title"
+        ),
         pytest.param(
             "Trends,of,acme\n" + FRAME,
-            "Line 1 is not a header; line 2 looks like it. Set CsvFormat(skip_lines=1)",
+            "Line 1 is not a header; line 2 appears to be it. Set CsvFormat(skip_lines=1)",
             id="title-with-delimiters",
         ),
         pytest.param("Trends; acme\n" + FRAME, "Set CsvFormat(skip_lines=1)", id="title-with-another-delimiter"),
@@ -324,13 +326,13 @@ def test_another_delimiter_is_named(delimiter: str, header: str) -> None:
     data = header.replace(",", delimiter).replace(f"{delimiter} ", ", ") + "\nvip;5;6\n".replace(";", delimiter)
     with pytest.raises(TrendsCsvError) as rejected:
         read(data)
-    assert f"set CsvFormat(delimiter={delimiter!r})" in str(rejected.value)
+    assert f"Set CsvFormat(delimiter={delimiter!r})" in str(rejected.value)
 
 
 def test_a_comma_is_named_where_another_delimiter_was_expected() -> None:
-    with pytest.raises(TrendsCsvError, match="set CsvFormat\\(delimiter=','\\)"):
+    with pytest.raises(TrendsCsvError, match="Set CsvFormat\\(delimiter=','\\)"):
         read(FRAME, delimiter=";")
-    with pytest.raises(TrendsCsvError, match="set CsvFormat\\(delimiter=';'\\)"):
+    with pytest.raises(TrendsCsvError, match="Set CsvFormat\\(delimiter=';'\\)"):
         read(FRAME.replace(",", ";"), audience_column="audience")
 
 
@@ -388,7 +390,7 @@ def test_a_count_above_63_bits_is_rejected_by_line(cell: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["2024", "1e5", "None", "null", "-", "N/A", "true", "007", "1,5", "[1]"])
-def test_a_name_that_looks_like_another_value_is_text(name: str) -> None:
+def test_a_name_in_the_form_of_another_value_is_text(name: str) -> None:
     assert list(read(f'audience,2026-11-10\n"{name}",1\n')) == [name]
     if "," not in name:
         assert list(read(f"audience,2026-11-10\n{name},1\n")) == [name]
