@@ -58,10 +58,6 @@ class Content(Protocol):
     def incomplete(self) -> IncompleteFileError | None:
         """What the file lacks so far; None if it is complete."""
 
-    @property
-    def is_acceptable(self) -> bool:
-        """Whether an incomplete file is accepted once it is unchanged for ``file_wait.incomplete_for``."""
-
     def close(self) -> None:
         """Release it: the file will be read again."""
 
@@ -77,39 +73,48 @@ def read_delivered_file(
     not_before: datetime | None,
     path: str | None = None,
     file_wait: FileWait,
+    accepts_incomplete: bool = False,
 ) -> _C:
     """Wait for an export's file, read it, and read it again while it may still be growing.
 
     More parameters and errors: see ``open_delivered_file``.
 
-    :param read: reads the whole stream; called again if the file changes after it was incomplete.
-    :raises IncompleteFileError: it was still incomplete at the timeout, and not acceptable.
+    :param read: reads the whole stream; called again if the file changes after it was incomplete. It may also raise an
+        ``IncompleteFileError``: then the file is never accepted as it is.
+    :param accepts_incomplete: return an incomplete file once it is unchanged for ``file_wait.incomplete_for``, also
+        after the timeout: a file that arrives late has the same time to grow.
+    :raises IncompleteFileError: it was still incomplete at the timeout.
     """
     with destination.reader(timeout=file_wait.read_timeout) as reader:
         search = _Search(reader, name, _oldest(not_before), path, destination.file_path)
         deadline = time.monotonic() + file_wait.timeout
-        incomplete: tuple[DeliveredFile, float, _C] | None = None
+        seen: DeliveredFile | None = None
+        content: _C | None = None
+        error: IncompleteFileError | None = None
+        since = 0.0
         while True:
-            file = _wait(search, file_wait, deadline, seen=incomplete[0] if incomplete else None)
-            if incomplete is None or file != incomplete[0]:
+            file = _wait(search, file_wait, deadline, seen=seen)
+            if file != seen:
                 log.info("Found %s of %d bytes", file.path, file.size)
-                with reader.open(file.path) as stream:
-                    content = read(file, cast("BinaryIO", _CompleteStream(stream, file)))
-                if incomplete:
-                    incomplete[2].close()
-                if content.incomplete is None:
+                if content:
+                    content.close()
+                try:
+                    with reader.open(file.path) as stream:
+                        content = read(file, cast("BinaryIO", _CompleteStream(stream, file)))
+                    error = content.incomplete
+                except IncompleteFileError as raised:
+                    content, error = None, raised
+                if content and error is None:
                     return content
-                incomplete = (file, time.monotonic(), content)
-                log.info("%s It may still be growing; reading it again when it changes", content.incomplete)
-            _, since, content = incomplete
-            if content.is_acceptable:
-                # Also after the deadline: a file that arrives late has the same time to grow.
+                seen, since = file, time.monotonic()
+                log.info("%s It may still be growing; reading it again when it changes", error)
+            if content and accepts_incomplete:
                 if time.monotonic() - since >= file_wait.incomplete_for:
                     return content
-            elif time.monotonic() + file_wait.poll_interval > deadline:
-                content.close()
-                assert content.incomplete is not None  # noqa: S101 - checked above
-                raise content.incomplete
+            elif error and time.monotonic() + file_wait.poll_interval > deadline:
+                if content:
+                    content.close()
+                raise error
             time.sleep(file_wait.poll_interval)
 
 

@@ -29,7 +29,6 @@ class DeliveredTrends:
 
     :param path: of the file at its destination.
     :param incomplete: what the file lacks of the export; None if it lacks nothing.
-    :param is_acceptable: whether what is there may be loaded if the file does not change any more.
     """
 
     export: AudienceTrendsExport
@@ -37,7 +36,6 @@ class DeliveredTrends:
     path: str
     spool: Spool
     incomplete: IncompleteFileError | None = None
-    is_acceptable: bool = False
 
     def close(self) -> None:
         """Remove the rows."""
@@ -86,20 +84,20 @@ def open_delivered_trends(
     final_newline = (csv_format or CsvFormat()).final_newline
 
     def read(file: DeliveredFile, stream: BinaryIO) -> DeliveredTrends:
-        try:
-            with unpacked(stream) as text:
-                reader = TrendsReader(text, csv_format, timezone=zone)
-                spool = spool_rows(reader, export)
-        except IncompleteTrendsError as error:
-            return DeliveredTrends(export, submitted.job_id, file.path, Spool(()), error)
-        missing = find_missing(spool, export)
-        if reader.is_ended or not final_newline:
-            is_acceptable = on_missing != "fail"
-        else:
-            # The last number may be cut off, but some writers never end the last line.
-            is_acceptable = missing is None
-            missing = IncompleteTrendsError(f"The last line of the file has no newline. {missing or ''}".rstrip())
-        return DeliveredTrends(export, submitted.job_id, file.path, spool, missing, is_acceptable)
+        with unpacked(stream) as text:
+            reader = TrendsReader(text, csv_format, timezone=zone)
+            spool = spool_rows(reader, export)
+        incomplete = find_missing(spool, export)
+        may_be_accepted = on_missing != "fail"
+        if final_newline and not reader.is_ended:
+            # The last number may be cut off. But some writers never end the last line, and nothing else is missing.
+            may_be_accepted = incomplete is None
+            msg = f"The last line of the file has no newline. {incomplete or ''}".rstrip()
+            incomplete = IncompleteTrendsError(msg)
+        if incomplete and not may_be_accepted:
+            spool.close()
+            raise incomplete
+        return DeliveredTrends(export, submitted.job_id, file.path, spool, incomplete)
 
     trends = read_delivered_file(
         export.destination,
@@ -108,6 +106,7 @@ def open_delivered_trends(
         not_before=None if submitted.has_unique_name else submitted.submitted_at,
         path=path,
         file_wait=file_wait or FileWait(),
+        accepts_incomplete=True,
     )
     with closing(trends):
         if trends.incomplete and find_missing(trends.spool, export) is None:
