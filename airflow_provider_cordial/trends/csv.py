@@ -197,6 +197,7 @@ class TrendsReader:
         self._zone = self._format.zone() or timezone
         self._blank = frozenset(self._format.blank_marks)
         self._empty_is_blank = "" in self._blank
+        self._number_is_blank = any(mark.isdigit() for mark in self._blank)
         self._count = _count_pattern(self._format)
         #: Whether days depend on the time zone.
         self.has_offsets = False
@@ -354,7 +355,7 @@ class TrendsReader:
                 return None
             text = text.replace(self._delimiter, ",")
         # ASCII only: int() also accepts digits of other scripts.
-        if not text.isascii() or text.encode().translate(None, _COUNT_CHARACTERS):
+        if self._number_is_blank or not text.isascii() or text.encode().translate(None, _COUNT_CHARACTERS):
             return None
         blanks = 0
         if self._empty_is_blank and (",," in text or text[:1] in ("", ",") or text[-1] == ","):

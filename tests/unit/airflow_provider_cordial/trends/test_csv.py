@@ -80,6 +80,20 @@ def test_a_blank_cell_is_never_0(mark: str) -> None:
     assert read(f"audience,2026-11-10,2026-11-11\nvip,{mark},0\n") == {"vip": {TEN: None, ELEVEN: 0}}
 
 
+def test_a_blank_mark_may_be_a_number() -> None:
+    text = "audience,2026-11-10,2026-11-11\nvip,0,10\n"
+    assert read(text, blank_marks=("0",)) == {"vip": {TEN: None, ELEVEN: 10}}
+    with pytest.raises(TrendsCsvError, match=r"Invalid contact count '' in line 2, .* or a blank mark \('0'\)"):
+        read(text.replace("10\n", "\n"), blank_marks=("0",))
+
+
+@pytest.mark.parametrize("cells", [",", ",,", "1,,", ",1,", ",,1", "1,,1", "1,2,"])
+def test_empty_cells_are_blank_anywhere(cells: str) -> None:
+    expected = [int(cell) if cell else None for cell in cells.split(",")]
+    days = ",".join(f"2026-11-{10 + n}" for n in range(len(expected)))
+    assert list(read(f"audience,{days}\nvip,{cells}\n")["vip"].values()) == expected
+
+
 def test_columns_keep_the_order_of_the_file() -> None:
     reader = TrendsReader(io.BytesIO(b"audience,2026-11-11,2026-11-10\nvip,11,10\n"))
     assert reader.days == [ELEVEN, TEN]
