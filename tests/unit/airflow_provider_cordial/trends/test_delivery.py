@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import threading
 import time
 import zipfile
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cordial._compat import AirflowFailException
-from airflow_provider_cordial.destinations import FileWait
+from airflow_provider_cordial.destinations import FileWait, finder
 from airflow_provider_cordial.trends import CsvFormat, ForeignTrendsError, IncompleteTrendsError, TrendsCsvError
 from airflow_provider_cordial.trends.delivery import open_delivered_trends
 from cordial_sandbox.process import SandboxProcess
@@ -36,29 +37,40 @@ def read(record: dict[str, Any] | None = None, **options: Any) -> Rows:
 
 
 @contextmanager
-def writing(sandbox: SandboxProcess, *parts: str, pause: float = 0.7, name: str = "trends.csv") -> Iterator[None]:
-    """Deliver the parts one after the other, with pauses that are longer than the file has to be stable."""
-    path = sandbox.sftp.root / "exports" / name
-    path.write_text(parts[0])
+def writing(sandbox: SandboxProcess, first: str, rest: str) -> Iterator[None]:
+    """Deliver the first part of a file, and the rest once the first part was read and found incomplete."""
+    path = sandbox.sftp.root / "exports" / "trends.csv"
+    path.write_text(first)
+    was_read = threading.Event()
+
+    class Observer(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "may still be growing" in record.getMessage():
+                was_read.set()
 
     def write() -> None:
-        for part in parts[1:]:
-            time.sleep(pause)
-            with path.open("a") as file:
-                file.write(part)
+        was_read.wait()
+        with path.open("a") as file:
+            file.write(rest)
 
-    thread = threading.Thread(target=write)
+    observer, thread = Observer(), threading.Thread(target=write)
+    finder.log.addHandler(observer)
     thread.start()
     try:
         yield
     finally:
+        finder.log.removeHandler(observer)
+        was_read.set()
         thread.join()
 
 
 @pytest.mark.parametrize("on_missing", ["fail", "warn", "ignore"])
 @pytest.mark.parametrize("at", [len(TEXT) - 4, len(TEXT) - 8, len(TEXT) - 15, 30, 20])
-def test_a_file_whose_writer_pauses_is_read_when_it_is_whole(cordial: SandboxProcess, on_missing: str, at: int) -> None:
+def test_a_file_whose_writer_pauses_is_read_when_it_is_whole(
+    cordial: SandboxProcess, caplog: pytest.LogCaptureFixture, on_missing: str, at: int
+) -> None:
     # In the last number, before it, in a quoted name, between two rows, and in the header.
+    caplog.set_level("INFO")
     with writing(cordial, TEXT[:at], TEXT[at:]):
         assert read(on_missing=on_missing, file_wait=LONG) == WHOLE
 
