@@ -13,7 +13,8 @@ class FileWait:
     :param poll_interval: between two listings.
     :param stable_for: how long its size and time must be unchanged.
     :param incomplete_for: how long a file that lacks something requested must be unchanged before ``on_missing="warn"``
-        or ``"ignore"`` accepts it; ``"fail"`` waits until the timeout.
+        or ``"ignore"`` accepts it, and a file that only lacks the last newline is accepted; also beyond the timeout.
+        With ``"fail"``, a file that lacks something fails the task at the timeout.
     :param read_timeout: for a connection, and for a read that makes no progress.
     """
 

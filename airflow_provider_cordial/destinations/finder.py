@@ -79,33 +79,42 @@ def read_delivered_file(
 
     More parameters and errors: see ``open_delivered_file``.
 
-    :param read: reads the whole stream; called again if the file changes after it was incomplete.
-    :param accepts_incomplete: return an incomplete file once it is unchanged for ``file_wait.incomplete_for``.
+    :param read: reads the whole stream; called again if the file changes after it was incomplete. It may also raise an
+        ``IncompleteFileError``: then the file is never accepted as it is.
+    :param accepts_incomplete: return an incomplete file once it is unchanged for ``file_wait.incomplete_for``, also
+        after the timeout: a file that arrives late has the same time to grow.
     :raises IncompleteFileError: it was still incomplete at the timeout.
     """
     with destination.reader(timeout=file_wait.read_timeout) as reader:
         search = _Search(reader, name, _oldest(not_before), path, destination.file_path)
         deadline = time.monotonic() + file_wait.timeout
-        incomplete: tuple[DeliveredFile, float, _C] | None = None
+        seen: DeliveredFile | None = None
+        content: _C | None = None
+        error: IncompleteFileError | None = None
+        since = 0.0
         while True:
-            file = _wait(search, file_wait, deadline, seen=incomplete[0] if incomplete else None)
-            if incomplete is None or file != incomplete[0]:
+            file = _wait(search, file_wait, deadline, seen=seen)
+            if file != seen:
                 log.info("Found %s of %d bytes", file.path, file.size)
-                with reader.open(file.path) as stream:
-                    content = read(file, cast("BinaryIO", _CompleteStream(stream, file)))
-                if content.incomplete is None:
+                if content:
+                    content.close()
+                try:
+                    with reader.open(file.path) as stream:
+                        content = read(file, cast("BinaryIO", _CompleteStream(stream, file)))
+                    error = content.incomplete
+                except IncompleteFileError as raised:
+                    content, error = None, raised
+                if content and error is None:
                     return content
-                incomplete = (file, time.monotonic(), content)
-                log.info("%s It may still be growing; reading it again when it changes", content.incomplete)
-            _, since, content = incomplete
-            if accepts_incomplete and time.monotonic() - since >= file_wait.incomplete_for:
-                return content
-            if time.monotonic() + file_wait.poll_interval > deadline:
-                if accepts_incomplete:
+                seen, since = file, time.monotonic()
+                log.info("%s It may still be growing; reading it again when it changes", error)
+            if content and accepts_incomplete:
+                if time.monotonic() - since >= file_wait.incomplete_for:
                     return content
-                content.close()
-                assert content.incomplete is not None  # noqa: S101 - checked above
-                raise content.incomplete
+            elif error and time.monotonic() + file_wait.poll_interval > deadline:
+                if content:
+                    content.close()
+                raise error
             time.sleep(file_wait.poll_interval)
 
 

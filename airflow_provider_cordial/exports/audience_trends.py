@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import date
@@ -13,6 +13,12 @@ from airflow_provider_cordial.destinations import destination_from_json
 from airflow_provider_cordial.exceptions import InvalidExportError
 from airflow_provider_cordial.exports.base import Export
 from airflow_provider_cordial.exports.timeframe import Timeframe
+
+#: Blanks that look like a space, and characters that cannot be seen.
+_LOOKALIKES = str.maketrans(
+    {"\u00a0": " ", "\u2007": " ", "\u202f": " ", "\u200b": None, "\u2060": None, "\ufeff": None}
+)
+_EDGES = re.compile(r"\A[\s\u200c-\u200f]+|[\s\u200c-\u200f]+\Z")
 
 #: An audience as Cordial's refusals quote it.
 _QUOTED = r"[Aa]udience ['\"]{}['\"]"
@@ -119,8 +125,19 @@ def validate_audiences(audiences: Any) -> tuple[str, ...]:
     if not all(name.strip() for name in names):
         msg = "Invalid audiences: a name is blank. Name a saved audience, or leave it out."
         raise InvalidExportError(msg)
-    if len(set(names)) < len(names):
-        twice = Counter(names).most_common(1)[0][0]
-        msg = f"Duplicate audience {twice!r}: name each audience once."
-        raise InvalidExportError(msg)
+    spellings: dict[str, str] = {}
+    for name in names:
+        other = spellings.get(fold_name(name))
+        if other is not None:
+            hint = "" if other == name else " Outer blanks, invisible characters, and Unicode forms do not count."
+            msg = f"Duplicate audience {name!r}: name each audience once.{hint}"
+            raise InvalidExportError(msg)
+        spellings[fold_name(name)] = name
     return names
+
+
+def fold_name(name: str) -> str:
+    """Return what identifies an audience: its name in NFC, without outer blanks and invisible characters."""
+    if name.isascii():
+        return name.strip()
+    return _EDGES.sub("", unicodedata.normalize("NFC", name).translate(_LOOKALIKES))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_provider_cordial.trends.batch import TrendsBatch
     from airflow_provider_cordial.trends.columns import Columns
-    from airflow_provider_cordial.trends.completeness import ForeignTrendsError, IncompleteTrendsError, OnMissing
-    from airflow_provider_cordial.trends.csv import AudienceRow, CsvFormat, TrendsCsvError
+    from airflow_provider_cordial.trends.completeness import ForeignTrendsError, OnMissing
+    from airflow_provider_cordial.trends.csv import AudienceRow, CsvFormat, IncompleteTrendsError, TrendsCsvError
     from airflow_provider_cordial.trends.tables import TrendsTable, register_table
 
 __all__ = [
@@ -29,7 +29,7 @@ _MODULES = {
     "Columns": "columns",
     "CsvFormat": "csv",
     "ForeignTrendsError": "completeness",
-    "IncompleteTrendsError": "completeness",
+    "IncompleteTrendsError": "csv",
     "OnMissing": "completeness",
     "TrendsBatch": "batch",
     "TrendsCsvError": "csv",

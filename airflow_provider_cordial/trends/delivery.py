@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, BinaryIO
+from zoneinfo import ZoneInfo
 
 from airflow_provider_cordial.destinations import DeliveredFile, FileWait, read_delivered_file
 from airflow_provider_cordial.exceptions import IncompleteFileError, InvalidExportError
@@ -15,8 +16,9 @@ from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExpor
 from airflow_provider_cordial.exports.base import SubmittedExport
 from airflow_provider_cordial.trends.batch import TrendsBatch
 from airflow_provider_cordial.trends.completeness import OnMissing, find_missing, spool_rows
-from airflow_provider_cordial.trends.csv import CsvFormat, TrendsReader
+from airflow_provider_cordial.trends.csv import CsvFormat, IncompleteTrendsError, TrendsReader
 from airflow_provider_cordial.trends.spool import Spool
+from airflow_provider_cordial.trends.unpack import unpacked
 
 log = logging.getLogger(__name__)
 
@@ -78,10 +80,24 @@ def open_delivered_trends(
     if not isinstance(export, AudienceTrendsExport):
         msg = f"Invalid export of kind {export.kind!r}: only Audience Trends exports can be loaded as trends."
         raise InvalidExportError(msg)
+    zone = ZoneInfo(export.timezone) if export.timezone else None
+    final_newline = (csv_format or CsvFormat()).final_newline
 
     def read(file: DeliveredFile, stream: BinaryIO) -> DeliveredTrends:
-        spool = spool_rows(TrendsReader(stream, csv_format), export)
-        return DeliveredTrends(export, submitted.job_id, file.path, spool, find_missing(spool, export))
+        with unpacked(stream) as text:
+            reader = TrendsReader(text, csv_format, timezone=zone)
+            spool = spool_rows(reader, export)
+        incomplete = find_missing(spool, export)
+        may_be_accepted = on_missing != "fail"
+        if final_newline and not reader.is_ended:
+            # The last number may be cut off. But some writers never end the last line, and nothing else is missing.
+            may_be_accepted = incomplete is None
+            msg = f"The last line of the file has no newline. {incomplete or ''}".rstrip()
+            incomplete = IncompleteTrendsError(msg)
+        if incomplete and not may_be_accepted:
+            spool.close()
+            raise incomplete
+        return DeliveredTrends(export, submitted.job_id, file.path, spool, incomplete)
 
     trends = read_delivered_file(
         export.destination,
@@ -90,9 +106,12 @@ def open_delivered_trends(
         not_before=None if submitted.has_unique_name else submitted.submitted_at,
         path=path,
         file_wait=file_wait or FileWait(),
-        accepts_incomplete=on_missing != "fail",
+        accepts_incomplete=True,
     )
     with closing(trends):
-        if trends.incomplete and on_missing == "warn":
+        if trends.incomplete and find_missing(trends.spool, export) is None:
+            hint = "Loading the file, which did not change; CsvFormat(final_newline=False) does so without the wait"
+            log.warning("%s %s", trends.incomplete, hint)
+        elif trends.incomplete and on_missing == "warn":
             log.warning("%s Loading the rest", trends.incomplete)
         yield trends

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import struct
 import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
 from datetime import date
 
-from airflow_provider_cordial.trends.csv import AudienceRow
+from airflow_provider_cordial.trends.csv import BLANK, AudienceRow
 
 #: Bytes that stay in memory; more go to a temporary file.
 IN_MEMORY = 4 << 20
 
-#: A count is never negative.
-_BLANK = -1
-
-_LENGTH = 4
+#: The length of the name in bytes, and the number of blanks.
+_HEAD = struct.Struct("=ii")
 
 
 class Spool:
@@ -42,19 +41,23 @@ class Spool:
         """How many rows the long form has: one per audience and day."""
         return len(self.audiences) * len(self.days)
 
-    def add(self, row: AudienceRow) -> None:
-        """Keep a row."""
-        name = row.audience.encode()
-        counts = array("q", [_BLANK if count is None else count for count in row.contacts])
-        self._file.write(len(name).to_bytes(_LENGTH, "big") + name + counts.tobytes())
-        self.audiences.append(row.audience)
-        self.blanks += row.contacts.count(None)
+    def add(self, audience: str, counts: array[int], blanks: int) -> None:
+        """Keep a row.
+
+        :param counts: in the order of the days; ``BLANK`` without a snapshot.
+        :param blanks: how many of them are blank.
+        """
+        name = audience.encode()
+        self._file.write(_HEAD.pack(len(name), blanks) + name + counts.tobytes())
+        self.audiences.append(audience)
+        self.blanks += blanks
 
     def __iter__(self) -> Iterator[AudienceRow]:
         self._file.seek(0)
         size = 8 * len(self.days)
         for _ in self.audiences:
-            name = self._file.read(int.from_bytes(self._file.read(_LENGTH), "big")).decode()
-            counts = array("q")
-            counts.frombytes(self._file.read(size))
-            yield AudienceRow(name, [None if count == _BLANK else count for count in counts])
+            length, blanks = _HEAD.unpack(self._file.read(_HEAD.size))
+            name = self._file.read(length).decode()
+            counts = array("q", self._file.read(size))
+            contacts: list[int | None] = [*counts]
+            yield AudienceRow(name, [None if count == BLANK else count for count in contacts] if blanks else contacts)

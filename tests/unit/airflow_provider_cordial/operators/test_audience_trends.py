@@ -108,6 +108,7 @@ def test_days_and_destination_can_come_from_another_task(cordial: SandboxProcess
         ({"audiences": []}, "Invalid audiences: the list is empty"),
         ({"audiences": "opened_last_30_days"}, "Invalid audiences 'opened_last_30_days': expected a list"),
         ({"audiences": ["a", "b", "a"]}, "Duplicate audience 'a'"),
+        ({"audiences": ["K\u00e4ufer", "Ka\u0308ufer\u00a0"]}, "Unicode forms do not count"),
         ({"audiences": ["a", ""]}, "Invalid audiences: a name is blank"),
         ({"audiences": ["a", None]}, "Invalid audience None: expected text, got NoneType"),
         ({"days": 0}, "Invalid days 0: expected a whole number above 0"),

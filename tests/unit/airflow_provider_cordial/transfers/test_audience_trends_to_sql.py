@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import unicodedata
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -89,9 +90,9 @@ def test_other_forms_of_the_same_file(cordial: SandboxProcess, warehouse: Path, 
     ("content", "error", "text"),
     [
         (
-            "audience,2026-11-10,2026-11-11\na,1,2\n" + f'"{GOLD.replace(chr(34), chr(34) * 2)}",3\n',
+            "audience,2026-11-10,2026-11-11\na,1\n" + f'"{GOLD.replace(chr(34), chr(34) * 2)}",3,4\n',
             TrendsCsvError,
-            "Line 3",
+            "Line 2",
         ),
         ("audience,2026-11-10,2026-11-10\na,1,2\n", TrendsCsvError, "Duplicate day 2026-11-10"),
         ("audience,2026-11-10,2026-11-11\na,1,many\n", TrendsCsvError, "Invalid contact count 'many'"),
@@ -132,6 +133,30 @@ def test_missing_data_can_be_accepted(
     assert ("1 requested day" in caplog.text) is (on_missing == "warn")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "audience,2026-11-10,2026-11-11\n",
+        "audience\n",
+        "audience\na\n",
+    ],
+)
+def test_nothing_is_deleted_if_nothing_came(cordial: SandboxProcess, warehouse: Path, content: str) -> None:
+    deliver(cordial, PLAIN)
+    load()
+    deliver(cordial, content)
+    assert load(export(job_id="j2"), on_missing="warn")["rows"] == 0
+    assert rows(warehouse) == PLAIN_ROWS
+
+
+def test_audiences_are_written_as_they_were_requested(cordial: SandboxProcess, warehouse: Path) -> None:
+    decomposed = unicodedata.normalize("NFD", PLAIN).replace("a,1", "a\u00a0,1").replace('Gold""', 'Gold""\u200b')
+    assert decomposed != PLAIN
+    deliver(cordial, decomposed)
+    load()
+    assert rows(warehouse) == PLAIN_ROWS
+
+
 def test_a_refused_audience_is_not_missing(
     cordial: SandboxProcess, warehouse: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -149,7 +174,7 @@ def test_more_rows_than_a_batch_are_loaded(cordial: SandboxProcess, warehouse: P
     audiences = [f"a{n}" for n in range(1100)]
     days = [f"2026-11-{day:02}" for day in range(1, 31)]
     lines = ["audience," + ",".join(days), *(name + f",{n}" * len(days) for n, name in enumerate(audiences))]
-    deliver(cordial, "\n".join(lines))
+    deliver(cordial, "\n".join(lines) + "\n")
     record = export(audiences=audiences, selected_timeframe_start=days[0], selected_timeframe_end=days[-1])
     for _ in range(2):
         assert load(record)["rows"] == 33_000
