@@ -15,6 +15,8 @@ class FileWait:
     :param incomplete_for: how long a file that lacks something requested must be unchanged before ``on_missing="warn"``
         or ``"ignore"`` accepts it; ``"fail"`` waits until the timeout.
     :param read_timeout: for a connection, and for a read that makes no progress.
+    :param clock_skew: how far the server's clock may be behind Airflow's. It matters only where the export's name is
+        not unique, and a file modified before the submission belongs to an earlier export.
     """
 
     timeout: float = 600.0
@@ -22,3 +24,4 @@ class FileWait:
     stable_for: float = 2.0
     incomplete_for: float = 60.0
     read_timeout: float = 60.0
+    clock_skew: float = 300.0
