@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import stat as stat_module
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -28,7 +29,7 @@ from airflow_provider_cordial.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from paramiko import SFTPAttributes, SFTPClient
+    from paramiko import SFTPAttributes, SFTPClient, SSHClient
 
 DEFAULT_PORT = 22
 
@@ -78,19 +79,19 @@ class SftpDestination(Destination):
     @contextmanager
     def reader(self, *, timeout: float) -> Iterator[SftpReader]:
         from airflow.providers.sftp.hooks.sftp import SFTPHook
+        from airflow.providers.ssh.hooks.ssh import SSHHook
 
         hook = SFTPHook(ssh_conn_id=self.conn_id)
         # The hook would retry even a rejected login; a task has its own retries.
         hook.conn_retry_attempts = 1
+        # By default a server that stalls before the login is awaited without a limit.
+        hook.conn_timeout = hook.conn_timeout or max(1, round(timeout))
         guard = partial(_guard, f"Airflow connection {self.conn_id!r} ({hook.remote_host})")
         stack = ExitStack()
         try:
             with guard():
-                client = stack.enter_context(hook.get_managed_conn())
-                # Without a timeout a stalled transfer would hang forever.
-                channel = client.get_channel()
-                if channel is not None:
-                    channel.settimeout(timeout)
+                connection = stack.enter_context(closing(SSHHook.get_conn(hook)))
+                client = _open_sftp(connection, timeout)
             yield SftpReader(client, normalize_folder(self.path), guard)
         finally:
             _close(stack.close)
@@ -154,6 +155,21 @@ class SftpReader:
             yield cast("BinaryIO", GuardedStream(file, self._guard))
         finally:
             _close(file.close)
+
+
+def _open_sftp(connection: SSHClient, timeout: float) -> SFTPClient:
+    """Open SFTP with a timeout, for which the client has no parameter."""
+    watchdog = threading.Timer(timeout, connection.close)
+    watchdog.start()
+    try:
+        client = connection.open_sftp()
+    finally:
+        watchdog.cancel()
+    # Without a timeout a stalled transfer would hang forever.
+    channel = client.get_channel()
+    if channel is not None:
+        channel.settimeout(timeout)
+    return client
 
 
 @contextmanager
