@@ -117,22 +117,38 @@ class FtpReader:
     def _files_by_name(self, matches: Callable[[str], bool]) -> list[DeliveredFile]:
         """List the folder of a server without MLSD, vsftpd for instance."""
         try:
-            names, answer = self._lines(f"NLST {self._path}")
+            names, _ = self._lines(f"NLST {self._path}")
         except (ftplib.error_temp, ftplib.error_perm) as error:
             if _is_empty_folder(error):
                 return []
             if not str(error).startswith("550") or _is_denied(error):
                 raise
             # vsftpd and others use the same words for a missing folder as for a forbidden one.
-            names, answer = [], str(error)
-        if answer.startswith("550") or "fail" in answer.lower():
-            msg = (
-                f"The FTP server does not list folder {self._path!r}: {answer}. Check the destination's path, and the "
-                "user's permission for it."
-            )
-            raise FolderNotListedError(msg, folder=self._path.rstrip("/"))
-        files = (self._complete(name.rpartition("/")[2], {}, matches) for name in names)
-        return [file for file in files if file]
+            raise self._not_listed(error) from error
+        names = [name.rpartition("/")[2] for name in names]
+        if not any(map(matches, names)):
+            self._check_folder()
+        return [file for name in names if (file := self._complete(name, {}, matches))]
+
+    def _check_folder(self) -> None:
+        """Enter the folder and leave it again: vsftpd lists a missing or forbidden folder without an error."""
+        try:
+            home = self._client.pwd()
+            self._client.cwd(self._path)
+            self._client.cwd(home)
+        except ftplib.error_perm as error:
+            if _is_denied(error):
+                raise
+            if str(error).startswith("550"):
+                raise self._not_listed(error) from error
+            # The server lacks one of the commands.
+
+    def _not_listed(self, error: ftplib.Error) -> FolderNotListedError:
+        msg = (
+            f"The FTP server does not list folder {self._path!r}: {error} Check the destination's path, and the "
+            "user's permission for it."
+        )
+        return FolderNotListedError(msg, folder=self._path.rstrip("/"))
 
     def _complete(self, name: str, facts: Mapping[str, str], matches: Callable[[str], bool]) -> DeliveredFile | None:
         """Return a file of a listing; what the listing lacks is asked for if the name matches."""
