@@ -18,8 +18,8 @@ EXTENSIONS = (".csv", "", ".csv.gz", ".txt", ".csv.zip", ".gz", ".zip")
 
 #: Words in the name of a file that is unfinished, or that accompanies another file.
 _NOT_A_DELIVERY = re.compile(
-    "bak|crdownload|download|downloading|error|failed|filepart|inprogress|lck|lock|log|old|part|partial|swo|swp|temp|"
-    "tmp|upload|uploading|writing|"
+    "bak|crdownload|download|downloading|error|failed|filepart|incomplete|inprogress|lck|lock|log|old|part|partial|"
+    "pending|swo|swp|temp|tmp|unfinished|upload|uploading|writing|"
     "asc|checksum|crc|crc32|ctl|ctrl|done|flag|manifest|marker|md5|md5sum|ok|pgp|ready|semaphore|sha|sha1|sha1sum|"
     "sha256|sha256sum|sha384|sha512|sig|success|trg|trigger"
 )

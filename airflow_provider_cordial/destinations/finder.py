@@ -17,6 +17,8 @@ from airflow_provider_cordial.destinations.streams import open_files, with_size
 from airflow_provider_cordial.exceptions import (
     AmbiguousFileError,
     DeliveredFileNotFoundError,
+    DeliveryError,
+    DestinationAccessError,
     DestinationUnreachableError,
     FileChangedError,
     FolderNotListedError,
@@ -112,7 +114,7 @@ def read_delivered_file(
                 files = _wait(server, search, file_wait, seen=incomplete.files if incomplete else ())
                 if incomplete is None or files != incomplete.files:
                     kept.close()
-                    result = _read(server, files, read)
+                    result = _read(server, search, files, read)
                     if not isinstance(result, _Incomplete):
                         return result
                     incomplete = result
@@ -149,7 +151,10 @@ class _Incomplete(Generic[_C]):
 
 
 def _read(
-    server: _Server, files: tuple[DeliveredFile, ...], read: Callable[[DeliveredFile, BinaryIO], _C]
+    server: _Server,
+    search: _Search,
+    files: tuple[DeliveredFile, ...],
+    read: Callable[[DeliveredFile, BinaryIO], _C],
 ) -> _C | _Incomplete[_C]:
     def read_once(reader: Reader) -> _C:
         with open_files(reader, files) as stream:
@@ -159,6 +164,14 @@ def _read(
         content = server.run(read_once)
     except IncompleteFileError as error:
         return _Incomplete(files, None, error, time.monotonic())
+    except (DestinationUnreachableError, DestinationAccessError, FileChangedError):
+        raise
+    except DeliveryError as error:
+        # What was read may be the start of one content and the end of another.
+        if server.run(search.run).files == files:
+            raise
+        msg = f"File {files[0].path!r} changed while it was read ({error}). Retry the task."
+        raise FileChangedError(msg) from error
     if content.incomplete is None:
         return content
     return _Incomplete(files, content, content.incomplete, time.monotonic())

@@ -247,6 +247,27 @@ def test_a_file_that_changes_during_a_read_is_read_again() -> None:
     assert folder.calls.count("open") == 2
 
 
+@pytest.mark.parametrize("changes", [True, False])
+def test_a_content_that_cannot_be_read_is_read_again_if_it_changed(changes: bool) -> None:
+    def replace(number: int, call: str) -> None:
+        if changes and call == "read" and folder.calls.count("read") == 1:
+            folder.put("trends.csv", CONTENT)
+
+    def parse(file: DeliveredFile, stream: BinaryIO) -> Rows:
+        found = rows(file, stream)
+        if found.incomplete:
+            raise DeliveryError("Line 2 has 1 cell.")
+        return found
+
+    folder = Folder(before=replace)
+    folder.put("trends.csv", CONTENT[:24])
+    if changes:
+        assert load(folder, read=parse).content == CONTENT
+    else:
+        with pytest.raises(DeliveryError, match="Line 2 has 1 cell"):
+            load(folder, read=parse)
+
+
 def test_a_file_that_always_changes_is_an_error_that_a_retry_can_help() -> None:
     def replace(number: int, call: str) -> None:
         if call == "open":
