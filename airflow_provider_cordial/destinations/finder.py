@@ -34,6 +34,7 @@ LOG_INTERVAL = 60.0
 _ROUNDING = timedelta(seconds=2)
 
 _MAX_LISTED = 10
+_MAX_NAMES = 50
 
 _T = TypeVar("_T")
 
@@ -412,12 +413,14 @@ def _describe(found: _Found) -> str:
 
 
 def _list_files(files: Sequence[DeliveredFile]) -> str:
+    """Return the latest files in words; more of them if there are only names, of which any can be the latest."""
     oldest = datetime.min.replace(tzinfo=UTC)
-    latest = sorted(files, key=lambda file: file.modified or oldest, reverse=True)[:_MAX_LISTED]
-    return ", ".join(map(_describe_file, latest)) or "none"
+    latest = sorted(files, key=lambda file: file.modified or oldest, reverse=True)
+    shown = latest[: _MAX_LISTED if any(file.modified for file in files) else _MAX_NAMES]
+    return ", ".join(map(_describe_file, shown)) or "none"
 
 
 def _describe_file(file: DeliveredFile) -> str:
-    size = "unknown size" if file.size is None else f"{file.size} bytes"
-    time = f"{file.modified:%Y-%m-%d %H:%M:%S %Z}" if file.modified else "unknown time"
-    return f"{file.name} ({size}, {time})"
+    facts = [f"{file.size} bytes"] if file.size is not None else []
+    facts += [f"{file.modified:%Y-%m-%d %H:%M:%S %Z}"] if file.modified else []
+    return f"{file.name} ({', '.join(facts)})" if facts else file.name

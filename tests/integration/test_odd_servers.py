@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cordial.destinations import (
+    AzureBlobDestination,
     Destination,
     FileWait,
     FtpDestination,
@@ -27,6 +28,7 @@ from airflow_provider_cordial.destinations import (
 from airflow_provider_cordial.exceptions import (
     DeliveredFileNotFoundError,
     DestinationAccessError,
+    FileChangedError,
     FolderNotListedError,
     IncompleteFileError,
 )
@@ -483,3 +485,40 @@ def test_a_google_object_with_an_encoding_is_read_as_it_is_stored(places: Places
     blob.content_encoding = "gzip"
     blob.upload_from_string(compressed, content_type="text/csv")
     assert read(GcsDestination(bucket="acme-cordial", path="encoded")) == compressed
+
+
+def test_a_blob_is_read_without_the_permission_to_list(places: Places, set_connection: SetConnection) -> None:
+    from azure.storage.blob import ContainerSasPermissions, generate_container_sas
+
+    account = places.azure_or_skip()
+    token = generate_container_sas(
+        account.name,
+        "acme-cordial",
+        account_key=account.key,
+        permission=ContainerSasPermissions(read=True),
+        expiry=datetime.now(UTC) + timedelta(hours=1),
+    )
+    endpoint = f"http://127.0.0.1:{account.port}/{account.name}"
+    text = f"BlobEndpoint={endpoint};SharedAccessSignature={token};AccountName={account.name};"
+    set_connection("wasb_odd", conn_type="wasb", extra={"connection_string": text})
+    account.put("hidden/trends.csv", CONTENT)
+    destination = AzureBlobDestination(
+        account=account.name, container="acme-cordial", path="hidden", conn_id="wasb_odd"
+    )
+    assert read(destination) == CONTENT
+    assert read(destination, path="hidden/trends.csv") == CONTENT
+    with pytest.raises(FolderNotListedError, match="No file .*Azure does not list .*Allow the credentials") as hidden:
+        read(destination, name="other", timeout=1)
+    assert token not in str(hidden.value)
+
+
+@pytest.mark.strict
+@pytest.mark.parametrize("kind", ["sftp", "ftp"])
+def test_a_forbidden_file_on_a_real_server_is_quoted(places: Places, set_connection: SetConnection, kind: str) -> None:
+    login, destination = (places.sftp, SFTP) if kind == "sftp" else (places.ftp, FTP)
+    set_connection(f"{kind}_odd", **login.connection(kind, **(NO_HOST_KEYS if kind == "sftp" else {})))
+    name = f"forbidden-{time.monotonic_ns()}"
+    login.put(f"{name}.csv", CONTENT)
+    (login.root / "exports" / f"{name}.csv").chmod(0o600)
+    with pytest.raises((DestinationAccessError, FileChangedError), match="Permission denied|550 Failed to open"):
+        read(destination, name=name)
