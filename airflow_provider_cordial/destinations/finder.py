@@ -271,6 +271,12 @@ class _Search:
         """What to search for, in words."""
         return f"file {self.path!r}" if self.path else f"file named {self.name!r} (with or without a suffix)"
 
+    @property
+    def uses_clock(self) -> bool:
+        """Whether the time of the file decides: its path may be the same for every export."""
+        exact = self.path or self.likely_path
+        return not (self.has_unique_name and (not exact or exact.rpartition("/")[2].startswith(self.name)))
+
     def run(self, reader: Reader) -> _Found:
         exact, known, problem = self.path or self.likely_path, None, None
         try:
@@ -391,7 +397,7 @@ def _not_found(search: _Search, found: _Found, file_wait: FileWait) -> Delivered
         return FolderNotListedError(f"{arrived}. {found.problem}", folder=found.problem.folder)
     since = (
         f": expected one modified after {search.not_before.astimezone(UTC):%Y-%m-%d %H:%M:%S %Z}"
-        if search.not_before and not search.has_unique_name
+        if search.not_before and search.uses_clock
         else ""
     )
     advice = (

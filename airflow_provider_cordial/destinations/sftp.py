@@ -85,7 +85,9 @@ class SftpDestination(Destination):
         # The hook would retry even a rejected login; a task has its own retries.
         hook.conn_retry_attempts = 1
         # By default a server that stalls before the login is awaited without a limit.
-        hook.conn_timeout = hook.conn_timeout or max(1, round(timeout))
+        seconds = max(1, round(timeout))
+        hook.conn_timeout, hook.auth_timeout = hook.conn_timeout or seconds, hook.auth_timeout or seconds
+        hook.banner_timeout = min(hook.banner_timeout, seconds)
         guard = partial(_guard, f"Airflow connection {self.conn_id!r} ({hook.remote_host})")
         stack = ExitStack()
         try:
@@ -179,18 +181,21 @@ def _guard(server: str) -> Iterator[None]:
 
     try:
         yield
-    except (AuthenticationException, BadHostKeyException, PermissionError) as error:
+    except (OSError, EOFError, SSHException, UnicodeDecodeError) as error:
+        # A file that does not exist is the key of the connection: those of the server are handled by the caller.
+        is_final = isinstance(error, (AuthenticationException, BadHostKeyException, PermissionError, FileNotFoundError))
+        is_final = is_final or "known_hosts" in str(error)
+        if not is_final or str(error).endswith("timeout."):
+            msg = (
+                f"Cannot read the SFTP server of {server}: {type(error).__name__}: {error}. Check its host, port, host "
+                "key, and the network."
+            )
+            raise DestinationUnreachableError(msg) from error
         msg = (
             f"The SFTP server of {server} denies access: {type(error).__name__}: {error}. Check the login, the "
             "password or key, the host key, and the permissions of the folder and its files."
         )
         raise DestinationAccessError(msg) from error
-    except (OSError, EOFError, SSHException, UnicodeDecodeError) as error:
-        msg = (
-            f"Cannot read the SFTP server of {server}: {type(error).__name__}: {error}. Check its host, port, host "
-            "key, and the network."
-        )
-        raise DestinationUnreachableError(msg) from error
 
 
 def _close(close: Callable[[], object]) -> None:

@@ -28,6 +28,7 @@ from airflow_provider_cordial.destinations import (
 from airflow_provider_cordial.exceptions import (
     DeliveredFileNotFoundError,
     DestinationAccessError,
+    DestinationUnreachableError,
     FileChangedError,
     FolderNotListedError,
     IncompleteFileError,
@@ -424,6 +425,28 @@ def test_a_connection_that_is_dropped_once_is_opened_again(
             file_wait=FileWait(timeout=20, poll_interval=0.1, stable_for=0.1, read_timeout=5),
         )
     assert found.content == CONTENT
+
+
+@pytest.mark.parametrize("after", [0, 300, 1_500, 2_500, 3_000])
+def test_an_sftp_server_that_stalls_before_or_after_the_login_is_an_error_in_time(
+    places: Places, set_connection: SetConnection, after: int
+) -> None:
+    with faulty_proxy(places.sftp.port, after=after, then="stall") as port:
+        set_connection("sftp_odd", **{**places.sftp.connection("sftp", **NO_HOST_KEYS), "port": port})
+        started = time.monotonic()
+        with pytest.raises(DestinationUnreachableError, match="sftp_odd"):
+            read(SFTP, timeout=1, read_timeout=1)
+        assert time.monotonic() - started < 15
+
+
+def test_a_key_that_does_not_exist_is_an_error_at_once(tmp_path: Path, set_connection: SetConnection) -> None:
+    with sftp(tmp_path, set_connection) as login:
+        fields = login.connection("sftp", **NO_HOST_KEYS, key_file="/nowhere/key")
+        set_connection("sftp_odd", **{**fields, "password": ""})
+        started = time.monotonic()
+        with pytest.raises(DestinationAccessError, match="/nowhere/key"):
+            read(SFTP)
+        assert time.monotonic() - started < 8
 
 
 def test_an_ftp_connection_that_is_dropped_once_is_opened_again(tmp_path: Path, set_connection: SetConnection) -> None:

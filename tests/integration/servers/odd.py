@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +57,14 @@ def odd_sftp_server(
             asked(attributes)
             return attributes
 
-    loop = asyncio.new_event_loop()
     started = threading.Event()
-    stop = asyncio.Event()
     port = 0
+    stop: Callable[[], object]
 
     async def serve() -> None:
-        nonlocal port
+        nonlocal port, stop
+        stopped = asyncio.Event()
+        stop = partial(asyncio.get_running_loop().call_soon_threadsafe, stopped.set)
         server = await asyncssh.listen(
             LOOPBACK,
             0,
@@ -74,18 +76,17 @@ def odd_sftp_server(
         )
         port = server.get_port()
         started.set()
-        await stop.wait()
+        await stopped.wait()
         server.close()
 
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
     try:
         assert started.wait(30)
         yield Login(port, username, password, root)
     finally:
-        loop.call_soon_threadsafe(stop.set)
+        stop()
         thread.join()
-        loop.close()
 
 
 def without_commands(*commands: str) -> dict[str, Any]:

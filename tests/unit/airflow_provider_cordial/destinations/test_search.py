@@ -81,7 +81,7 @@ def test_a_unique_name_needs_no_time(path: str | None) -> None:
 def test_a_fixed_path_is_not_unique_because_the_name_is() -> None:
     folder = Folder()
     folder.put("latest.csv", CONTENT, ago(3_600))
-    with pytest.raises(DeliveredFileNotFoundError, match="No file 'latest.csv' arrived"):
+    with pytest.raises(DeliveredFileNotFoundError, match="No file 'latest.csv' arrived within 0.1 s: expected one mod"):
         load(folder, not_before=ago(0), has_unique_name=True, path="latest.csv", wait=FileWait(timeout=0.1))
 
 
