@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat as stat_module
 import threading
 from collections.abc import Callable, Iterator
@@ -185,7 +186,8 @@ def _guard(server: str) -> Iterator[None]:
         # A file that does not exist is the key of the connection: those of the server are handled by the caller.
         is_final = isinstance(error, (AuthenticationException, BadHostKeyException, PermissionError, FileNotFoundError))
         is_final = is_final or "known_hosts" in str(error)
-        if not is_final or str(error).endswith("timeout."):
+        # The client reports a connection that broke during the login as a failed login.
+        if not is_final or re.search("timeout|EOF", str(error)):
             msg = (
                 f"Cannot read the SFTP server of {server}: {type(error).__name__}: {error}. Check its host, port, host "
                 "key, and the network."
