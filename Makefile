@@ -39,7 +39,7 @@ test: .venv/.ready
 
 test-integration: .venv/.ready .servers/.ready
 	$(BIN)/python -m pytest --servers strict tests/integration/test_destinations.py tests/integration/test_reading.py \
-		tests/integration/test_files.py
+		tests/integration/test_files.py tests/integration/test_odd_servers.py
 
 test-airflow-3-2: .venv/.ready .venv-airflow-3.2/.ready
 	$(BIN)/python -m pytest --airflow-3-2 .venv-airflow-3.2/bin tests/integration/test_without_state_store.py

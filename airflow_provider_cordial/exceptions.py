@@ -230,10 +230,33 @@ class IncompleteFileError(DeliveredFileNotFoundError):
     """The file lacks something requested: it may still be growing."""
 
 
+class FileChangedError(DeliveredFileNotFoundError):
+    """The file changed or disappeared between two requests."""
+
+
+class FolderNotListedError(DeliveredFileNotFoundError):
+    """The server does not list the folder: it may not exist yet, or Airflow may not list it.
+
+    :param folder: the path without a trailing slash: a file whose name is known may still be readable.
+    """
+
+    def __init__(self, message: str, *, folder: str = "", **details: Any) -> None:
+        super().__init__(message, **details)
+        self.folder = folder
+
+
+class AmbiguousFileError(DeliveryError, AirflowFailException):
+    """Several files could be the delivered one."""
+
+
 class DestinationUnreachableError(DeliveryError):
-    """The destination's server cannot be reached, or rejects the login, for reading."""
+    """The destination's server cannot be reached for reading, or the connection broke."""
 
     retry_helps = True
+
+
+class DestinationAccessError(DeliveryError, AirflowFailException):
+    """The server rejects Airflow: a wrong certificate, host key, login, permission, or name of a bucket."""
 
 
 class NoDownloadError(DeliveryError, AirflowFailException):

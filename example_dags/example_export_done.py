@@ -34,7 +34,7 @@ with DAG(dag_id="example_export_done", schedule=[weekly_exports], catchup=False,
                 name = job["name"]
                 with open_delivered_file(destination, name, not_before=since, file_wait=FileWait()) as (file, stream):
                     stream.read()
-                sizes[name] = file.size
+                sizes[name] = file.size or 0
         return sizes
 
     pick_up()

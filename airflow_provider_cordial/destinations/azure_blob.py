@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from airflow_provider_cordial.destinations.base import Address, DeliveredFile, Destination
-from airflow_provider_cordial.destinations.object_paths import normalize_bucket, normalize_key, parse_file_key
+from airflow_provider_cordial.destinations.base import Address, DeliveredFile, Destination, GuardedStream
+from airflow_provider_cordial.destinations.object_paths import (
+    normalize_bucket,
+    normalize_key,
+    parse_file_key,
+    strip_scheme,
+)
 from airflow_provider_cordial.exceptions import (
+    DestinationAccessError,
     DestinationUnreachableError,
+    FileChangedError,
+    FolderNotListedError,
     InvalidConnectionError,
     InvalidExportError,
 )
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+    from azure.core.exceptions import HttpResponseError
     from azure.storage.blob import BlobClient, ContainerClient
 
 #: Bytes of one request while a file is read.
 _CHUNK = 1 << 22
 
 _RETRIES = 1
+
+#: The codes of credentials that are valid, but not for this request.
+_NOT_PERMITTED = ("AuthorizationPermissionMismatch", "AuthorizationResourceTypeMismatch")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,40 +71,46 @@ class AzureBlobDestination(Destination):
 
     @property
     def asset_uri(self) -> str:
-        return f"wasbs://{self.container}@{self.account}/{self.path.strip('/')}"
+        container = strip_scheme(self.container, "wasbs")
+        return f"wasbs://{container}@{self.account.strip()}/{self.path.strip().strip('/')}"
 
     @contextmanager
     def reader(self, *, timeout: float) -> Iterator[AzureBlobReader]:
         from airflow.providers.microsoft.azure.hooks.wasb import WasbHook
-        from azure.core.exceptions import AzureError
 
-        try:
-            with WasbHook(wasb_conn_id=self.conn_id).get_conn() as client:
-                if client.account_name not in (None, _validate_account(self.account)):
-                    msg = (
-                        f"Airflow connection {self.conn_id!r} belongs to storage account {client.account_name!r}, but "
-                        f"the destination is account {self.account!r}. Use a connection of that account."
-                    )
-                    raise InvalidConnectionError(msg)
-                container = client.get_container_client(normalize_bucket("container", self.container, "wasbs"))
-                yield AzureBlobReader(container, normalize_key(self.path), timeout)
-        except (AzureError, OSError) as error:
-            # The following lines of a message repeat the request.
-            reason = (str(error).splitlines() or [""])[0]
-            msg = (
-                f"Cannot read container {self.container!r} of account {self.account!r} with Airflow connection "
-                f"{self.conn_id!r}: {type(error).__name__}: {reason}. Check the container, the credentials, and their "
-                "permissions."
-            )
-            raise DestinationUnreachableError(msg) from error
+        account, path = _validate_account(self.account), normalize_key(self.path)
+        container = normalize_bucket("container", self.container, "wasbs")
+        guard = partial(
+            _guard, f"container {container!r} of account {account!r} with Airflow connection {self.conn_id!r}"
+        )
+        with guard():
+            client = WasbHook(wasb_conn_id=self.conn_id).get_conn()
+        with client:
+            if client.account_name not in (None, account):
+                msg = (
+                    f"Airflow connection {self.conn_id!r} belongs to storage account {client.account_name!r}, but "
+                    f"the destination is account {self.account!r}. Use a connection of that account."
+                )
+                raise InvalidConnectionError(msg)
+            yield AzureBlobReader(client.get_container_client(container), path, timeout, guard)
 
 
 class AzureBlobReader:
-    """The blobs under the destination's path."""
+    """The blobs under the destination's path.
 
-    def __init__(self, container: ContainerClient, path: str, timeout: float) -> None:
+    :param guard: translates the errors of the client.
+    """
+
+    def __init__(
+        self,
+        container: ContainerClient,
+        path: str,
+        timeout: float,
+        guard: Callable[[], AbstractContextManager[None]],
+    ) -> None:
         self._container = container
         self._path = path
+        self._guard = guard
         # By default a request waits for minutes, and its retries take even longer.
         self._options: dict[str, Any] = {
             "connection_timeout": timeout,
@@ -99,29 +118,80 @@ class AzureBlobReader:
             "retry_total": _RETRIES,
         }
 
-    def files(self) -> list[DeliveredFile]:
+    def files(self, matches: Callable[[str], bool]) -> list[DeliveredFile]:  # noqa: ARG002 - a listing has it all
+        from azure.core.exceptions import HttpResponseError
         from azure.storage.blob import BlobPrefix
 
-        found = self._container.walk_blobs(name_starts_with=f"{self._path}/", delimiter="/", **self._options)
-        return [
-            DeliveredFile(blob.name, blob.size, blob.last_modified)
-            for blob in found
-            if not isinstance(blob, BlobPrefix)
-        ]
+        with self._guard():
+            try:
+                found = self._container.walk_blobs(name_starts_with=f"{self._path}/", delimiter="/", **self._options)
+                return [
+                    DeliveredFile(blob.name, blob.size, blob.last_modified)
+                    for blob in found
+                    if not isinstance(blob, BlobPrefix)
+                ]
+            except HttpResponseError as error:
+                if _error_code(error) not in _NOT_PERMITTED:
+                    raise
+                msg = (
+                    f"Azure does not list {self._container.container_name}/{self._path}: {_reason(error)}. Allow the "
+                    "credentials of the Airflow connection to list and read blobs."
+                )
+                raise FolderNotListedError(msg, folder=self._path) from error
 
     def stat(self, path: str) -> DeliveredFile | None:
         from azure.core.exceptions import ResourceNotFoundError
 
-        try:
-            blob = self._container.get_blob_client(path).get_blob_properties(**self._options)
-        except ResourceNotFoundError:
-            return None
+        with self._guard():
+            try:
+                blob = self._container.get_blob_client(path).get_blob_properties(**self._options)
+            except ResourceNotFoundError:
+                return None
         return DeliveredFile(path, blob.size, blob.last_modified)
 
     @contextmanager
     def open(self, path: str) -> Iterator[BinaryIO]:
-        with io.BufferedReader(_Blob(self._container.get_blob_client(path), self._options), _CHUNK) as file:
-            yield file
+        from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError
+
+        @contextmanager
+        def guard() -> Iterator[None]:
+            with self._guard():
+                try:
+                    yield
+                except (ResourceModifiedError, ResourceNotFoundError) as error:
+                    msg = f"Blob {path!r} was replaced or deleted: {_reason(error)}. Retry the task."
+                    raise FileChangedError(msg) from error
+
+        with guard():
+            blob = _Blob(self._container.get_blob_client(path), self._options)
+        with io.BufferedReader(blob, _CHUNK) as file:
+            yield cast("BinaryIO", GuardedStream(file, guard))
+
+
+@contextmanager
+def _guard(place: str) -> Iterator[None]:
+    """Translate the errors of the client, and only these: put around its calls, never around a ``yield``."""
+    from azure.core.exceptions import AzureError, HttpResponseError
+
+    try:
+        yield
+    except (AzureError, OSError) as error:
+        status = error.status_code or 0 if isinstance(error, HttpResponseError) else 0
+        msg = (
+            f"Cannot read {place}: {type(error).__name__}: {_reason(error)}. Check the container, the credentials, and "
+            "their permissions."
+        )
+        is_final = status in (400, 401, 403, 404)
+        raise (DestinationAccessError if is_final else DestinationUnreachableError)(msg) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of a message: the following ones repeat the request."""
+    return (str(error).splitlines() or [""])[0]
+
+
+def _error_code(error: HttpResponseError) -> str:
+    return str(getattr(error, "error_code", ""))
 
 
 class _Blob(io.RawIOBase):

@@ -41,13 +41,13 @@ class Address:
 class DeliveredFile:
     """A file at the destination.
 
-    :param size: bytes.
-    :param modified: as reported by the server.
+    :param size: bytes; None if the server does not report it.
+    :param modified: as reported by the server; None if it is not.
     """
 
     path: str
-    size: int
-    modified: datetime
+    size: int | None
+    modified: datetime | None
 
     @property
     def name(self) -> str:
@@ -55,16 +55,51 @@ class DeliveredFile:
 
 
 class Reader(Protocol):
-    """An open connection to a destination."""
+    """An open connection to a destination.
 
-    def files(self) -> list[DeliveredFile]:
-        """Return the files in the destination's folder."""
+    Every method, and every read of a stream, raises a ``DeliveryError`` where the server is the cause.
+    """
+
+    def files(self, matches: Callable[[str], bool]) -> list[DeliveredFile]:
+        """Return the files in the destination's folder.
+
+        :param matches: whether a file of this name is of interest. If the listing lacks its type, size, or time, the
+            server is asked for them; the size and time of the other files may be None.
+        :raises FolderNotListedError: the server does not list the folder, and may do so later.
+        """
 
     def stat(self, path: str) -> DeliveredFile | None:
         """Return the file at a path, or None if it does not exist."""
 
     def open(self, path: str) -> AbstractContextManager[BinaryIO]:
-        """Open a file for reading as a stream."""
+        """Open a file for reading as a stream.
+
+        :raises FileChangedError: it does not exist any more.
+        """
+
+
+class GuardedStream:
+    """A stream whose reads raise the errors of the destination.
+
+    Only the client's own calls are guarded: an error in the code that uses the stream is not the destination's.
+
+    :param guard: translates the errors of the client.
+    """
+
+    def __init__(self, stream: SupportsRead, guard: Callable[[], AbstractContextManager[None]]) -> None:
+        self._stream = stream
+        self._guard = guard
+
+    def read(self, size: int = -1) -> bytes:
+        with self._guard():
+            return self._stream.read(size)
+
+
+class SupportsRead(Protocol):
+    """What is read of a stream."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to so many bytes, and none at the end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +128,8 @@ class Destination(ABC):
         """Connect for reading, through the matching Airflow hook.
 
         :param timeout: seconds without progress after which a connection or a read fails.
-        :raises DestinationUnreachableError: the connection or the login failed.
+        :raises DestinationUnreachableError: the connection failed.
+        :raises DestinationAccessError: the server rejects the login.
         """
 
     @property

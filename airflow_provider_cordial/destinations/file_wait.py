@@ -16,6 +16,8 @@ class FileWait:
         or ``"ignore"`` accepts it, and a file that only lacks the last newline is accepted; also beyond the timeout.
         With ``"fail"``, a file that lacks something fails the task at the timeout.
     :param read_timeout: for a connection, and for a read that makes no progress.
+    :param clock_skew: how far the server's clock may be behind Airflow's. It matters only where the export's name is
+        not unique, and a file modified before the submission belongs to an earlier export.
     """
 
     timeout: float = 600.0
@@ -23,3 +25,4 @@ class FileWait:
     stable_for: float = 2.0
     incomplete_for: float = 60.0
     read_timeout: float = 60.0
+    clock_skew: float = 300.0

@@ -1,54 +1,74 @@
-"""Find the delivered file, wait until it is complete, and open or read it: the same for every destination.
-
-The exact name of the file is not documented: an export's name "defines the export file name", and an extension, a time,
-or the job id may follow it.
-"""
+"""Find the delivered file, wait until it is complete, and open or read it: the same for every destination."""
 
 from __future__ import annotations
 
 import logging
-import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import BinaryIO, Protocol, TypeVar, cast
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import BinaryIO, Generic, Literal, Protocol, Self, TypeVar
 
 from airflow_provider_cordial.destinations.base import DeliveredFile, Destination, Reader
+from airflow_provider_cordial.destinations.file_names import EXTENSIONS, choose_files, parse_file_name
 from airflow_provider_cordial.destinations.file_wait import FileWait
-from airflow_provider_cordial.exceptions import DeliveredFileNotFoundError, IncompleteFileError
+from airflow_provider_cordial.destinations.streams import open_files, with_size
+from airflow_provider_cordial.exceptions import (
+    AmbiguousFileError,
+    DeliveredFileNotFoundError,
+    DeliveryError,
+    DestinationAccessError,
+    DestinationUnreachableError,
+    FileChangedError,
+    FolderNotListedError,
+    IncompleteFileError,
+)
 
 log = logging.getLogger(__name__)
-
-#: The server's clock may be behind ours.
-CLOCK_SKEW = timedelta(minutes=5)
 
 #: Seconds between two log lines of a wait.
 LOG_INTERVAL = 60.0
 
+#: Servers report times in whole seconds, some of them rounded down to an even one.
+_ROUNDING = timedelta(seconds=2)
+
 _MAX_LISTED = 10
+_MAX_NAMES = 50
+
+_T = TypeVar("_T")
 
 
 @contextmanager
 def open_delivered_file(
-    destination: Destination, name: str, *, not_before: datetime | None, path: str | None = None, file_wait: FileWait
+    destination: Destination,
+    name: str,
+    *,
+    not_before: datetime | None,
+    has_unique_name: bool = False,
+    path: str | None = None,
+    file_wait: FileWait,
+    parts: bool = False,
 ) -> Iterator[tuple[DeliveredFile, BinaryIO]]:
     """Wait for an export's file, and open it; for a file whose content shows whether it is complete, see below.
 
     :param name: the export's name.
-    :param not_before: the moment of the submission: an older file belongs to another export. None if the name is unique
-        to the submission.
+    :param not_before: the moment of the submission: an older file belongs to another export. None if no file can.
+    :param has_unique_name: whether the name is unique to the submission: the age of a file of that name is irrelevant.
     :param path: the exact path of the file, if it is known.
+    :param parts: read numbered files (``NAME-1.csv``, ``NAME-2.csv``) as one, in the order of their numbers. The path
+        of the yielded file is that of the first part.
     :raises DeliveredFileNotFoundError: it did not arrive in time; the message lists the files in the folder.
-    :raises DestinationUnreachableError: the connection or the login failed, or a read stalled.
+    :raises AmbiguousFileError: several files could be the delivered one.
+    :raises DestinationUnreachableError: the connection failed until the timeout, or broke during the read.
+    :raises DestinationAccessError: the server rejects the login, or to list or read the files.
     """
-    with destination.reader(timeout=file_wait.read_timeout) as reader:
-        search = _Search(reader, name, _oldest(not_before), path, destination.file_path)
-        file = _wait(search, file_wait, time.monotonic() + file_wait.timeout)
-        log.info("Found %s of %d bytes", file.path, file.size)
-        with reader.open(file.path) as stream:
-            yield file, cast("BinaryIO", _CompleteStream(stream, file))
+    search = _Search(name, not_before, has_unique_name, path, destination.file_path, file_wait.clock_skew, parts)
+    with _Server(destination, file_wait) as server:
+        files = _wait(server, search, file_wait)
+        with ExitStack() as stack:
+            stream = server.run(lambda reader: stack.enter_context(open_files(reader, files)))
+            yield _as_one(files), stream
 
 
 class Content(Protocol):
@@ -71,163 +91,344 @@ def read_delivered_file(
     read: Callable[[DeliveredFile, BinaryIO], _C],
     *,
     not_before: datetime | None,
+    has_unique_name: bool = False,
     path: str | None = None,
     file_wait: FileWait,
     accepts_incomplete: bool = False,
+    parts: bool = False,
 ) -> _C:
     """Wait for an export's file, read it, and read it again while it may still be growing.
 
-    More parameters and errors: see ``open_delivered_file``.
+    A connection that breaks is opened again until the timeout, also during a read. More parameters and errors: see
+    ``open_delivered_file``.
 
-    :param read: reads the whole stream; called again if the file changes after it was incomplete. It may also raise an
-        ``IncompleteFileError``: then the file is never accepted as it is.
+    :param read: reads the whole stream; called again if the connection breaks, or if the file changes after it was
+        incomplete. It may also raise an ``IncompleteFileError``: then the file is never accepted as it is.
     :param accepts_incomplete: return an incomplete file once it is unchanged for ``file_wait.incomplete_for``, also
         after the timeout: a file that arrives late has the same time to grow.
     :raises IncompleteFileError: it was still incomplete at the timeout.
     """
-    with destination.reader(timeout=file_wait.read_timeout) as reader:
-        search = _Search(reader, name, _oldest(not_before), path, destination.file_path)
-        deadline = time.monotonic() + file_wait.timeout
-        seen: DeliveredFile | None = None
-        content: _C | None = None
-        error: IncompleteFileError | None = None
-        since = 0.0
+    search = _Search(name, not_before, has_unique_name, path, destination.file_path, file_wait.clock_skew, parts)
+    with _Server(destination, file_wait) as server, ExitStack() as kept:
+        incomplete: _Incomplete[_C] | None = None
         while True:
-            file = _wait(search, file_wait, deadline, seen=seen)
-            if file != seen:
-                log.info("Found %s of %d bytes", file.path, file.size)
-                if content:
-                    content.close()
-                try:
-                    with reader.open(file.path) as stream:
-                        content = read(file, cast("BinaryIO", _CompleteStream(stream, file)))
-                    error = content.incomplete
-                except IncompleteFileError as raised:
-                    content, error = None, raised
-                if content and error is None:
+            try:
+                files = _wait(server, search, file_wait, seen=incomplete.files if incomplete else ())
+                if incomplete is None or files != incomplete.files:
+                    kept.close()
+                    result = _read(server, search, files, read)
+                    if not isinstance(result, _Incomplete):
+                        return result
+                    incomplete = result
+                    if incomplete.content:
+                        kept.callback(incomplete.content.close)
+                    log.info("%s It may still be growing; reading it again when it changes", incomplete.error)
+            except FileChangedError as error:
+                incomplete = None
+                if not server.has_time():
+                    raise
+                log.info("%s Reading it again", error)
+            else:
+                content = incomplete.content if accepts_incomplete else None
+                is_settled = time.monotonic() - incomplete.since >= file_wait.incomplete_for
+                if content and is_settled:
+                    kept.pop_all()
                     return content
-                seen, since = file, time.monotonic()
-                log.info("%s It may still be growing; reading it again when it changes", error)
-            if content and accepts_incomplete:
-                if time.monotonic() - since >= file_wait.incomplete_for:
-                    return content
-            elif error and time.monotonic() + file_wait.poll_interval > deadline:
-                if content:
-                    content.close()
-                raise error
-            time.sleep(file_wait.poll_interval)
+                # A content may also be accepted after the timeout: a file that arrives late has the same time to grow.
+                if content is None and not server.has_time():
+                    raise incomplete.error
+            server.pause()
+
+
+@dataclass(frozen=True, slots=True)
+class _Incomplete(Generic[_C]):
+    """Files that lacked something when they were read.
+
+    :param content: None if ``read`` raised the error.
+    """
+
+    files: tuple[DeliveredFile, ...]
+    content: _C | None
+    error: IncompleteFileError
+    since: float
+
+
+def _read(
+    server: _Server,
+    search: _Search,
+    files: tuple[DeliveredFile, ...],
+    read: Callable[[DeliveredFile, BinaryIO], _C],
+) -> _C | _Incomplete[_C]:
+    def read_once(reader: Reader) -> _C:
+        with open_files(reader, files) as stream:
+            return read(_as_one(files), stream)
+
+    try:
+        content = server.run(read_once)
+    except IncompleteFileError as error:
+        return _Incomplete(files, None, error, time.monotonic())
+    except (DestinationUnreachableError, DestinationAccessError, FileChangedError):
+        raise
+    except DeliveryError as error:
+        # What was read may be the start of one content and the end of another.
+        if server.run(search.run).files == files:
+            raise
+        msg = f"File {files[0].path!r} changed while it was read ({error}). Retry the task."
+        raise FileChangedError(msg) from error
+    if content.incomplete is None:
+        return content
+    return _Incomplete(files, content, content.incomplete, time.monotonic())
+
+
+class _Server:
+    """A destination, connected to again when the connection breaks, until the timeout."""
+
+    def __init__(self, destination: Destination, file_wait: FileWait) -> None:
+        self._destination = destination
+        self._file_wait = file_wait
+        self._deadline = time.monotonic() + file_wait.timeout
+        self._connection = ExitStack()
+        self._reader: Reader | None = None
+        self._log_at = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # An error of the block is not the destination's: its reader does not receive it.
+        self._disconnect()
+
+    def run(self, step: Callable[[Reader], _T]) -> _T:
+        """Return what a step returns; it is repeated from its start if the connection breaks."""
+        while True:
+            try:
+                if self._reader is None:
+                    self._reader = self._connection.enter_context(
+                        self._destination.reader(timeout=self._file_wait.read_timeout)
+                    )
+                return step(self._reader)
+            except DestinationUnreachableError as error:
+                self._disconnect()
+                if not self.has_time():
+                    raise
+                if time.monotonic() >= self._log_at:
+                    self._log_at = time.monotonic() + LOG_INTERVAL
+                    log.warning("%s Connecting again, up to %g s", error, self._file_wait.timeout)
+                self.pause()
+            except BaseException:
+                # A transfer may have stopped in its middle, and its connection cannot be used again.
+                self._disconnect()
+                raise
+
+    def _disconnect(self) -> None:
+        self._reader = None
+        self._connection.close()
+
+    def has_time(self, pause: float | None = None) -> bool:
+        """Return whether a pause, by default that between two listings, ends before the timeout."""
+        return time.monotonic() + (self._file_wait.poll_interval if pause is None else pause) <= self._deadline
+
+    def pause(self) -> None:
+        time.sleep(self._file_wait.poll_interval)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The state of a search.
+
+    :param files: the file, or its parts; empty if it is not there.
+    :param listing: all files in the folder.
+    :param is_doubtful: whether the files may belong to an earlier export, if the server's clock is right.
+    :param problem: why there is no file, if there is a reason.
+    """
+
+    files: tuple[DeliveredFile, ...] = ()
+    listing: Sequence[DeliveredFile] = ()
+    is_doubtful: bool = False
+    problem: AmbiguousFileError | FolderNotListedError | None = None
+
+    @property
+    def is_ambiguous(self) -> bool:
+        return isinstance(self.problem, AmbiguousFileError)
+
+    def equals(self, other: _Found) -> bool:
+        """Return whether nothing has changed since another state."""
+        return self.files == other.files and str(self.problem) == str(other.problem)
 
 
 @dataclass(frozen=True, slots=True)
 class _Search:
     """The search for one file: at a known path, or by its name in the folder."""
 
-    reader: Reader
     name: str
     not_before: datetime | None
+    has_unique_name: bool
     path: str | None
     likely_path: str | None
+    clock_skew: float
+    parts: bool
 
     @property
     def wanted(self) -> str:
         """What to search for, in words."""
         return f"file {self.path!r}" if self.path else f"file named {self.name!r} (with or without a suffix)"
 
-    def run(self) -> tuple[DeliveredFile | None, list[DeliveredFile]]:
-        """Return the file if it is there, and all files in the folder."""
+    @property
+    def uses_clock(self) -> bool:
+        """Whether the time of the file decides: its path may be the same for every export."""
         exact = self.path or self.likely_path
-        known = self.reader.stat(exact) if exact else None
-        files = [*([known] if known else ()), *(() if self.path else self.reader.files())]
-        if known and is_recent(known, self.not_before):
-            return known, files
-        return choose_file(files, self.name, self.not_before), files
+        return not (self.has_unique_name and (not exact or exact.rpartition("/")[2].startswith(self.name)))
+
+    def run(self, reader: Reader) -> _Found:
+        exact, known, problem = self.path or self.likely_path, None, None
+        try:
+            known = reader.stat(exact) if exact else None
+        except FolderNotListedError as error:
+            problem = error
+        files = [known] if known else []
+        if known and self._age(known) != "old":
+            return _Found((with_size(reader, known),), files, self._age(known) == "doubtful")
+        if not self.path or problem:
+            # Also for an exact path: a listing is refused with a reason.
+            try:
+                files += reader.files(self._matches)
+            except FolderNotListedError as error:
+                problem = error
+                files += [] if self.path else self._likely_files(reader, error.folder)
+        return _Found((), files, problem=problem) if self.path else self._choose(reader, files, problem)
+
+    def _matches(self, file_name: str) -> bool:
+        return not self.path and parse_file_name(file_name, self.name) is not None
+
+    def _likely_files(self, reader: Reader, folder: str) -> list[DeliveredFile]:
+        """Return the files with a name that is likely, for a folder that is not listed."""
+        found = []
+        for extension in EXTENSIONS:
+            try:
+                file = reader.stat(f"{folder}/{self.name}{extension}".lstrip("/" if not folder else ""))
+            except FolderNotListedError:
+                continue
+            found += [file] if file else []
+        return found
+
+    def _choose(self, reader: Reader, files: list[DeliveredFile], problem: FolderNotListedError | None) -> _Found:
+        ages = [(self._age(file), file) for file in files]
+        new = [file for age, file in ages if age == "new"]
+        try:
+            if chosen := choose_files(new, self.name, parts=self.parts):
+                return _Found(tuple(with_size(reader, file) for file in chosen), files)
+        except AmbiguousFileError as error:
+            return _Found((), files, problem=error)
+        try:
+            chosen = choose_files((file for age, file in ages if age != "old"), self.name, parts=self.parts)
+        except AmbiguousFileError as error:
+            return _Found((), files, is_doubtful=True, problem=error)
+        return _Found(tuple(with_size(reader, file) for file in chosen), files, bool(chosen), problem)
+
+    def _age(self, file: DeliveredFile) -> Literal["new", "doubtful", "old"]:
+        """Return whether a file can be that of the submission.
+
+        A file from shortly before it is doubtful: the server's clock is behind, or the file is an earlier export's.
+        """
+        if self.not_before is None or (self.has_unique_name and file.name.startswith(self.name)):
+            return "new"
+        if file.modified is None:
+            return "old"
+        skew = timedelta(seconds=self.clock_skew)
+        if file.modified >= self.not_before - min(skew, _ROUNDING):
+            return "new"
+        return "doubtful" if file.modified >= self.not_before - skew else "old"
 
 
-class _CompleteStream:
-    """A stream that raises an error unless it has the size that the file had when it was found."""
+def _wait(
+    server: _Server, search: _Search, file_wait: FileWait, *, seen: tuple[DeliveredFile, ...] = ()
+) -> tuple[DeliveredFile, ...]:
+    """Return the files once they are stable.
 
-    def __init__(self, stream: BinaryIO, file: DeliveredFile) -> None:
-        self._stream = stream
-        self._file = file
-        self._read = 0
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
-        self._read += len(data)
-        if self._read > self._file.size or (size != 0 and not data and self._read < self._file.size):
-            msg = (
-                f"File {self._file.path!r} changed, or its transfer was cut short: expected {self._file.size} bytes, "
-                f"read {self._read}. Retry the task."
-            )
-            raise DeliveredFileNotFoundError(msg)
-        return data
-
-
-def _wait(search: _Search, file_wait: FileWait, deadline: float, *, seen: DeliveredFile | None = None) -> DeliveredFile:
-    """Return the file once it is stable.
-
-    :param seen: the file as it was stable before.
+    :param seen: the files as they were stable before.
     """
-    log_at = time.monotonic()
-    previous = seen
+    log_at = since = time.monotonic()
+    previous = _Found(seen)
     while True:
-        found, files = search.run()
+        found = server.run(search.run)
+        is_stable = found.equals(previous)
+        if not is_stable:
+            since = time.monotonic()
+        pause = file_wait.stable_for if found.files or found.is_ambiguous else file_wait.poll_interval
+        if found.is_doubtful and is_stable:
+            pause = file_wait.poll_interval
+        has_time = server.has_time(pause)
+        is_settled = (
+            not found.is_doubtful
+            or (seen and found.files == seen)
+            or time.monotonic() - since >= file_wait.incomplete_for
+            or not has_time
+        )
+        if is_stable and is_settled and isinstance(found.problem, AmbiguousFileError):
+            raise found.problem
         # A server that buffers an upload lists an empty file until it ends; a CSV has at least a header.
-        if found is not None and found == previous and found.size:
-            return found
-        pause = file_wait.stable_for if found is not None else file_wait.poll_interval
-        if time.monotonic() + pause > deadline:
-            raise _not_found(search, found, files, file_wait)
+        if is_stable and is_settled and found.files and all(file.size for file in found.files):
+            if found.files != seen:
+                log.info("Found %s", _list_files(found.files))
+            return found.files
+        if not has_time:
+            raise _not_found(search, found, file_wait)
         if time.monotonic() >= log_at:
             log_at += LOG_INTERVAL
-            state = f"{found.path} of {found.size} bytes is incomplete" if found else _list_files(files)
-            log.info("Waiting for the %s, up to %g s: %s", search.wanted, file_wait.timeout, state)
+            log.info("Waiting for the %s, up to %g s: %s", search.wanted, file_wait.timeout, _describe(found))
         previous = found
         time.sleep(pause)
 
 
-def _oldest(not_before: datetime | None) -> datetime | None:
-    return not_before - CLOCK_SKEW if not_before else None
+def _as_one(files: tuple[DeliveredFile, ...]) -> DeliveredFile:
+    """Return the parts of a file as one file, at the path of the first."""
+    if len(files) == 1:
+        return files[0]
+    times = [file.modified for file in files if file.modified]
+    return replace(files[0], size=sum(file.size or 0 for file in files), modified=max(times, default=None))
 
 
-def is_recent(file: DeliveredFile, not_before: datetime | None) -> bool:
-    """Return whether a file is not older than a moment; None if its time does not matter."""
-    return not_before is None or file.modified >= not_before
-
-
-def choose_file(files: list[DeliveredFile], name: str, not_before: datetime | None) -> DeliveredFile | None:
-    """Return the newest file of an export in a folder, or None.
-
-    A file belongs to the export if it has the export's name, alone, with an extension, or with a suffix after ``.``,
-    ``-``, or ``_``. A name without a suffix is preferred, because a suffix may belong to another export's name.
-    """
-    ours = re.compile(rf"{re.escape(name)}(?P<suffix>[-_].*)?(\.[A-Za-z0-9]+)*")
-    matches = [
-        (match["suffix"] is None, file)
-        for file in files
-        if is_recent(file, not_before) and (match := ours.fullmatch(file.name))
-    ]
-    exact = [file for is_exact, file in matches if is_exact]
-    return max(exact or [file for _, file in matches], key=lambda file: file.modified, default=None)
-
-
-def _not_found(
-    search: _Search, found: DeliveredFile | None, files: list[DeliveredFile], file_wait: FileWait
-) -> DeliveredFileNotFoundError:
-    if found is not None:
-        state = "growing" if found.size else "empty"
-        msg = f"File {found.path!r} was still {state} after {file_wait.timeout:g} s (now {found.size} bytes)."
+def _not_found(search: _Search, found: _Found, file_wait: FileWait) -> DeliveredFileNotFoundError:
+    if found.files:
+        (file, *_) = [file for file in found.files if not file.size] or found.files
+        state = "growing" if file.size else "empty"
+        msg = f"File {file.path!r} was still {state} after {file_wait.timeout:g} s (now {file.size} bytes)."
         return DeliveredFileNotFoundError(msg)
-    since = f": expected one modified after {search.not_before:%Y-%m-%d %H:%M:%S %Z}" if search.not_before else ""
-    msg = (
-        f"No {search.wanted} arrived within {file_wait.timeout:g} s{since}. {_list_files(files)}. "
+    arrived = f"No {search.wanted} arrived within {file_wait.timeout:g} s"
+    if isinstance(found.problem, FolderNotListedError):
+        return FolderNotListedError(f"{arrived}. {found.problem}", folder=found.problem.folder)
+    since = (
+        f": expected one modified after {search.not_before.astimezone(UTC):%Y-%m-%d %H:%M:%S %Z}"
+        if search.not_before and search.uses_clock
+        else ""
+    )
+    advice = (
         "Check the destination's path, and that Airflow and Cordial use the same folder. Set the file's exact path if "
         "it has another name."
     )
-    return DeliveredFileNotFoundError(msg)
+    if since:
+        advice += " If the file is there, the server's clock is wrong: give the export a unique name or set clock_skew."
+    return DeliveredFileNotFoundError(f"{arrived}{since}. {_describe(found)}. {advice}")
 
 
-def _list_files(files: list[DeliveredFile]) -> str:
-    latest = sorted(files, key=lambda file: file.modified, reverse=True)[:_MAX_LISTED]
-    listing = ", ".join(f"{file.name} ({file.size} bytes, {file.modified:%Y-%m-%d %H:%M:%S %Z})" for file in latest)
-    return f"Files there ({len(files)}): {listing or 'none'}"
+def _describe(found: _Found) -> str:
+    if found.problem:
+        return str(found.problem)
+    if not found.files:
+        return f"Files there ({len(found.listing)}): {_list_files(found.listing)}"
+    state = "may belong to an earlier export, waiting for a newer file" if found.is_doubtful else "is incomplete"
+    return f"{_list_files(found.files)} {state}"
+
+
+def _list_files(files: Sequence[DeliveredFile]) -> str:
+    """Return the latest files in words; more of them if there are only names, of which any can be the latest."""
+    oldest = datetime.min.replace(tzinfo=UTC)
+    latest = sorted(files, key=lambda file: file.modified or oldest, reverse=True)
+    shown = latest[: _MAX_LISTED if any(file.modified for file in files) else _MAX_NAMES]
+    return ", ".join(map(_describe_file, shown)) or "none"
+
+
+def _describe_file(file: DeliveredFile) -> str:
+    facts = [f"{file.size} bytes"] if file.size is not None else []
+    facts += [f"{file.modified:%Y-%m-%d %H:%M:%S %Z}"] if file.modified else []
+    return f"{file.name} ({', '.join(facts)})" if facts else file.name

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, BinaryIO, cast
 
-from airflow_provider_cordial.destinations.base import Address, DeliveredFile, Destination
-from airflow_provider_cordial.destinations.object_paths import normalize_bucket, normalize_key, parse_file_key
-from airflow_provider_cordial.exceptions import DestinationUnreachableError
+from airflow_provider_cordial.destinations.base import Address, DeliveredFile, Destination, GuardedStream
+from airflow_provider_cordial.destinations.object_paths import (
+    normalize_bucket,
+    normalize_key,
+    parse_file_key,
+    strip_scheme,
+)
+from airflow_provider_cordial.exceptions import (
+    DestinationAccessError,
+    DestinationUnreachableError,
+    FileChangedError,
+    FolderNotListedError,
+)
 
 #: Bytes of one request while a file is read.
 _CHUNK = 1 << 20
@@ -49,58 +60,108 @@ class GcsDestination(Destination):
 
     @property
     def asset_uri(self) -> str:
-        return f"gs://{self.bucket}/{self.path.strip('/')}"
+        return f"gs://{strip_scheme(self.bucket, 'gs')}/{self.path.strip().strip('/')}"
 
     @contextmanager
     def reader(self, *, timeout: float) -> Iterator[GcsReader]:
         from airflow.providers.google.cloud.hooks.gcs import GCSHook
-        from google.api_core.exceptions import GoogleAPIError
-        from google.auth.exceptions import GoogleAuthError
 
-        try:
+        bucket, path = normalize_bucket("bucket", self.bucket, "gs"), normalize_key(self.path)
+        guard = partial(_guard, f"bucket {bucket!r} with Airflow connection {self.conn_id!r}")
+        with guard():
             client = GCSHook(gcp_conn_id=self.conn_id).get_conn()
-            yield GcsReader(client, normalize_bucket("bucket", self.bucket, "gs"), normalize_key(self.path), timeout)
-        except (GoogleAPIError, GoogleAuthError, OSError) as error:
-            msg = (
-                f"Cannot read bucket {self.bucket!r} with Airflow connection {self.conn_id!r}: "
-                f"{type(error).__name__}: {error}. Check the bucket, the credentials, and their permissions."
-            )
-            raise DestinationUnreachableError(msg) from error
+        yield GcsReader(client, bucket, path, timeout, guard)
 
 
 class GcsReader:
-    """The objects under the destination's path."""
+    """The objects under the destination's path.
 
-    def __init__(self, client: Any, bucket: str, path: str, timeout: float) -> None:
+    :param guard: translates the errors of the client.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        bucket: str,
+        path: str,
+        timeout: float,
+        guard: Callable[[], AbstractContextManager[None]],
+    ) -> None:
         from google.cloud.storage.retry import DEFAULT_RETRY
 
         self._client = client
         self._bucket = bucket
         self._path = path
+        self._guard = guard
         # By default the client retries for two minutes, regardless of the timeout of a request.
         self._options = {"timeout": timeout, "retry": DEFAULT_RETRY.with_timeout(timeout)}
 
-    def files(self) -> list[DeliveredFile]:
-        blobs = self._client.list_blobs(self._bucket, prefix=f"{self._path}/", delimiter="/", **self._options)
-        return [
-            DeliveredFile(blob.name, blob.size, blob.updated)
-            for blob in blobs
-            if not blob.name.endswith("/")  # some tools represent a folder as an empty object
-        ]
+    def files(self, matches: Callable[[str], bool]) -> list[DeliveredFile]:  # noqa: ARG002 - a listing has it all
+        with self._guard(), self._listing():
+            blobs = self._client.list_blobs(self._bucket, prefix=f"{self._path}/", delimiter="/", **self._options)
+            return [
+                DeliveredFile(blob.name, blob.size, blob.updated)
+                for blob in blobs
+                if not blob.name.endswith("/")  # some tools represent a folder as an empty object
+            ]
 
     def stat(self, path: str) -> DeliveredFile | None:
-        blob = self._client.bucket(self._bucket).get_blob(path, **self._options)
+        with self._guard(), self._listing():
+            blob = self._client.bucket(self._bucket).get_blob(path, **self._options)
         return DeliveredFile(path, blob.size, blob.updated) if blob else None
+
+    @contextmanager
+    def _listing(self) -> Iterator[None]:
+        from google.api_core.exceptions import Forbidden
+
+        try:
+            yield
+        except Forbidden as error:
+            # Without the permission to list, the answer is 403 also for an object that does not exist yet.
+            msg = (
+                f"Google Cloud Storage denies access to {self._bucket}/{self._path}: {error}. Allow the account of the "
+                "Airflow connection storage.objects.list and storage.objects.get, and check the destination's path."
+            )
+            raise FolderNotListedError(msg, folder=self._path) from error
 
     @contextmanager
     def open(self, path: str) -> Iterator[BinaryIO]:
         from google.api_core.exceptions import NotFound
 
+        @contextmanager
+        def guard() -> Iterator[None]:
+            with self._guard():
+                try:
+                    yield
+                except NotFound as error:
+                    msg = f"Object {path!r} was replaced or deleted: {error}. Retry the task."
+                    raise FileChangedError(msg) from error
+
         bucket = self._client.bucket(self._bucket)
-        found = bucket.get_blob(path, **self._options)
-        if found is None:
-            raise NotFound(path)  # type: ignore[no-untyped-call]
+        with guard():
+            found = bucket.get_blob(path, **self._options)
+            if found is None:
+                raise NotFound("there is no such object")  # type: ignore[no-untyped-call]
         # An object that is replaced during the read must be an error, not a mix of both.
         blob = bucket.blob(path, generation=found.generation)
-        with blob.open("rb", chunk_size=_CHUNK, **self._options) as file:
-            yield cast("BinaryIO", file)
+        # The content as it is stored: an object with a Content-Encoding would arrive with another size.
+        with blob.open("rb", chunk_size=_CHUNK, raw_download=True, **self._options) as file:
+            yield cast("BinaryIO", GuardedStream(file, guard))
+
+
+@contextmanager
+def _guard(place: str) -> Iterator[None]:
+    """Translate the errors of the client, and only these: put around its calls, never around a ``yield``."""
+    from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        yield
+    except (GoogleAPIError, GoogleAuthError, OSError) as error:
+        is_final = isinstance(error, (Forbidden, NotFound, Unauthorized))
+        is_final = is_final or (isinstance(error, GoogleAuthError) and not error.retryable)
+        msg = (
+            f"Cannot read {place}: {type(error).__name__}: {error}. Check the bucket, the credentials, and their "
+            "permissions."
+        )
+        raise (DestinationAccessError if is_final else DestinationUnreachableError)(msg) from error

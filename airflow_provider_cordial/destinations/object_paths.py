@@ -24,12 +24,17 @@ def parse_file_key(path: str) -> str | None:
     return key if "." in key.rpartition("/")[2].strip(".") else None
 
 
+def strip_scheme(given: str, scheme: str) -> str:
+    """Return the name of a bucket or container without a scheme and surrounding slashes."""
+    return given.strip().removeprefix(f"{scheme}://").strip("/")
+
+
 def normalize_bucket(what: Literal["bucket", "container"], given: str, scheme: str) -> str:
     """Return the name of a bucket or container, without a scheme and surrounding slashes.
 
     :raises InvalidExportError: the name is empty or contains a slash.
     """
-    name = given.strip().removeprefix(f"{scheme}://").strip("/")
+    name = strip_scheme(given, scheme)
     if not name or "/" in name:
         msg = f"Invalid {what} {given!r}: expected the bare name. Pass a folder as path."
         raise InvalidExportError(msg)

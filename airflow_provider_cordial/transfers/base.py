@@ -24,10 +24,12 @@ class AudienceTrendsLoadOperator(BaseOperator):
     :param export: ``export.output["export"]`` of the export operator (templated).
     :param columns: other names for the columns, and constant columns (their texts are templated).
     :param source_path: the delivered file's exact path, if it is not named after the export (templated).
+    :param parts: read numbered files (``<name>-1.csv``, ``<name>-2.csv``) as one, in the order of their numbers.
     :param on_missing: what happens if a requested audience or day is missing: ``fail``, ``warn``, or ``ignore``.
     :param csv_format: how the delivered file is written.
     :param file_wait: how long to wait for the delivered file.
     :raises DeliveredFileNotFoundError: no such file arrived in time; a retry searches again.
+    :raises AmbiguousFileError: several files could be the delivered one.
     :raises TrendsCsvError: the file cannot be read.
     :raises IncompleteTrendsError: the file does not match the export.
     """
@@ -41,6 +43,7 @@ class AudienceTrendsLoadOperator(BaseOperator):
         export: Any,
         columns: Columns | None = None,
         source_path: str | None = None,
+        parts: bool = False,
         on_missing: OnMissing = "fail",
         csv_format: CsvFormat | None = None,
         file_wait: FileWait | None = None,
@@ -50,6 +53,7 @@ class AudienceTrendsLoadOperator(BaseOperator):
         self.export = export
         self.columns = columns
         self.source_path = source_path
+        self.parts = parts
         self.on_missing = on_missing
         self.csv_format = csv_format
         self.file_wait = file_wait
@@ -66,6 +70,7 @@ class AudienceTrendsLoadOperator(BaseOperator):
         return open_delivered_trends(
             self.export,
             path=self.source_path,
+            parts=self.parts,
             on_missing=self.on_missing,
             csv_format=self.csv_format,
             file_wait=self.file_wait,

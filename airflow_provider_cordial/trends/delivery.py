@@ -67,12 +67,19 @@ class DeliveredTrends:
 
 @contextmanager
 def open_delivered_trends(
-    record: Any, *, path: str | None, on_missing: OnMissing, csv_format: CsvFormat | None, file_wait: FileWait | None
+    record: Any,
+    *,
+    path: str | None,
+    on_missing: OnMissing,
+    csv_format: CsvFormat | None,
+    file_wait: FileWait | None,
+    parts: bool = False,
 ) -> Iterator[DeliveredTrends]:
     """Wait for the file of an export, and read and check all of it: nothing is loaded from a file with an error.
 
     :param record: the output of the export operator.
     :param path: the file's exact path, if the author knows it.
+    :param parts: read numbered files as one.
     :raises CordialError: see ``read_delivered_file``, ``TrendsReader``, and ``spool_rows``.
     """
     submitted = SubmittedExport.from_json(record)
@@ -103,10 +110,12 @@ def open_delivered_trends(
         export.destination,
         export.name,
         read,
-        not_before=None if submitted.has_unique_name else submitted.submitted_at,
+        not_before=submitted.submitted_at,
+        has_unique_name=submitted.has_unique_name,
         path=path,
         file_wait=file_wait or FileWait(),
         accepts_incomplete=True,
+        parts=parts,
     )
     with closing(trends):
         if trends.incomplete and find_missing(trends.spool, export) is None:

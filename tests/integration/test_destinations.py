@@ -18,7 +18,7 @@ from airflow_provider_cordial.destinations import (
     S3Destination,
     SftpDestination,
 )
-from airflow_provider_cordial.exceptions import DestinationUnreachableError, JobFailedError, RefusedError
+from airflow_provider_cordial.exceptions import DestinationAccessError, JobFailedError, RefusedError
 from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
 from tests.helpers.places import QUICK, Places, Row, export, snapshots
 from tests.helpers.sandbox import SetConnection
@@ -197,7 +197,7 @@ def test_s3_over_tls(places: Places, connections: SetConnection, warehouse: Path
     url, authority = places.s3_over_tls
     record = export(s3())
     connections("aws_default", **places.bucket.connection(url))
-    with pytest.raises(DestinationUnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
+    with pytest.raises(DestinationAccessError, match="CERTIFICATE_VERIFY_FAILED"):
         load(record)
     monkeypatch.setenv("AWS_CA_BUNDLE", str(authority))
     load(record)
@@ -209,7 +209,7 @@ def test_google_storage_for_another_account(places: Places, connections: SetConn
     record = export(GcsDestination(bucket="acme-cordial", path="trends"))
     another, _ = service_account_key(f"{places.gcs.url}/token")
     connections("google_cloud_default", **GoogleStorage(places.gcs.url, another).connection())
-    with pytest.raises(DestinationUnreachableError, match="google_cloud_default") as rejected:
+    with pytest.raises(DestinationAccessError, match="google_cloud_default") as rejected:
         load(record)
     assert "invalid_grant" in str(rejected.value)
     assert another["private_key"] not in str(rejected.value)

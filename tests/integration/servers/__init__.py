@@ -48,13 +48,17 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """An S3 server with a bucket, and a user with all permissions."""
+    """An S3 server with a bucket, and a user with all permissions.
+
+    :param getter: the keys of a user who may read objects whose names are known.
+    """
 
     url: str
     name: str
     region: str
     access_key: str
     secret_key: str
+    getter: tuple[str, str]
 
     def connection(self, url: str | None = None) -> dict[str, Any]:
         """Return the fields of an Airflow connection to it."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -19,10 +20,12 @@ def ftp_server(
     certificate: Path | None = None,
     after: int | None = None,
     then: Literal["stall", "reset"] = "stall",
+    handler: Mapping[str, Any] | None = None,
 ) -> Iterator[Login]:
     """Serve a folder over FTP, or over explicit TLS; its folder ``read-only`` cannot be written to.
 
     :param after: stop a transfer after so many bytes, and leave the connections open or close them.
+    :param handler: members of the class that handles a connection, to be replaced.
     """
     from pyftpdlib.authorizers import DummyAuthorizer
     from pyftpdlib.handlers import DTPHandler, FTPHandler, TLS_FTPHandler
@@ -45,7 +48,7 @@ def ftp_server(
     authorizer.add_user(username, password, str(root), perm="elradfmwMT")
     authorizer.override_perm(username, str(root / "read-only"), "elr")
     base = TLS_FTPHandler if certificate else FTPHandler
-    options: dict[str, Any] = {"authorizer": authorizer, "auth_failed_timeout": 0.05}
+    options: dict[str, Any] = {"authorizer": authorizer, "auth_failed_timeout": 0.05, **(handler or {})}
     if certificate:
         options |= {"certfile": str(certificate), "tls_control_required": True, "tls_data_required": True}
     if after is not None:
@@ -80,11 +83,17 @@ def s3_server() -> Iterator[Bucket]:
         url = f"http://{LOOPBACK}:{server.get_host_and_port()[1]}"
         first = {"region_name": "us-west-2", "aws_access_key_id": "any", "aws_secret_access_key": "any"}
         iam = boto3.client("iam", endpoint_url=url, **first)
-        iam.create_user(UserName="cordial")
-        policy = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}'
-        iam.put_user_policy(UserName="cordial", PolicyName="s3", PolicyDocument=policy)
-        key = iam.create_access_key(UserName="cordial")["AccessKey"]
-        bucket = Bucket(url, BUCKET, "us-west-2", key["AccessKeyId"], key["SecretAccessKey"])
+
+        def create_user(name: str, action: str) -> tuple[str, str]:
+            iam.create_user(UserName=name)
+            statement = {"Effect": "Allow", "Action": action, "Resource": "*"}
+            policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+            iam.put_user_policy(UserName=name, PolicyName="s3", PolicyDocument=policy)
+            key = iam.create_access_key(UserName=name)["AccessKey"]
+            return key["AccessKeyId"], key["SecretAccessKey"]
+
+        getter = create_user("getter", "s3:GetObject")
+        bucket = Bucket(url, BUCKET, "us-west-2", *create_user("cordial", "s3:*"), getter)
         boto3.client("s3", endpoint_url=url, **first).create_bucket(
             Bucket=bucket.name, CreateBucketConfiguration={"LocationConstraint": bucket.region}
         )

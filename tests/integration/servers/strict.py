@@ -12,9 +12,10 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.integration.servers import BUCKET, LOOPBACK, AzureAccount, Bucket, GoogleStorage, Login, free_port, running
 from tests.integration.servers.embedded import gcs_server
@@ -27,6 +28,9 @@ USER = "cordial-tests"
 
 #: A user with read permission on the bucket only.
 READER = {"accessKey": "AKIA-OF-THE-READER", "secretKey": "reader-secret-key"}
+
+#: A user who may read the objects of the bucket, but not list them.
+GETTER = {"accessKey": "AKIA-OF-THE-GETTER", "secretKey": "getter-secret-key"}
 
 
 @contextmanager
@@ -79,13 +83,18 @@ def authorized_keys(user: Login) -> Path:
 
 
 @contextmanager
-def vsftpd_server(user: Login, folder: Path, *, tls: Path | None = None) -> Iterator[Login]:
-    """Serve the user's folder over FTP, or over explicit TLS."""
+def vsftpd_server(
+    user: Login, folder: Path, *, tls: Path | None = None, settings: Mapping[str, Any] | None = None
+) -> Iterator[Login]:
+    """Serve the user's folder over FTP, or over explicit TLS, in which transfers must resume the session of the login.
+
+    :param settings: more of its configuration.
+    """
     folder.mkdir()
     port = free_port()
     empty = folder / "empty"
     empty.mkdir()
-    settings = {
+    config = {
         "listen": "YES",
         "listen_address": LOOPBACK,
         "listen_port": port,
@@ -104,16 +113,12 @@ def vsftpd_server(user: Login, folder: Path, *, tls: Path | None = None) -> Iter
         "delay_failed_login": 0,
     }
     if tls:
-        settings |= {"ssl_enable": "YES", "force_local_logins_ssl": "YES", "force_local_data_ssl": "YES"}
-        settings |= {
-            "rsa_cert_file": tls,
-            "rsa_private_key_file": tls,
-            "require_ssl_reuse": "NO",
-            "ssl_ciphers": "HIGH",
-        }
-    config = folder / "vsftpd.conf"
-    config.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-    with running([_binary("vsftpd"), str(config)], port):
+        config |= {"ssl_enable": "YES", "force_local_logins_ssl": "YES", "force_local_data_ssl": "YES"}
+        # Its default cipher is too old for the client; its default of require_ssl_reuse is YES.
+        config |= {"rsa_cert_file": tls, "rsa_private_key_file": tls, "ssl_ciphers": "HIGH"}
+    file = folder / "vsftpd.conf"
+    file.write_text("".join(f"{name}={value}\n" for name, value in {**config, **(settings or {})}.items()))
+    with running([_binary("vsftpd"), str(file)], port):
         yield Login(port, user.username, user.password, user.root)
 
 
@@ -123,11 +128,14 @@ def seaweedfs_server(folder: Path) -> Iterator[tuple[Bucket, str, Path]]:
     (folder / "data").mkdir(parents=True)
     pem = certificate(folder / "tls.pem")
     port, tls_port = free_port(), free_port()
-    bucket = Bucket(f"http://{LOOPBACK}:{port}", BUCKET, "us-west-2", "AKIA-OF-THE-TEST", secrets.token_urlsafe(20))
+    url, secret_key = f"http://{LOOPBACK}:{port}", secrets.token_urlsafe(20)
+    getter_keys = (GETTER["accessKey"], GETTER["secretKey"])
+    bucket = Bucket(url, BUCKET, "us-west-2", "AKIA-OF-THE-TEST", secret_key, getter_keys)
     credentials = {"accessKey": bucket.access_key, "secretKey": bucket.secret_key}
     writer = {"name": "cordial", "credentials": [credentials], "actions": ["Admin", "Read", "Write", "List"]}
     reader = {"name": "reader", "credentials": [READER], "actions": ["Read", "List"]}
-    (folder / "s3.json").write_text(json.dumps({"identities": [writer, reader]}))
+    getter = {"name": "getter", "credentials": [GETTER], "actions": ["Read"]}
+    (folder / "s3.json").write_text(json.dumps({"identities": [writer, reader, getter]}))
     options = {"ip": LOOPBACK, "ip.bind": LOOPBACK, "dir": folder / "data", "master.volumeSizeLimitMB": 64}
     for part in ("master", "volume", "filer"):
         options |= {f"{part}.port": free_port(), f"{part}.port.grpc": free_port()}

@@ -16,8 +16,13 @@ from tests.integration.servers import LOOPBACK
 
 
 @contextmanager
-def faulty_proxy(target: int, *, after: int, then: Literal["stall", "reset"]) -> Iterator[int]:
-    """Proxy a server for so many bytes of its answers, and then stall or reset the connection."""
+def faulty_proxy(
+    target: int, *, after: int, then: Literal["stall", "reset"], times: int | None = None
+) -> Iterator[int]:
+    """Proxy a server for so many bytes of its answers, and then stall or reset the connection.
+
+    :param times: how many connections have the fault, by default all.
+    """
     listener = socket.create_server((LOOPBACK, 0))
     sockets: list[socket.socket] = [listener]
 
@@ -30,6 +35,8 @@ def faulty_proxy(target: int, *, after: int, then: Literal["stall", "reset"]) ->
                     if then == "reset":
                         for end in (sink, source):
                             end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                            # Otherwise it stays open while the other thread waits for its data.
+                            end.shutdown(socket.SHUT_RD)
                             end.close()
                     return
                 sink.sendall(data)
@@ -41,8 +48,9 @@ def faulty_proxy(target: int, *, after: int, then: Literal["stall", "reset"]) ->
                 near, _ = listener.accept()
                 far = socket.create_connection((LOOPBACK, target))
                 sockets.extend((near, far))
+                limit = after if times is None or len(sockets) // 2 <= times else None
                 threading.Thread(target=pump, args=(near, far, None), daemon=True).start()
-                threading.Thread(target=pump, args=(far, near, after), daemon=True).start()
+                threading.Thread(target=pump, args=(far, near, limit), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
     try:

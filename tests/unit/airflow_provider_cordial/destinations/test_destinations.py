@@ -38,6 +38,26 @@ def test_sftp_and_ui_bodies(set_connection: SetConnection, destination: Destinat
     assert "secret-123" not in repr(address) + address.uri + str(destination.to_json())
 
 
+@pytest.mark.parametrize(
+    ("destination", "uri"),
+    [
+        (S3Destination(bucket="s3://acme/", path=" /a/b/ ", region="r", use_iam_role=True), "s3://acme/a/b"),
+        (S3Destination(bucket="acme", path="a/b", region="r", use_iam_role=True), "s3://acme/a/b"),
+        (GcsDestination(bucket="gs://acme/", path=" /a/b/ "), "gs://acme/a/b"),
+        (AzureBlobDestination(account=" acme ", container="wasbs://t/", path="/a/b/ "), "wasbs://t@acme/a/b"),
+    ],
+)
+def test_a_bucket_is_normalized_in_the_body_and_in_the_asset(destination: Destination, uri: str) -> None:
+    address = destination.address()
+    assert destination.asset_uri == address.uri == uri
+    assert "://" not in str(address.body)
+
+
+def test_a_template_is_kept_in_an_asset() -> None:
+    templated = S3Destination(bucket="{{ var.value['a/b'] }}", path="{{ ds }}")
+    assert templated.asset_uri == "s3://{{ var.value['a/b'] }}/{{ ds }}"
+
+
 S3_KEYS = {"login": "AKIA-OF-THE-TEST", "password": "secret-key-123"}
 
 
@@ -123,6 +143,14 @@ def test_bodies_of_the_other_destinations(
             {**S3_KEYS, "extra": {"aws_session_token": "token-123"}},
             S3Destination(bucket="b", path="a", region="r"),
             "temporary keys with a session token, and Cordial's API has no field for the token",
+        ),
+        *(
+            (
+                {**S3_KEYS, "extra": {role: "arn:aws:iam::123456789012:role/exports"}},
+                S3Destination(bucket="b", path="a", region="r"),
+                f"has {role} in its extra: Airflow uses its keys only to assume a role, which Cordial cannot",
+            )
+            for role in ("role_arn", "assume_role_method", "assume_role_kwargs")
         ),
         (
             {**S3_KEYS},

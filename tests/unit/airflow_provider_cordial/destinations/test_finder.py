@@ -12,7 +12,6 @@ import pytest
 
 from airflow_provider_cordial.destinations import (
     AzureBlobDestination,
-    DeliveredFile,
     FileWait,
     FtpDestination,
     GcsDestination,
@@ -22,7 +21,7 @@ from airflow_provider_cordial.destinations import (
     destination_from_json,
     finder,
 )
-from airflow_provider_cordial.destinations.finder import choose_file, open_delivered_file
+from airflow_provider_cordial.destinations.finder import open_delivered_file
 from airflow_provider_cordial.exceptions import (
     DeliveredFileNotFoundError,
     DestinationUnreachableError,
@@ -35,36 +34,6 @@ from tests.helpers.sandbox import SetConnection
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SFTP = SftpDestination(conn_id="sftp_default", path="exports")
 QUICK = FileWait(timeout=3, poll_interval=0.05, stable_for=0.2, read_timeout=5)
-
-
-def file(name: str, minutes: int = 0) -> DeliveredFile:
-    return DeliveredFile(f"exports/{name}", 10, NOW + timedelta(minutes=minutes))
-
-
-@pytest.mark.parametrize(
-    ("names", "found"),
-    [
-        (["trends.csv"], "trends.csv"),
-        (["trends"], "trends"),
-        (["trends-20261124120000.csv"], "trends-20261124120000.csv"),
-        (["trends_548817d0.csv"], "trends_548817d0.csv"),
-        (["trends.csv.gz"], "trends.csv.gz"),
-        (["trends-us.csv", "trends.csv"], "trends.csv"),
-        ([".trends.csv.part", "mytrends.csv", "trendsetter.csv", "Trends.csv"], None),
-        ([], None),
-    ],
-)
-def test_the_file_is_found_by_the_exports_name(names: list[str], found: str | None) -> None:
-    chosen = choose_file([file(name) for name in names], "trends", NOW)
-    assert (chosen.name if chosen else None) == found
-
-
-def test_the_newest_file_since_the_export_is_chosen() -> None:
-    files = [file("trends-1.csv", 1), file("trends-3.csv", 3), file("trends-2.csv", 2), file("trends.csv", -1)]
-    chosen = choose_file(files, "trends", NOW)
-    assert chosen is not None
-    assert chosen.name == "trends-3.csv"
-    assert choose_file(files, "trends", NOW + timedelta(minutes=4)) is None
 
 
 def test_a_slowly_written_file_is_read_completely(cordial: SandboxProcess) -> None:

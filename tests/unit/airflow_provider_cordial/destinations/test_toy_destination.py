@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,7 +54,7 @@ class LoftReader:
     def __init__(self, loft: Path) -> None:
         self._loft = loft
 
-    def files(self) -> list[DeliveredFile]:
+    def files(self, matches: Callable[[str], bool]) -> list[DeliveredFile]:
         return [found for path in self._loft.iterdir() if (found := self.stat(str(path)))]
 
     def stat(self, path: str) -> DeliveredFile | None:

@@ -17,7 +17,7 @@ from airflow_provider_cordial.destinations import (
 )
 from airflow_provider_cordial.exceptions import (
     BadEventError,
-    DestinationUnreachableError,
+    DestinationAccessError,
     ExportConfigurationError,
     InvalidConnectionError,
     InvalidExportError,
@@ -325,13 +325,13 @@ def test_killing_the_task_logs_that_the_job_continues(
     assert f"job {job_id} continues: Cordial jobs cannot be cancelled" in capsys.readouterr().out
 
 
-def test_a_rejected_login_is_an_unreachable_destination(cordial: SandboxProcess, set_connection: SetConnection) -> None:
+def test_a_rejected_login_is_final(cordial: SandboxProcess, set_connection: SetConnection) -> None:
     sftp = cordial.sftp
     fields = {"host": sftp.host, "port": sftp.port, "login": sftp.username, "password": "wrong-password"}
     set_connection("sftp_wrong", conn_type="sftp", **fields, extra={"no_host_key_check": "true"})
     destination = SftpDestination(conn_id="sftp_wrong", path="exports")
     with (
-        pytest.raises(DestinationUnreachableError, match="'sftp_wrong'.*Authentication") as rejected,
+        pytest.raises(DestinationAccessError, match="'sftp_wrong'.*Authentication") as rejected,
         destination.reader(timeout=5),
     ):
         pass
