@@ -69,7 +69,7 @@ chaos: .venv/.ready
 
 lock: .venv/.ready
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet \
-		--extra ftp --extra google --extra microsoft-azure --extra parquet --extra postgres --extra sandbox --group dev \
+		--extra ftp --extra google --extra microsoft-azure --extra mysql --extra parquet --extra postgres --extra sandbox --group dev \
 		--no-header --no-annotate --no-emit-index-url -o requirements-dev.txt
 	# As Airflow 3.2 was installed when it was the latest.
 	printf '%s\n' apache-airflow==3.2.2 apache-airflow-providers-amazon apache-airflow-providers-postgres \

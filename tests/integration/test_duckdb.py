@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from airflow_provider_cordial.trends import Columns, IncompleteTrendsError
+from airflow_provider_cordial.trends import Columns, ForeignTrendsError
 from cordial_sandbox.process import SandboxProcess
 from tests.helpers.loads import GOLD, ODD, PLAIN, deliver, export, load
 from tests.helpers.sandbox import SetConnection
@@ -59,7 +59,7 @@ def test_an_invalid_file_leaves_the_table_unchanged(cordial: SandboxProcess, dat
     deliver(cordial, PLAIN)
     load()
     deliver(cordial, PLAIN + "b,1,2\n")
-    with pytest.raises(IncompleteTrendsError):
+    with pytest.raises(ForeignTrendsError):
         load(export(job_id="j2"))
     assert rows(database) == PLAIN_ROWS
 
