@@ -16,12 +16,14 @@ from typing import Any
 import pytest
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 
+from airflow_provider_cordial.destinations import FileWait
 from airflow_provider_cordial.exceptions import TableError, TransientTableError, UnsuitableTableError
 from airflow_provider_cordial.trends import Columns, ForeignTrendsError
 from cordial_sandbox.process import SandboxProcess
 from tests.helpers.loads import ODD, deliver, export, load
-from tests.helpers.sandbox import SetConnection
+from tests.helpers.sandbox import SetConnection, sftp_connection
 from tests.integration.servers.postgres import Postgres
+from tests.integration.servers.slow import slow_proxy
 
 Query = Callable[..., list[tuple[Any, ...]]]
 
@@ -390,6 +392,46 @@ def test_concurrent_overlapping_loads_end_with_right_rows(cordial: SandboxProces
             asked = exports[int(jobs[0][1:])]
             assert asked["selected_timeframe_start"] <= str(day) <= asked["selected_timeframe_end"]
         assert query("SELECT count(*) FROM audience_trends WHERE contacts::text <> substr(job_id, 2)") == [(0,)]
+
+
+def test_a_slow_server_does_not_hold_up_another_load(
+    cordial: SandboxProcess, query: Query, set_connection: SetConnection
+) -> None:
+    days = [f"2026-10-{day:02}" for day in range(1, 32)]
+    audiences = [f"audience {n}" for n in range(2000)]
+    lines = ["audience," + ",".join(days), *(name + ",12345" * 31 for name in audiences)]
+    deliver(cordial, "\n".join(lines), "slow.csv")
+    deliver(cordial, "audience,2026-10-01\naudience 1,6\n", "quick.csv")
+    days_of = {"selected_timeframe_start": days[0], "selected_timeframe_end": days[-1]}
+    slow = export(
+        name="slow",
+        audiences=audiences,
+        destination={"type": "sftp", "conn_id": "slow_sftp", "path": "exports"},
+        **days_of,
+    )
+    quick = export(
+        name="quick", audiences=["audience 1"], job_id="j2", **{**days_of, "selected_timeframe_end": days[0]}
+    )
+    load(quick)
+    # Compressed, the file would be short.
+    fields = sftp_connection(cordial)
+    fields["extra"] = {**fields["extra"], "compress": "false"}
+    patient = FileWait(timeout=60, poll_interval=0.05, stable_for=0.05, incomplete_for=0.3, read_timeout=60)
+    with slow_proxy(cordial.sftp.port, bytes_per_second=50_000) as port:
+        set_connection("slow_sftp", **{**fields, "port": port})
+        results: list[dict[str, Any]] = []
+        thread = threading.Thread(target=lambda: results.append(load(slow, file_wait=patient)))
+        started = time.monotonic()
+        thread.start()
+        for _ in range(5):
+            time.sleep(0.5)
+            load(quick)
+        # The file has 400 kB.
+        assert thread.is_alive()
+        assert time.monotonic() - started < 8
+        thread.join(60)
+    assert [result["rows"] for result in results] == [2000 * 31]
+    assert query("SELECT contacts FROM audience_trends WHERE audience = 'audience 1' LIMIT 1") == [(12345,)]
 
 
 def test_a_killed_load_leaves_the_table_unchanged(cordial: SandboxProcess, query: Query) -> None:

@@ -61,12 +61,7 @@ class MySqlTable(StagedTable):
 
     def __init__(self, conn_id: str, name: str, columns: Columns, *, create: bool = False) -> None:
         super().__init__(conn_id, name, columns, create=create)
-        schema, dot, self._table = name.rpartition(".")
-        self._schema = schema or None
-        # The connection may have no schema of its own.
-        prefix = self.quote(schema) + dot if schema else ""
-        self.staged = f"{prefix}`cordial_staged`"  # type: ignore[misc]
-        self.changed = f"{prefix}`cordial_changed`"  # type: ignore[misc]
+        self._schema, _, self._table = name.rpartition(".")
 
     def prepare(self, connection: Any) -> None:
         if hasattr(connection, "set_character_set"):  # mysqlclient
@@ -77,6 +72,9 @@ class MySqlTable(StagedTable):
                 "SET SESSION sql_mode = IF(@@sql_mode = '', 'STRICT_ALL_TABLES', "
                 "CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')), time_zone = '+00:00'"
             )
+            if self._schema:
+                # For the temporary tables, and for what an alias refers to.
+                cursor.execute(f"USE {self.quote(self._schema)}")
         super().prepare(connection)
 
     def column_types(self, cursor: Any) -> dict[str, str]:
@@ -92,7 +90,7 @@ class MySqlTable(StagedTable):
 
     def lock(self, cursor: Any) -> None:
         # Two loads of an empty range would end in a deadlock. The lock ends with the connection.
-        cursor.execute("SELECT LOWER(COALESCE(%s, DATABASE(), ''))", [self._schema])
+        cursor.execute("SELECT LOWER(DATABASE())")
         whole = f"{cursor.fetchall()[0][0]}.{self._table.lower()}"
         name = f"cordial:{hashlib.sha256(whole.encode()).hexdigest()[:32]}"
         for _ in range(_LOCK_ATTEMPTS):
@@ -107,8 +105,8 @@ class MySqlTable(StagedTable):
         cursor.execute(
             "SELECT tables.engine, engines.transactions FROM information_schema.tables AS tables "
             "LEFT JOIN information_schema.engines AS engines ON engines.engine = tables.engine "
-            "WHERE table_schema = COALESCE(%s, DATABASE()) AND table_name = %s",
-            [self._schema, self._table],
+            "WHERE table_schema = DATABASE() AND table_name = %s",
+            [self._table],
         )
         for engine, transactions in cursor.fetchall():
             if transactions == "NO":
@@ -119,8 +117,8 @@ class MySqlTable(StagedTable):
     def unique_keys(self, cursor: Any) -> Iterable[list[str]]:
         cursor.execute(
             "SELECT index_name, column_name FROM information_schema.statistics WHERE non_unique = 0 "
-            "AND table_schema = COALESCE(%s, DATABASE()) AND table_name = %s ORDER BY index_name, seq_in_index",
-            [self._schema, self._table],
+            "AND table_schema = DATABASE() AND table_name = %s ORDER BY index_name, seq_in_index",
+            [self._table],
         )
         keys: dict[str, list[str | None]] = {}
         for index, column in cursor.fetchall():

@@ -88,7 +88,7 @@ def mariadb_server() -> Iterator[MariaDb]:
         first.write_text(
             f"CREATE DATABASE {server.database} CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci;\n"
             f"CREATE USER '{server.user}'@'%' IDENTIFIED BY '{server.password}';\n"
-            f"GRANT ALL ON *.* TO '{server.user}'@'%';\n"
+            f"GRANT ALL ON *.* TO '{server.user}'@'%' WITH GRANT OPTION;\n"
         )
         if owner:
             shutil.chown(first, "mysql")
