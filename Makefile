@@ -1,5 +1,5 @@
 # The two commands to know: make demo, make test.
-.PHONY: help demo test test-integration test-airflow-3-2 test-cluster lint types format lock benchmark bench-wait bench-limit chaos clean
+.PHONY: help demo test test-integration test-airflow-3-2 test-cluster lint types format lock benchmark bench-wait bench-limit chaos kill-loads clean
 
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(if $(shell $(name) -c \
 	'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))))
@@ -22,6 +22,8 @@ help:
 	@echo '                1,000 waits on an account that allows 60 requests a minute'
 	@echo 'make chaos N=200'
 	@echo '                kill 200 submitting tasks, and count the jobs; beside a peer'
+	@echo 'make kill-loads N=300'
+	@echo '                kill 300 loads into databases and files: each target has the old rows or the new ones'
 	@echo 'make lock       pin the development environment again'
 
 demo: .venv/.ready
@@ -66,6 +68,9 @@ bench-limit: .venv/.ready
 
 chaos: .venv/.ready
 	$(BIN)/python benchmarks/chaos.py $(N)
+
+kill-loads: .venv/.ready
+	$(BIN)/python benchmarks/kill_loads.py $(N)
 
 lock: .venv/.ready
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet \
