@@ -8,7 +8,8 @@
     ``DeliveryError``: a delivered file that is missing or cannot be read.
     ``TableError``: a table that cannot be loaded.
 
-No message contains a secret: messages consist of statuses, Cordial's own words, and values that the author wrote.
+No message contains a secret: messages consist of statuses, values that the author wrote, and the words of Cordial and
+of databases, from which secrets are struck out.
 """
 
 from __future__ import annotations

@@ -81,13 +81,13 @@ class AudienceTrendsLoadOperator(BaseOperator):
         :param more: what else the event and the result contain.
         """
         counts = {**trends.counts(loaded), **trends.export.refusals(), **more}
-        extra = {**counts, "job_id": trends.job_id}
+        # The audiences and days of the event are lists: those of the export.
+        extra = {name: value for name, value in counts.items() if name not in ("audiences", "days")}
         publish_event(
             context,
             self.outlets,
             asset_uri=asset_uri,
             days=trends.export.days(),
-            # The audiences and days of the event are lists: those of the export.
-            extra={**extra, **trends.export.event_extra()},
+            extra={**trends.export.event_extra(), **extra, "job_id": trends.job_id},
         )
         return counts

@@ -28,9 +28,7 @@ def table_error(table: str, conn_id: str, error: BaseException, *, is_transient:
     text = " ".join(strike_out(str(error), _secrets(conn_id)).split())[:_LONGEST]
     what = f"Table {table!r} of connection {conn_id!r} cannot be loaded: {type(error).__name__}: {text.rstrip('.')}."
     if is_transient:
-        return TransientTableError(
-            f"{what} The load is not applied. Retry the task: it loads the same rows.", table=table
-        )
+        return TransientTableError(f"{what} Retry the task: loading again ends with the same rows.", table=table)
     advice = "Correct the table or the load's columns; create_table=True creates a missing table."
     return TableError(f"{what} The rows of the table are as before. {advice}", table=table)
 

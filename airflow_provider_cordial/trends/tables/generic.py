@@ -6,7 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import date
 from itertools import groupby, islice
 from typing import Any, ClassVar, TypeVar
@@ -80,7 +80,10 @@ class DbApiTable(TrendsTable):
         super().__init__(conn_id, name, columns, create=create)
         hook = BaseHook.get_hook(conn_id, hook_params=dict(self.hook_params))
         if not isinstance(hook, DbApiHook):
-            msg = f"Connection {conn_id!r} is not a SQL database connection: its hook is {type(hook).__name__}."
+            msg = (
+                f"Connection {conn_id!r} is not a SQL database connection: its hook is {type(hook).__name__}. Use a "
+                "connection to a database, or register a table class with trends.register_table."
+            )
             raise UnsupportedWarehouseError(msg)
         if not self.begins_transactions and not hook.supports_autocommit:
             self._refuse(hook, "its hook cannot switch autocommit off")
@@ -119,14 +122,9 @@ class DbApiTable(TrendsTable):
         :raises TableError: the driver raised an error.
         """
         try:
-            connection = self.hook.get_conn()
-            try:
+            with closing_quietly(self.hook.get_conn()) as connection:
                 self.prepare(connection)
                 yield connection
-            finally:
-                # Must not hide the error that ended the load, nor turn a commit into one.
-                with suppress(Exception):
-                    connection.close()
         except Exception as error:
             if not is_driver_error(error):
                 raise
@@ -150,7 +148,7 @@ class DbApiTable(TrendsTable):
     @contextmanager
     def transaction(self, connection: Any) -> Iterator[Any]:
         """Yield a cursor; its statements take effect at the end, or not at all."""
-        with closing(connection.cursor()) as cursor:
+        with closing_quietly(connection.cursor()) as cursor:
             try:
                 if self.begins_transactions:
                     cursor.execute(self.begin)
@@ -313,6 +311,16 @@ class DbApiTable(TrendsTable):
     def insert_into(self, target: str, count: int | None = None) -> str:
         """Return the beginning of an INSERT into the first columns, by default all."""
         return f"INSERT INTO {target} ({', '.join(map(self.quote, self.columns.of_table[:count]))})"
+
+
+@contextmanager
+def closing_quietly(resource: Any) -> Iterator[Any]:
+    """Close a connection or cursor; that must not hide the error that ended the load, nor turn a commit into one."""
+    try:
+        yield resource
+    finally:
+        with suppress(Exception):
+            resource.close()
 
 
 def classify(contacts: int | None, known: int | None, *, keeps: bool) -> str:

@@ -98,7 +98,7 @@ class MySqlTable(StagedTable):
             if cursor.fetchall()[0][0] == 1:
                 return
             log.info("Waiting for another load of %s", self.name)
-        msg = f"Table {self.name!r} is being loaded by another task for an hour. Retry the task."
+        msg = f"Another task has been loading table {self.name!r} for an hour. Retry the task."
         raise TransientTableError(msg, table=self.name)
 
     def check(self, cursor: Any) -> None:

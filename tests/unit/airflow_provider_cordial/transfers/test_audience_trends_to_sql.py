@@ -165,6 +165,7 @@ def test_a_number_is_kept_where_the_file_is_blank(
     assert expected.items() <= counts.items()
     event = context["outlet_events"][table_asset("warehouse", "audience_trends")]
     assert {**expected, "job_id": "j2", "audiences": ["a", GOLD]}.items() <= event.extra.items()
+    assert (event.extra["days"], event.extra["file"]) == (["2026-11-10", "2026-11-11"], "exports/trends.csv")
     assert "new 0, same 1, corrected 1, blank 1, kept 1, audiences 2" in capsys.readouterr().out
     assert rows(warehouse)[2:] == [("a", "2026-11-10", 5, "j2"), ("a", "2026-11-11", 2, "j1")]
     assert load(export(job_id="j3"), on_blank="replace")["blank"] == 2

@@ -91,10 +91,13 @@ def test_a_name_that_the_database_does_not_tell_apart_is_refused(path: str, monk
 
 
 class _Broken:
-    """A connection that can neither roll back nor close."""
+    """A connection, or its cursor, that can neither roll back nor close."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: Any) -> None:
         self._connection = connection
+
+    def cursor(self) -> Any:
+        return _Broken(self._connection.cursor())
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
