@@ -7,6 +7,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
+from itertools import repeat
 from typing import Any
 
 from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
@@ -148,21 +149,24 @@ def _binary(batch: TrendsBatch, shared: Sequence[str]) -> Iterator[bytes]:
     """Yield the rows in COPY's binary format, a block per audience: each value after its length in bytes."""
     yield b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
     columns = struct.pack(">h", STAGED_COLUMNS + len(shared))
-    parts = [struct.pack(">ii", 4, (day - _EPOCH.date()).days) for day in batch.days]
+    days = [(day - _EPOCH.date()).days for day in batch.days]
     end = b""
     if shared:
         job_id, _, *texts = shared
         moment = round((batch.loaded_at.replace(tzinfo=None) - _EPOCH).total_seconds()) * 1_000_000
         end = _sized(job_id) + struct.pack(">iq", 8, moment) + b"".join(map(_sized, texts))
-    size, null = struct.Struct(">iq").pack, struct.pack(">i", -1)
+    day_and_size, day_and_null = struct.Struct(">iiiq").pack, struct.Struct(">iii").pack
     for row in batch.rows:
         start = columns + _sized(row.audience)
-        yield b"".join(
-            [
-                start + day + (null if contacts is None else size(8, contacts)) + end
-                for day, contacts in zip(parts, row.contacts, strict=True)
+        # Between two cells everything is the same for an audience.
+        if None in row.contacts:
+            cells: Iterable[bytes] = [
+                day_and_null(4, day, -1) if contacts is None else day_and_size(4, day, 8, contacts)
+                for day, contacts in zip(days, row.contacts, strict=True)
             ]
-        )
+        else:
+            cells = map(day_and_size, repeat(4), days, repeat(8), row.contacts)
+        yield start + (end + start).join(cells) + end
     yield struct.pack(">h", -1)
 
 
