@@ -82,7 +82,9 @@ def mariadb_server() -> Iterator[MariaDb]:
             f"--datadir={data}",
             "--auth-root-authentication-method=normal",
         ]
-        subprocess.run([*create, "--skip-test-db", *owner], check=True, capture_output=True, cwd=home)
+        # Two servers that share a folder for temporary tables remove each other's.
+        own = {**os.environ, "TMPDIR": str(home)}
+        subprocess.run([*create, "--skip-test-db", *owner], check=True, capture_output=True, cwd=home, env=own)
         server = MariaDb(LOOPBACK, free_port(), "airflow", secrets.token_urlsafe(12), "warehouse")
         first = home / "first.sql"
         first.write_text(
@@ -105,6 +107,7 @@ def mariadb_server() -> Iterator[MariaDb]:
                 stdout=log,
                 stderr=log,
                 cwd=home,
+                env=own,
             )
             try:
                 _wait(server, process)
