@@ -1,5 +1,5 @@
 # The two commands to know: make demo, make test.
-.PHONY: help demo test test-integration test-airflow-3-2 test-cluster test-faults lint types format lock benchmark bench-wait bench-limit chaos chaos-waits clean
+.PHONY: help demo test test-integration test-airflow-3-2 test-cluster test-faults lint types format lock benchmark bench-wait bench-limit chaos chaos-waits kill-loads clean
 
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(if $(shell $(name) -c \
 	'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))))
@@ -28,6 +28,8 @@ help:
 	@echo '                repeat the run that make chaos names when it fails'
 	@echo 'make chaos-waits WAITS=200 SEED=1'
 	@echo '                200 waits in a real triggerer while requests, keys, databases, and pollers fail'
+	@echo 'make kill-loads N=300'
+	@echo '                kill 300 loads into databases and files: each target has the old rows or the new ones'
 	@echo 'make lock       pin the development environment again'
 
 demo: .venv/.ready
@@ -80,9 +82,12 @@ chaos: .venv/.ready
 chaos-waits: .venv/.ready
 	$(BIN)/python benchmarks/chaos_waits.py $(or $(WAITS),200) $(or $(SEED),1)
 
+kill-loads: .venv/.ready
+	$(BIN)/python benchmarks/kill_loads.py $(N)
+
 lock: .venv/.ready
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet \
-		--extra ftp --extra google --extra microsoft-azure --extra parquet --extra postgres --extra sandbox --group dev \
+		--extra ftp --extra google --extra microsoft-azure --extra mysql --extra parquet --extra postgres --extra sandbox --group dev \
 		--no-header --no-annotate --no-emit-index-url -o requirements-dev.txt
 	# As Airflow 3.2 was installed when it was the latest.
 	printf '%s\n' apache-airflow==3.2.2 apache-airflow-providers-amazon apache-airflow-providers-postgres \

@@ -6,8 +6,10 @@
     ``TransientError``: a temporary failure.
     ``JobError``: an export job that did not become Done.
     ``DeliveryError``: a delivered file that is missing or cannot be read.
+    ``TableError``: a table that cannot be loaded.
 
-No message contains a secret: messages consist of statuses, Cordial's own words, and values that the author wrote.
+No message contains a secret: messages consist of statuses, values that the author wrote, and the words of Cordial and
+of databases, from which secrets are struck out.
 """
 
 from __future__ import annotations
@@ -72,6 +74,10 @@ class InvalidConnectionError(RefusedError):
 
 class MissingConnectionError(InvalidConnectionError):
     """Airflow reports that a connection does not exist; it reports the same while it cannot reach its database."""
+
+
+class UnsupportedWarehouseError(InvalidConnectionError):
+    """The database behind a connection cannot replace rows completely or not at all."""
 
 
 class InvalidParameterError(RefusedError):
@@ -261,6 +267,27 @@ class DestinationAccessError(DeliveryError, AirflowFailException):
 
 class NoDownloadError(DeliveryError, AirflowFailException):
     """The destination has no file that a program can download."""
+
+
+class TableError(CordialError):
+    """A table cannot be loaded; the rows are as before the load.
+
+    :param table: its name.
+    """
+
+    def __init__(self, message: str, *, table: str = "", **details: Any) -> None:
+        super().__init__(message, **details)
+        self.table = table
+
+
+class UnsuitableTableError(TableError, AirflowFailException):
+    """The table's own key or columns do not fit the load: found before anything was deleted."""
+
+
+class TransientTableError(TableError):
+    """A deadlock, a lock timeout, or a lost connection: the same load may succeed later."""
+
+    retry_helps = True
 
 
 def error_from_json(record: dict[str, Any]) -> CordialError:

@@ -36,7 +36,9 @@ with DAG(
         export=export.output["export"],
         conn_id="postgres_default",
         table="marketing.audience_trends",
-        columns=Columns(names={"snapshot_date": "day"}, constants={"account": "acme", "run_id": "{{ run_id }}"}),
+        columns=Columns(
+            names={"snapshot_date": "day"}, scope={"account": "acme"}, constants={"run_id": "{{ run_id }}"}
+        ),
         create_table=True,
     )
     export >> wait >> load

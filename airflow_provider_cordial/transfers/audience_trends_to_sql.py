@@ -7,31 +7,39 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cordial.assets import is_static, table_asset, table_uri
+from airflow_provider_cordial.exceptions import InvalidExportError
 from airflow_provider_cordial.transfers.base import AudienceTrendsLoadOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_cordial.trends import OnBlank
+
 
 class AudienceTrendsToSqlOperator(AudienceTrendsLoadOperator):
     """Load the delivered CSV of an Audience Trends export into a table of ``audience, snapshot_date, contacts``.
 
-    Exactly the export's audiences and days are replaced, in one transaction: loading again results in the same rows,
-    and a killed load leaves the table unchanged.
+    Exactly the file's audiences and days are replaced, in the scope of the ``columns`` and in one transaction: loading
+    again results in the same rows, and a killed load leaves the table unchanged.
 
     The default outlet is ``assets.table_asset(conn_id, table)``, if neither of the two is templated; set it explicitly
-    in ``partial`` for mapped loads. Events on the outlets carry ``days``, ``audiences``, ``rows``, ``missing``, and
-    ``job_id``; for partition keys see ``assets.publish_event``.
+    in ``partial`` for mapped loads. Events on the outlets carry the export's ``days`` and ``audiences``, the
+    ``job_id``, and the other results; for partition keys see ``assets.publish_event``.
 
     More parameters and errors: see ``AudienceTrendsLoadOperator``.
 
-    :param conn_id: an Airflow connection to a database whose hook is a ``DbApiHook``, or whose type was registered with
+    :param conn_id: an Airflow connection to PostgreSQL, MySQL, MariaDB, SQLite, or DuckDB; to another database whose
+        hook is a ``DbApiHook`` that can switch autocommit off; or of a type that was registered with
         ``trends.register_table`` (templated).
     :param table: ``table`` or ``schema.table`` (templated).
-    :param create_table: create the table if it does not exist.
-    :returns: ``rows``, ``audiences``, ``days``, ``missing`` (NULL rows), the ``file``, and the ``refused_audiences`` if
-        Cordial refused some.
-    :raises InvalidConnectionError: the connection does not belong to a supported database.
+    :param create_table: create the table if it does not exist; its key is audience, day, and the scope.
+    :param on_blank: ``keep`` a number that the table has where the file is blank, or ``replace`` it by NULL.
+    :returns: ``rows``, and of these the ``new``, ``same``, ``corrected``, ``blank``, and ``kept`` ones (see
+        ``trends.LoadResult``), ``audiences``, ``days``, ``missing`` (blank cells of the file), the ``file``, and the
+        ``refused_audiences`` if Cordial refused some.
+    :raises InvalidConnectionError: the connection does not belong to a database.
+    :raises UnsupportedWarehouseError: the database cannot replace rows completely or not at all.
+    :raises TableError: the database rejected the load.
     """
 
     template_fields: Sequence[str] = (*AudienceTrendsLoadOperator.template_fields, "conn_id", "table")
@@ -42,6 +50,7 @@ class AudienceTrendsToSqlOperator(AudienceTrendsLoadOperator):
         conn_id: str,
         table: str = "audience_trends",
         create_table: bool = False,
+        on_blank: OnBlank = "keep",
         **kwargs: Any,
     ) -> None:
         if "outlets" not in kwargs and is_static(conn_id, table):
@@ -50,13 +59,20 @@ class AudienceTrendsToSqlOperator(AudienceTrendsLoadOperator):
         self.conn_id = conn_id
         self.table = table
         self.create_table = create_table
+        self.on_blank = on_blank
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Find the file, wait until it is complete, and load it."""
+        # Imported here to keep DAG parsing fast.
         from airflow_provider_cordial.trends.tables import build_table
 
+        if self.on_blank not in ("keep", "replace"):
+            msg = f"Invalid on_blank {self.on_blank!r}: use keep or replace."
+            raise InvalidExportError(msg)
         table = build_table(self.conn_id, self.table, self._rendered_columns(context), create=self.create_table)
         with self._open_trends() as trends:
-            rows = table.load(trends.batch(datetime.now(UTC)))
-        self.log.info("Loaded %d rows of %s into %s", rows, trends.export.timeframe, self.table)
-        return self._finish(context, trends, rows, asset_uri=table_uri(self.conn_id, self.table))
+            loaded = table.load(trends.batch(datetime.now(UTC), on_blank=self.on_blank))
+        counts = self._finish(context, trends, loaded, asset_uri=table_uri(self.conn_id, self.table))
+        shown = ", ".join(f"{name} {value}" for name, value in {**counts, "job_id": trends.job_id}.items())
+        self.log.info("Loaded %s into %s: %s", trends.export.timeframe, self.table, shown)
+        return counts

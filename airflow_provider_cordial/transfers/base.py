@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_cordial.destinations import FileWait
-    from airflow_provider_cordial.trends import Columns, CsvFormat, OnMissing
+    from airflow_provider_cordial.trends import Columns, CsvFormat, LoadResult, OnMissing
     from airflow_provider_cordial.trends.delivery import DeliveredTrends
 
 
@@ -22,7 +22,8 @@ class AudienceTrendsLoadOperator(BaseOperator):
     """Find the delivered CSV of an Audience Trends export, wait until it is complete, and load it.
 
     :param export: ``export.output["export"]`` of the export operator (templated).
-    :param columns: other names for the columns, and constant columns (their texts are templated).
+    :param columns: other names for the columns, and columns of the scope and constant ones (their texts are
+        templated).
     :param source_path: the delivered file's exact path, if it is not named after the export (templated).
     :param parts: read numbered files (``<name>-1.csv``, ``<name>-2.csv``) as one, in the order of their numbers.
     :param on_missing: what happens if a requested audience or day is missing: ``fail``, ``warn``, or ``ignore``.
@@ -77,19 +78,21 @@ class AudienceTrendsLoadOperator(BaseOperator):
         )
 
     def _finish(
-        self, context: Context, trends: DeliveredTrends, rows: int, *, asset_uri: str | None, **more: Any
+        self, context: Context, trends: DeliveredTrends, loaded: LoadResult | int, *, asset_uri: str | None, **more: Any
     ) -> dict[str, Any]:
         """Publish the load on the outlets, and return its result.
 
+        :param loaded: what became of the cells, or only the number of rows.
         :param more: what else the event and the result contain.
         """
-        counts = {**trends.counts(rows), **trends.export.refusals(), **more}
-        extra = {"rows": rows, "missing": counts["missing"], **more, "job_id": trends.job_id}
+        counts = {**trends.counts(loaded), **trends.export.refusals(), **more}
+        # The audiences and days of the event are lists: those of the export.
+        extra = {name: value for name, value in counts.items() if name not in ("audiences", "days")}
         publish_event(
             context,
             self.outlets,
             asset_uri=asset_uri,
             days=trends.export.days(),
-            extra={**trends.export.event_extra(), **extra},
+            extra={**trends.export.event_extra(), **extra, "job_id": trends.job_id},
         )
         return counts

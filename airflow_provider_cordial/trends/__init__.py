@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_provider_cordial.trends.batch import TrendsBatch
+    from airflow_provider_cordial.trends.batch import LoadResult, OnBlank, TrendsBatch
     from airflow_provider_cordial.trends.columns import Columns
     from airflow_provider_cordial.trends.completeness import ForeignTrendsError, OnMissing
     from airflow_provider_cordial.trends.csv import AudienceRow, CsvFormat, IncompleteTrendsError, TrendsCsvError
@@ -17,6 +17,8 @@ __all__ = [
     "CsvFormat",
     "ForeignTrendsError",
     "IncompleteTrendsError",
+    "LoadResult",
+    "OnBlank",
     "OnMissing",
     "TrendsBatch",
     "TrendsCsvError",
@@ -30,6 +32,8 @@ _MODULES = {
     "CsvFormat": "csv",
     "ForeignTrendsError": "completeness",
     "IncompleteTrendsError": "csv",
+    "LoadResult": "batch",
+    "OnBlank": "batch",
     "OnMissing": "completeness",
     "TrendsBatch": "batch",
     "TrendsCsvError": "csv",

@@ -1,27 +1,69 @@
-"""TrendsBatch: what one load brings into a table."""
+"""TrendsBatch: what one load brings into a table. LoadResult: what became of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
+from typing import Literal
 
 from airflow_provider_cordial.trends.csv import AudienceRow
 
+#: What happens to a known number whose cell in the file is blank.
+OnBlank = Literal["keep", "replace"]
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrendsBatch:
     """The checked rows of one file, and what they replace: these audiences on these days, and nothing else.
 
     :param audiences: that the file contains.
     :param days: that the file contains: the days of ``AudienceRow.contacts``, in their order.
     :param rows: one per audience; they can be iterated again.
+    :param blanks: how many cells have no number.
     :param job_id: of the export.
     :param loaded_at: the moment of the load.
+    :param on_blank: ``keep`` a number that the table has where the file is blank, or ``replace`` it.
     """
 
     audiences: tuple[str, ...]
     days: tuple[date, ...]
     rows: Iterable[AudienceRow]
+    blanks: int
     job_id: str
     loaded_at: datetime
+    on_blank: OnBlank = "keep"
+
+    @property
+    def cells(self) -> int:
+        """How many rows of a table the batch has: one per audience and day."""
+        return len(self.audiences) * len(self.days)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadResult:
+    """What a load did with the cells of its file; each cell counts once.
+
+    :param new: a number where the table had none.
+    :param same: the number that the table had.
+    :param corrected: another number than the table had.
+    :param blank: no number, in the file and now in the table.
+    :param kept: no number, but the table had one, and still has it.
+    """
+
+    new: int = 0
+    same: int = 0
+    corrected: int = 0
+    blank: int = 0
+    kept: int = 0
+
+    def __add__(self, other: LoadResult) -> LoadResult:
+        return LoadResult(**{name: count + getattr(other, name) for name, count in asdict(self).items()})
+
+    @property
+    def rows(self) -> int:
+        """How many rows the table now has of the file's audiences and days."""
+        return self.new + self.same + self.corrected + self.blank + self.kept
+
+    def to_json(self) -> dict[str, int]:
+        return {"rows": self.rows, **asdict(self)}

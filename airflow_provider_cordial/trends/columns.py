@@ -23,12 +23,16 @@ class Columns:
 
     :param names: other names for ``audience``, ``snapshot_date``, ``contacts``, ``job_id``, ``loaded_at``; files have
         the first three.
-    :param constants: more columns, and the text that each has in all rows (templated).
+    :param scope: more columns that identify a row, an account or a brand for instance, and the text that each has in
+        all rows of this load (templated). A load replaces only rows of its own scope.
+    :param constants: more columns that describe a row, and the text that each has in all rows (templated). Another load
+        may change them.
     :raises InvalidExportError: a column is unknown, a name is not an identifier, or two columns have the same name.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
     constants: Mapping[str, str] = field(default_factory=dict)
+    scope: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.names) - set(TABLE_COLUMNS)):
@@ -45,18 +49,32 @@ class Columns:
         return self.names.get(column, column)
 
     def rendered(self, render: Callable[[str], str]) -> Columns:
-        """Return the columns with the texts of the constants rendered."""
-        return replace(self, constants={name: render(text) for name, text in self.constants.items()})
+        """Return the columns with the texts of the scope and of the constants rendered."""
+
+        def render_all(texts: Mapping[str, str]) -> dict[str, str]:
+            return {name: render(text) for name, text in texts.items()}
+
+        return replace(self, scope=render_all(self.scope), constants=render_all(self.constants))
+
+    @property
+    def key(self) -> list[str]:
+        """The column names that identify a row of a table."""
+        return [self["audience"], self["snapshot_date"], *self.scope]
+
+    @property
+    def shared(self) -> dict[str, str]:
+        """The columns of the scope and the constants, and the text that each has in all rows."""
+        return {**self.scope, **self.constants}
 
     @property
     def of_table(self) -> list[str]:
         """The column names of a table, in the order of a row."""
-        return [*map(self.__getitem__, TABLE_COLUMNS), *self.constants]
+        return [*map(self.__getitem__, TABLE_COLUMNS), *self.scope, *self.constants]
 
     @property
     def of_file(self) -> list[str]:
         """The column names of a file, in the order of a row."""
-        return [*map(self.__getitem__, DATA_COLUMNS), *self.constants]
+        return [*map(self.__getitem__, DATA_COLUMNS), *self.scope, *self.constants]
 
 
 def validate_identifier(what: str, name: str, *, whole: str | None = None) -> None:

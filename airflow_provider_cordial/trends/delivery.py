@@ -14,7 +14,7 @@ from airflow_provider_cordial.destinations import DeliveredFile, FileWait, read_
 from airflow_provider_cordial.exceptions import IncompleteFileError, InvalidExportError
 from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport
 from airflow_provider_cordial.exports.base import SubmittedExport
-from airflow_provider_cordial.trends.batch import TrendsBatch
+from airflow_provider_cordial.trends.batch import LoadResult, OnBlank, TrendsBatch
 from airflow_provider_cordial.trends.completeness import OnMissing, find_missing, spool_rows
 from airflow_provider_cordial.trends.csv import CsvFormat, IncompleteTrendsError, TrendsReader
 from airflow_provider_cordial.trends.spool import Spool
@@ -41,23 +41,25 @@ class DeliveredTrends:
         """Remove the rows."""
         self.spool.close()
 
-    def batch(self, loaded_at: datetime) -> TrendsBatch:
+    def batch(self, loaded_at: datetime, *, on_blank: OnBlank = "keep") -> TrendsBatch:
         """Return what a table loads."""
         return TrendsBatch(
             audiences=tuple(self.spool.audiences),
             days=self.spool.days,
             rows=self.spool,
+            blanks=self.spool.blanks,
             job_id=self.job_id,
             loaded_at=loaded_at,
+            on_blank=on_blank,
         )
 
-    def counts(self, rows: int) -> dict[str, Any]:
-        """Return the result of a load.
+    def counts(self, result: LoadResult | int) -> dict[str, Any]:
+        """Return the result of a load as JSON.
 
-        :param rows: how many the load has written.
+        :param result: that of the table, or only the number of rows.
         """
         return {
-            "rows": rows,
+            **(result.to_json() if isinstance(result, LoadResult) else {"rows": result}),
             "audiences": len(self.spool.audiences),
             "days": len(self.spool.days),
             "missing": self.spool.blanks,

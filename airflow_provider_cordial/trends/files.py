@@ -25,7 +25,7 @@ def write_long_csv(
     columns: Columns,
     by_day: bool,
 ) -> tuple[int, dict[str, Path]]:
-    """Write ``audience, snapshot_date, contacts``, and the constant columns to CSV files in a local folder.
+    """Write ``audience, snapshot_date, contacts``, the scope, and the constants to CSV files in a local folder.
 
     A blank is an empty cell. The same rows result in the same files, byte for byte.
 
@@ -47,7 +47,7 @@ def write_long_csv(
                 csv.writer(file, lineterminator="\n").writerows(some)
             some.clear()
 
-    values = list(columns.constants.values())
+    values = list(columns.shared.values())
     for row in rows:
         for key, contacts in zip(keys, row.contacts, strict=True):
             buffer[key if by_day else ""].append([row.audience, key, contacts, *values])

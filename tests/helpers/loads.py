@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
 from typing import Any
 
 from airflow_provider_cordial.destinations.file_wait import FileWait
 from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
+from airflow_provider_cordial.trends import AudienceRow, OnBlank, TrendsBatch
 from cordial_sandbox.process import SandboxProcess
 
 QUICK = FileWait(timeout=2, poll_interval=0.05, stable_for=0.05, incomplete_for=0.3, read_timeout=5)
@@ -41,6 +43,28 @@ def export(**changes: Any) -> dict[str, Any]:
 def deliver(sandbox: SandboxProcess, content: str | bytes, name: str = "trends.csv") -> None:
     raw = content if isinstance(content, bytes) else content.encode()
     (sandbox.sftp.root / "exports" / name).write_bytes(raw)
+
+
+TEN, ELEVEN = date(2026, 11, 10), date(2026, 11, 11)
+
+
+def batch(
+    rows: Mapping[str, Sequence[int | None]],
+    *,
+    days: Sequence[date] = (TEN, ELEVEN),
+    job_id: str = "j1",
+    on_blank: OnBlank = "keep",
+) -> TrendsBatch:
+    """What a table loads: the sizes of each audience by day."""
+    return TrendsBatch(
+        audiences=tuple(rows),
+        days=tuple(days),
+        rows=[AudienceRow(name, list(sizes)) for name, sizes in rows.items()],
+        blanks=sum(list(sizes).count(None) for sizes in rows.values()),
+        job_id=job_id,
+        loaded_at=datetime.now(UTC),
+        on_blank=on_blank,
+    )
 
 
 def load(

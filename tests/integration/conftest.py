@@ -14,6 +14,7 @@ from cordial_sandbox.process import SandboxProcess
 from tests.helpers.places import Places
 from tests.helpers.sandbox import SetConnection
 from tests.integration.servers import AzureAccount, GoogleStorage, Login, embedded, strict
+from tests.integration.servers.mariadb import MariaDb, mariadb_server, server_binary
 from tests.integration.servers.postgres import Postgres, binaries, postgres_server
 from tests.integration.servers.redis import Redis, redis_server
 from tests.integration.servers.redis import is_installed as is_redis_installed
@@ -91,6 +92,16 @@ def postgres() -> Iterator[Postgres]:
             pytest.fail("CI must have PostgreSQL: install the package postgresql")
         pytest.skip("no PostgreSQL is installed on this machine (the package postgresql)")
     with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def mariadb() -> Iterator[MariaDb]:
+    if server_binary() is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI must have MariaDB: install the package mariadb-server")
+        pytest.skip("no MariaDB is installed on this machine (the package mariadb-server)")
+    with mariadb_server() as server:
         yield server
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import subprocess
+import sys
 from contextlib import closing
 from datetime import date
 from pathlib import Path
@@ -12,7 +14,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from airflow_provider_cordial.trends import Columns, IncompleteTrendsError
+from airflow_provider_cordial.exceptions import TransientTableError
+from airflow_provider_cordial.trends import Columns, ForeignTrendsError
 from cordial_sandbox.process import SandboxProcess
 from tests.helpers.loads import GOLD, ODD, PLAIN, deliver, export, load
 from tests.helpers.sandbox import SetConnection
@@ -59,8 +62,21 @@ def test_an_invalid_file_leaves_the_table_unchanged(cordial: SandboxProcess, dat
     deliver(cordial, PLAIN)
     load()
     deliver(cordial, PLAIN + "b,1,2\n")
-    with pytest.raises(IncompleteTrendsError):
+    with pytest.raises(ForeignTrendsError):
         load(export(job_id="j2"))
+    assert rows(database) == PLAIN_ROWS
+
+
+def test_a_database_that_another_process_has_open_is_temporary(cordial: SandboxProcess, database: Path) -> None:
+    deliver(cordial, PLAIN)
+    load()
+    code = f"import duckdb; c = duckdb.connect({str(database)!r}); print(1, flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"1\n"
+        with pytest.raises(TransientTableError, match="Could not set lock.* Retry the task"):
+            load(export(job_id="j2"))
+        process.communicate(b"\n", timeout=30)
     assert rows(database) == PLAIN_ROWS
 
 

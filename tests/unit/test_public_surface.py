@@ -33,6 +33,7 @@ SURFACE: dict[str, set[str]] = {
         "Columns",
         "CsvFormat",
         "IncompleteTrendsError",
+        "LoadResult",
         "TrendsBatch",
         "TrendsCsvError",
         "TrendsTable",

@@ -7,6 +7,7 @@ from importlib import import_module
 from airflow_provider_cordial._compat import BaseHook
 from airflow_provider_cordial.trends.columns import Columns
 from airflow_provider_cordial.trends.tables.base import TrendsTable
+from airflow_provider_cordial.trends.tables.errors import unsupported
 
 __all__ = ["TrendsTable", "build_table", "register_table"]
 
@@ -15,10 +16,34 @@ _PACKAGE = "airflow_provider_cordial.trends.tables"
 #: ``module:class`` by connection type; imported when a table is built. All others use ``_GENERIC``.
 _TABLES: dict[str, str | type[TrendsTable]] = {
     "duckdb": f"{_PACKAGE}.duckdb:DuckDbTable",
+    "mysql": f"{_PACKAGE}.mysql:MySqlTable",
     "postgres": f"{_PACKAGE}.postgres:PostgresTable",
     "sqlite": f"{_PACKAGE}.sqlite:SqliteTable",
 }
 _GENERIC = f"{_PACKAGE}.generic:DbApiTable"
+
+
+_COMMITS = "each of its statements commits by itself"
+_NO_TRANSACTIONS = "it has no transactions"
+
+#: Why a type of connection is not served, whatever its hook says of autocommit.
+_UNSUPPORTED = {
+    "athena": _COMMITS,
+    "clickhouse": _NO_TRANSACTIONS,
+    "databricks": _COMMITS,
+    "drill": _NO_TRANSACTIONS,
+    "druid": _NO_TRANSACTIONS,
+    "gcpbigquery": _COMMITS,
+    "google_cloud_platform": _COMMITS,
+    "hive_cli": _NO_TRANSACTIONS,
+    "hiveserver2": _NO_TRANSACTIONS,
+    "impala": _NO_TRANSACTIONS,
+    "kylin": _NO_TRANSACTIONS,
+    "pinot": _NO_TRANSACTIONS,
+    "presto": _COMMITS,
+    "trino": _COMMITS,
+    "ydb": _COMMITS,
+}
 
 
 def register_table(conn_type: str, table: str | type[TrendsTable]) -> None:
@@ -35,11 +60,19 @@ def build_table(conn_id: str, name: str, columns: Columns, *, create: bool = Fal
 
     :param name: ``table`` or ``schema.table``.
     :param create: create the table on load if it does not exist.
-    :raises InvalidConnectionError: the connection does not belong to a supported warehouse.
+    :raises InvalidConnectionError: the connection does not belong to a database.
+    :raises UnsupportedWarehouseError: the database cannot replace rows completely or not at all.
     :raises InvalidExportError: the name is not an identifier.
     """
-    table = _TABLES.get(str(BaseHook.get_connection(conn_id).conn_type), _GENERIC)
-    return _resolve(table)(conn_id, name, columns, create=create)
+    conn_type = str(BaseHook.get_connection(conn_id).conn_type)
+    if conn_type in _TABLES:
+        return _resolve(_TABLES[conn_type])(conn_id, name, columns, create=create)
+    if reason := _UNSUPPORTED.get(conn_type):
+        raise unsupported(conn_id, conn_type, reason)
+    table = _resolve(_GENERIC)(conn_id, name, columns, create=create)
+    # Nothing else is known of the database: connecting proves that autocommit can be switched off.
+    with table.connection():  # type: ignore[attr-defined]
+        return table
 
 
 def _resolve(table: str | type[TrendsTable]) -> type[TrendsTable]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from airflow_provider_cordial.trends.batch import TrendsBatch
+from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import Columns, validate_identifier
 
 
 class TrendsTable(ABC):
-    """A long table with one row per audience and day. A subclass builds the hook of its connection itself.
+    """A long table with one row per audience, day, and scope. A subclass builds the hook of its connection itself.
 
     :param conn_id: the Airflow connection of the warehouse.
     :param name: ``table`` or ``schema.table``.
@@ -26,8 +26,9 @@ class TrendsTable(ABC):
         self.create_if_missing = create
 
     @abstractmethod
-    def load(self, batch: TrendsBatch) -> int:
-        """Replace the batch's audiences and days by its rows, completely or not at all.
+    def load(self, batch: TrendsBatch) -> LoadResult | int:
+        """Replace the batch's audiences and days in the scope by its rows, completely or not at all.
 
-        :returns: how many rows the table has of them now.
+        :returns: what became of the cells, or only how many rows the table has of them now.
+        :raises TableError: the table cannot be loaded, and is as before.
         """

@@ -1,9 +1,12 @@
-"""DbApiTable: the table in any database that has a DbApiHook."""
+"""DbApiTable: the table in any database that has a DbApiHook and transactions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+import logging
+import random
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import date
 from itertools import groupby, islice
 from typing import Any, ClassVar, TypeVar
@@ -11,10 +14,20 @@ from typing import Any, ClassVar, TypeVar
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 from airflow_provider_cordial._compat import BaseHook
-from airflow_provider_cordial.exceptions import InvalidConnectionError
-from airflow_provider_cordial.trends.batch import TrendsBatch
+from airflow_provider_cordial.exceptions import (
+    TableError,
+    TransientTableError,
+    UnsuitableTableError,
+    UnsupportedWarehouseError,
+)
+from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import Columns
+from airflow_provider_cordial.trends.csv import AudienceRow
 from airflow_provider_cordial.trends.tables.base import TrendsTable
+from airflow_provider_cordial.trends.tables.errors import error_code, is_driver_error, table_error, unsupported
+from airflow_provider_cordial.trends.tables.keys import check_keys
+
+log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -22,92 +35,266 @@ _T = TypeVar("_T")
 BATCH = 10_000
 AUDIENCES_PER_STATEMENT = 500
 
-_TYPES = ("TEXT NOT NULL", "DATE NOT NULL", "BIGINT", "TEXT NOT NULL", "TIMESTAMP NOT NULL")
-_CONSTANT_TYPE = "TEXT NOT NULL"
+#: How often a load that the database ended for another one is run, and the longest first pause in seconds.
+ATTEMPTS = 5
+PAUSE = 0.2
 
 
 class DbApiTable(TrendsTable):
-    """The table as most databases support it: one transaction that deletes and inserts.
+    """The table as most databases support it: one transaction that deletes and inserts, whatever the keys are.
 
     :raises InvalidConnectionError: the connection's hook is not a ``DbApiHook``.
+    :raises UnsupportedWarehouseError: the hook cannot switch autocommit off.
     """
+
+    #: Types of the columns when the table is created.
+    types: ClassVar[Mapping[str, str]] = {
+        "audience": "TEXT",
+        "snapshot_date": "DATE",
+        "contacts": "BIGINT",
+        "job_id": "TEXT",
+        "loaded_at": "TIMESTAMP",
+        "scope": "TEXT",
+        "constant": "TEXT",
+    }
 
     #: Follows the columns when the table is created.
     options: ClassVar[str] = ""
 
+    #: What the code of an error begins with if the database ended the load for another one: it runs again at once.
+    conflicts: ClassVar[tuple[str, ...]] = ("40",)
+
+    #: What the code of an error begins with if a later load may succeed.
+    transient: ClassVar[tuple[str, ...]] = ("08", "40", "OperationalError", "InterfaceError")
+
+    #: Whether transactions are begun by a statement, whatever autocommit is.
+    begins_transactions: ClassVar[bool] = False
+    begin: ClassVar[str] = "BEGIN TRANSACTION"
+
+    audiences_per_statement: ClassVar[int] = AUDIENCES_PER_STATEMENT
+
+    #: Arguments of the hook.
+    hook_params: ClassVar[Mapping[str, Any]] = {}
+
     def __init__(self, conn_id: str, name: str, columns: Columns, *, create: bool = False) -> None:
         super().__init__(conn_id, name, columns, create=create)
-        hook = BaseHook.get_hook(conn_id)
+        hook = BaseHook.get_hook(conn_id, hook_params=dict(self.hook_params))
         if not isinstance(hook, DbApiHook):
-            msg = f"Connection {conn_id!r} is not a SQL database connection: its hook is {type(hook).__name__}."
-            raise InvalidConnectionError(msg)
-        self.hook = hook
+            msg = (
+                f"Connection {conn_id!r} is not a SQL database connection: its hook is {type(hook).__name__}. Use a "
+                "connection to a database, or register a table class with trends.register_table."
+            )
+            raise UnsupportedWarehouseError(msg)
+        if not self.begins_transactions and not hook.supports_autocommit:
+            self._refuse(hook, "its hook cannot switch autocommit off")
+        self.hook: Any = hook
         self.placeholder = hook.placeholder
+        #: Whether one of the unique keys is exactly that of a row; known after ``check``.
+        self.has_key = False
 
-    def load(self, batch: TrendsBatch) -> int:
-        with closing(self.hook.get_conn()) as connection, self.transaction(connection) as cursor:
+    def load(self, batch: TrendsBatch) -> LoadResult:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._load_once(batch)
+            except TransientTableError as error:
+                if attempt == ATTEMPTS or not self._is_conflict(error):
+                    raise
+                log.info("Another load of %s was first; loading again (%d)", self.name, attempt)
+                time.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311 - not a secret
+        raise AssertionError
+
+    def _load_once(self, batch: TrendsBatch) -> LoadResult:
+        with self.connection() as connection, self.transaction(connection) as cursor:
             if self.create_if_missing:
                 self.create(cursor)
-            return self.replace(cursor, batch)
+            self.lock(cursor)
+            self.check(cursor)
+            return self.replace(cursor, batch) if batch.cells else LoadResult()
+
+    def _is_conflict(self, error: TableError) -> bool:
+        cause = error.__cause__
+        return cause is not None and error_code(cause).startswith(self.conflicts)
+
+    @contextmanager
+    def connection(self) -> Iterator[Any]:
+        """Yield a connection that commits only when asked.
+
+        :raises TableError: the driver raised an error.
+        """
+        try:
+            with closing_quietly(self.hook.get_conn()) as connection:
+                self.prepare(connection)
+                yield connection
+        except Exception as error:
+            if not is_driver_error(error):
+                raise
+            is_transient = error_code(error).startswith(self.transient)
+            raise table_error(self.name, self.conn_id, error, is_transient=is_transient) from error
+
+    def prepare(self, connection: Any) -> None:
+        """Set up a new connection: nothing is committed by itself.
+
+        :raises UnsupportedWarehouseError: autocommit stays on.
+        """
+        if self.begins_transactions:
+            return
+        self.hook.set_autocommit(connection, False)
+        if self.hook.get_autocommit(connection):
+            self._refuse(self.hook, "autocommit stays on")
+
+    def _refuse(self, hook: DbApiHook, reason: str) -> None:
+        raise unsupported(self.conn_id, type(hook).__name__, reason)
 
     @contextmanager
     def transaction(self, connection: Any) -> Iterator[Any]:
         """Yield a cursor; its statements take effect at the end, or not at all."""
-        with closing(connection.cursor()) as cursor:
+        with closing_quietly(connection.cursor()) as cursor:
             try:
+                if self.begins_transactions:
+                    cursor.execute(self.begin)
                 yield cursor
-                connection.commit()
+                if self.begins_transactions:
+                    cursor.execute("COMMIT")
+                else:
+                    connection.commit()
             except BaseException:
                 # A rollback that fails must not hide the error that caused it.
                 with suppress(Exception):
-                    connection.rollback()
+                    if self.begins_transactions:
+                        cursor.execute("ROLLBACK")
+                    else:
+                        connection.rollback()
                 raise
 
     def create(self, cursor: Any) -> None:
         """Create the table if it does not exist."""
-        types = [*_TYPES, *[_CONSTANT_TYPE] * len(self.columns.constants)]
-        names = self.columns.of_table
-        columns = ", ".join(f"{self.quote(name)} {kind}" for name, kind in zip(names, types, strict=True))
-        key = ", ".join(self.quote(self.columns[column]) for column in ("audience", "snapshot_date"))
-        cursor.execute(f"CREATE TABLE IF NOT EXISTS {self.quoted} ({columns}, PRIMARY KEY ({key})){self.options}")
+        columns = [f"{self.quote(name)} {kind}" for name, kind in self.column_types(cursor).items()]
+        key = ", ".join(map(self.quote, self.columns.key))
+        cursor.execute(
+            f"CREATE TABLE IF NOT EXISTS {self.quoted} ({', '.join(columns)}, PRIMARY KEY ({key})){self.options}"
+        )
+
+    def column_types(self, _cursor: Any) -> dict[str, str]:
+        """Return the definition of each column of a new table."""
+        names = {self.columns[column]: column for column in self.types if column not in ("scope", "constant")}
+        names |= dict.fromkeys(self.columns.scope, "scope") | dict.fromkeys(self.columns.constants, "constant")
+        return {
+            name: self.types[column] + ("" if column == "contacts" else " NOT NULL") for name, column in names.items()
+        }
 
     def lock(self, cursor: Any) -> None:
         """Exclude other loads until the end of the transaction, if the database does not do so itself."""
 
-    def replace(self, cursor: Any, batch: TrendsBatch) -> int:
-        """Replace the batch's audiences and days by its rows, and return the number of rows."""
-        self.lock(cursor)
-        self.delete(cursor, batch)
-        return self.insert(cursor, batch)
+    def check(self, cursor: Any) -> None:
+        """Check the table before anything is deleted.
 
-    def delete(self, cursor: Any, batch: TrendsBatch) -> None:
-        """Delete the rows of the batch's audiences and days."""
-        audience, day = self.quote(self.columns["audience"]), self.quote(self.columns["snapshot_date"])
-        mark = self.placeholder
-        for first, last in day_ranges(batch.days):
-            for some in batches(batch.audiences, AUDIENCES_PER_STATEMENT):
-                marks = ", ".join([mark] * len(some))
-                cursor.execute(
-                    f"DELETE FROM {self.quoted} WHERE {day} BETWEEN {mark} AND {mark} "  # noqa: S608
-                    f"AND {audience} IN ({marks})",
-                    [self.parameter(first), self.parameter(last), *some],
-                )
+        :raises UnsuitableTableError: the load would delete rows that are not its own, or conflict with them.
+        """
+        self.has_key = check_keys(self.name, self.columns, self.unique_keys(cursor))
 
-    def insert(self, cursor: Any, batch: TrendsBatch) -> int:
-        """Insert the rows of the batch, and return their number."""
-        statement = f"{self.insert_into} VALUES ({', '.join([self.placeholder] * len(self.columns.of_table))})"
-        rest = (batch.job_id, self.parameter(batch.loaded_at), *self.columns.constants.values())
-        days = [self.parameter(day) for day in batch.days]
-        long_rows = (
-            (row.audience, day, contacts, *rest)
-            for row in batch.rows
-            for day, contacts in zip(days, row.contacts, strict=True)
+    def unique_keys(self, _cursor: Any) -> Iterable[Collection[str]]:
+        """Return the columns of each unique key of the table; nothing if the database cannot be asked."""
+        return ()
+
+    def replace(self, cursor: Any, batch: TrendsBatch) -> LoadResult:
+        """Replace the batch's audiences and days by its rows."""
+        result = LoadResult()
+        per_statement = max(1, min(AUDIENCES_PER_STATEMENT, BATCH // max(1, len(batch.days))))
+        for rows in batches(batch.rows, per_statement):
+            result += self._replace_some(cursor, batch, rows)
+        return result
+
+    def _replace_some(self, cursor: Any, batch: TrendsBatch, rows: Sequence[AudienceRow]) -> LoadResult:
+        names = [row.audience for row in rows]
+        old = self._read(cursor, batch, names)
+        shared = tuple(self.shared_values(batch))
+        new, counts = [], []
+        for row in rows:
+            for day, contacts in zip(batch.days, row.contacts, strict=True):
+                known = next((one for one in old.get((row.audience, day.isoformat()), ()) if one[2] is not None), None)
+                number = None if known is None else int(known[2])
+                is_kept = contacts is None and number is not None and batch.on_blank == "keep"
+                # A kept row is the one that was there, with the job that delivered its number.
+                new.append(known if is_kept else (row.audience, self.parameter(day), contacts, *shared))
+                counts.append(classify(contacts, number, keeps=batch.on_blank == "keep"))
+        for where, parameters in self.ranges(batch.days, names):
+            cursor.execute(f"DELETE FROM {self.quoted} WHERE {where}", parameters)
+        marks = ", ".join([self.placeholder] * len(self.columns.of_table))
+        cursor.executemany(f"{self.insert_into(self.quoted)} VALUES ({marks})", new)
+        self.verify(cursor, batch.days, names)
+        return LoadResult(**{name: counts.count(name) for name in set(counts)})
+
+    def _read(self, cursor: Any, batch: TrendsBatch, audiences: Sequence[str]) -> dict[tuple[str, str], list[Any]]:
+        """Return the rows that the table has, by audience and day.
+
+        :raises UnsuitableTableError: the table has rows that it cannot tell from those of the batch.
+        """
+        requested = {(name, day.isoformat()) for name in audiences for day in batch.days}
+        found: dict[tuple[str, str], list[Any]] = {}
+        names = ", ".join(map(self.quote, self.columns.of_table))
+        for where, parameters in self.ranges(batch.days, audiences):
+            cursor.execute(f"SELECT {names} FROM {self.quoted} WHERE {where}", parameters)
+            for row in cursor.fetchall():
+                cell = (row[0], str(row[1])[:10])
+                if cell not in requested:
+                    raise self.namesake(str(row[0]))
+                found.setdefault(cell, []).append(tuple(row))
+        return found
+
+    def namesake(self, audience: str) -> UnsuitableTableError:
+        """Return the error for a row that the database takes for one of another audience."""
+        msg = (
+            f"Table {self.name!r} has rows of audience {audience!r}, which it does not tell from another audience of "
+            f"this file: the collation of column {self.columns['audience']!r} ignores case, accents, or blanks. The "
+            "rows of the table are as before. Give the column a binary collation."
         )
+        return UnsuitableTableError(msg, table=self.name)
+
+    def verify(self, cursor: Any, days: Sequence[date], audiences: Sequence[str]) -> None:
+        """Compare the number of rows that the table has of audiences and days with that of the file.
+
+        :raises TableError: they differ.
+        """
         count = 0
-        for some in batches(long_rows, BATCH):
-            cursor.executemany(statement, some)
-            count += len(some)
-        return count
+        for where, parameters in self.ranges(days, audiences):
+            cursor.execute(f"SELECT COUNT(*) FROM {self.quoted} WHERE {where}", parameters)
+            count += cursor.fetchall()[0][0]
+        if count != len(days) * len(audiences):
+            msg = (
+                f"Table {self.name!r} would have {count} of {len(days) * len(audiences)} rows of the file. The rows "
+                "of the table are as before. Check its triggers and its policies for rows."
+            )
+            raise TableError(msg, table=self.name)
+
+    def ranges(
+        self, days: Iterable[date], audiences: Iterable[str], prefix: str = ""
+    ) -> Iterator[tuple[str, list[Any]]]:
+        """Yield conditions that together select the rows of audiences and days in the scope, and their parameters.
+
+        :param prefix: of the columns: the alias of the table, and a dot.
+        """
+        mark = self.placeholder
+        audience, day = (prefix + self.quote(self.columns[column]) for column in ("audience", "snapshot_date"))
+        scope, texts = self.in_scope(prefix)
+        some = list(batches(audiences, self.audiences_per_statement))
+        for first, last in day_ranges(days):
+            for names in some:
+                condition, parameters = self.is_one_of(audience, names)
+                where = f"{day} BETWEEN {mark} AND {mark} AND {condition}{scope}"
+                yield where, [self.parameter(first), self.parameter(last), *parameters, *texts]
+
+    def is_one_of(self, column: str, audiences: Sequence[str]) -> tuple[str, list[Any]]:
+        """Return a condition on the audience, and its parameters."""
+        return f"{column} IN ({', '.join([self.placeholder] * len(audiences))})", [*audiences]
+
+    def in_scope(self, prefix: str = "") -> tuple[str, list[str]]:
+        """Return what follows a condition to limit it to the scope, and its parameters."""
+        names = (prefix + self.quote(name) for name in self.columns.scope)
+        return "".join(f" AND {name} = {self.placeholder}" for name in names), [*self.columns.scope.values()]
+
+    def shared_values(self, batch: TrendsBatch) -> list[Any]:
+        """Return what is the same in all rows: job, load time, scope, and constants."""
+        return [batch.job_id, self.parameter(batch.loaded_at), *self.columns.shared.values()]
 
     def parameter(self, value: date) -> Any:
         """Return a date or a datetime as the driver accepts it."""
@@ -121,9 +308,28 @@ class DbApiTable(TrendsTable):
     def quoted(self) -> str:
         return ".".join(map(self.quote, self.name.split(".")))
 
-    @property
-    def insert_into(self) -> str:
-        return f"INSERT INTO {self.quoted} ({', '.join(map(self.quote, self.columns.of_table))})"
+    def insert_into(self, target: str, count: int | None = None) -> str:
+        """Return the beginning of an INSERT into the first columns, by default all."""
+        return f"INSERT INTO {target} ({', '.join(map(self.quote, self.columns.of_table[:count]))})"
+
+
+@contextmanager
+def closing_quietly(resource: Any) -> Iterator[Any]:
+    """Close a connection or cursor; that must not hide the error that ended the load, nor turn a commit into one."""
+    try:
+        yield resource
+    finally:
+        with suppress(Exception):
+            resource.close()
+
+
+def classify(contacts: int | None, known: int | None, *, keeps: bool) -> str:
+    """Return the field of ``LoadResult`` in which a cell counts."""
+    if contacts is None:
+        return "kept" if keeps and known is not None else "blank"
+    if known is None:
+        return "new"
+    return "same" if contacts == known else "corrected"
 
 
 def day_ranges(days: Iterable[date]) -> Iterator[tuple[date, date]]:

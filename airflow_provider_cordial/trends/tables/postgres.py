@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import date, datetime
+from itertools import repeat
 from typing import Any
 
-from airflow_provider_cordial.trends.batch import TrendsBatch
-from airflow_provider_cordial.trends.tables.generic import DbApiTable, day_ranges
+from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
+from airflow_provider_cordial.trends.tables.generic import DbApiTable
+from airflow_provider_cordial.trends.tables.staged import STAGED_COLUMNS, StagedTable
 
-_STAGED = "pg_temp.cordial_staged"
+#: With fewer rows PostgreSQL plans well without statistics.
+_ANALYZED = 1000
 
 _TEXT_TYPES = ("text", "character varying")
 
@@ -30,8 +34,14 @@ _EPOCH = datetime(2000, 1, 1)  # noqa: DTZ001 - a timestamp without time zone
 _Encode = Callable[[TrendsBatch, Sequence[str]], Iterator[bytes]]
 
 
-class PostgresTable(DbApiTable):
-    """The table in PostgreSQL."""
+class PostgresTable(StagedTable):
+    """The table in PostgreSQL; also a view that PostgreSQL can write through."""
+
+    audiences_per_statement = sys.maxsize
+    transient = ("08", "40", "53", "55P03", "57P", "OperationalError", "InterfaceError")
+    staged = "pg_temp.cordial_staged"
+    changed = "pg_temp.cordial_changed"
+    temporary_options = " ON COMMIT DROP"
 
     def create(self, cursor: Any) -> None:
         # Two sessions that create the same table at once would both try.
@@ -42,50 +52,57 @@ class PostgresTable(DbApiTable):
         # Two loads of the same days would each delete the rows that they see, and then both insert. Readers continue.
         cursor.execute(f"LOCK TABLE {self.quoted} IN SHARE ROW EXCLUSIVE MODE")
 
-    def replace(self, cursor: Any, batch: TrendsBatch) -> int:
-        self.lock(cursor)
-        where, parameters = self._range(batch)
-        cursor.execute(f"SELECT EXISTS (SELECT FROM {self.quoted} AS old WHERE {where})", parameters)  # noqa: S608
-        (has_rows,) = cursor.fetchone()
-        if not has_rows:
-            return self.insert(cursor, batch)
-        if not self._can_stage(cursor):
-            self.delete(cursor, batch)
-            return self.insert(cursor, batch)
-        return self._replace_changed(cursor, batch, where, parameters)
-
-    def _replace_changed(self, cursor: Any, batch: TrendsBatch, where: str, parameters: list[Any]) -> int:
-        """Stage the rows, delete those that differ, and insert the missing ones."""
-        names = ", ".join(map(self.quote, self.columns.of_table))
+    def check(self, cursor: Any) -> None:
+        super().check(cursor)
         cursor.execute(
-            f"CREATE TEMP TABLE cordial_staged ON COMMIT DROP AS SELECT {names} FROM {self.quoted} "  # noqa: S608
-            "WITH NO DATA"
+            "SELECT relkind IN ('r', 'p') AND NOT row_security_active(oid), "
+            "has_database_privilege(current_database(), 'TEMP'), "
+            "ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = oid AND attnum > 0 ORDER BY attnum), "
+            "ARRAY(SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = oid AND attnum > 0 "
+            "ORDER BY attnum) FROM pg_class WHERE oid = %s::regclass",
+            [self.quoted],
         )
-        count = self._copy(cursor, _STAGED, batch)
-        # A different load time alone does not make a row different.
-        compared = [self.quote(name) for name in self.columns.of_table if name != self.columns["loaded_at"]]
-        same = " AND ".join(f"new.{name} IS NOT DISTINCT FROM old.{name}" for name in compared[2:])
-        key = " AND ".join(f"new.{name} = old.{name}" for name in compared[:2])
-        cursor.execute(
-            f"DELETE FROM {self.quoted} AS old WHERE {where} "  # noqa: S608
-            f"AND NOT EXISTS (SELECT FROM {_STAGED} AS new WHERE {key} AND {same})",
-            parameters,
-        )
-        key_columns = ", ".join(compared[:2])
-        cursor.execute(
-            f"{self.insert_into} SELECT {names} FROM {_STAGED} ON CONFLICT ({key_columns}) DO NOTHING"  # noqa: S608
-        )
-        return count
+        ((self._can_copy, self._can_stage, names, types),) = cursor.fetchall()
+        found = dict(zip(names, types, strict=True))
+        expected = {self.columns[column]: types for column, types in _BINARY_TYPES.items()}
+        expected |= dict.fromkeys(self.columns.shared, _TEXT_TYPES)
+        self._is_binary = all(found.get(column) in types for column, types in expected.items())
 
-    def insert(self, cursor: Any, batch: TrendsBatch) -> int:
-        return self._copy(cursor, self.quoted, batch)
+    def unique_keys(self, cursor: Any) -> Iterable[list[str]]:
+        # What an expression or a condition of an index refers to is only known as its dependencies.
+        cursor.execute(
+            "SELECT ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = indrelid AND attnum > 0 AND "
+            "(attnum = ANY((indkey::int2[])[0:indnkeyatts - 1]) OR (indexprs IS NOT NULL OR indpred IS NOT NULL) "
+            "AND attnum <> ALL((indkey::int2[])[indnkeyatts:indnatts]) AND attnum IN (SELECT refobjsubid "
+            "FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = indexrelid AND refobjid = indrelid)) "
+            "ORDER BY attnum) FROM pg_index WHERE indrelid = %s::regclass AND indisunique",
+            [self.quoted],
+        )
+        return [names for (names,) in cursor.fetchall()]
 
-    def _copy(self, cursor: Any, target: str, batch: TrendsBatch) -> int:
-        is_binary = self._has_binary_types(cursor)
-        encode: _Encode = _binary if is_binary else _text
-        blocks = encode(batch, list(self.columns.constants.values()))
-        columns = ", ".join(map(self.quote, self.columns.of_table))
-        copy = f"COPY {target} ({columns}) FROM STDIN" + (" (FORMAT BINARY)" if is_binary else "")
+    def append(self, cursor: Any, batch: TrendsBatch) -> LoadResult:
+        # COPY writes neither through a view nor where policies for rows apply.
+        if self._can_copy:
+            return super().append(cursor, batch)
+        if not self.stage(cursor, batch):
+            return DbApiTable.replace(self, cursor, batch)
+        if self.insert_staged(cursor, batch, self.staged) != batch.cells:
+            self.verify(cursor, batch.days, batch.audiences)
+        return LoadResult(new=batch.cells - batch.blanks, blank=batch.blanks)
+
+    def stage(self, cursor: Any, batch: TrendsBatch) -> bool:
+        if not self._can_stage:
+            return False
+        super().stage(cursor, batch)
+        if batch.cells > _ANALYZED:
+            cursor.execute(f"ANALYZE {self.staged}")
+        return True
+
+    def fill(self, cursor: Any, target: str, batch: TrendsBatch, *, whole: bool) -> int:
+        encode: _Encode = _binary if self._is_binary else _text
+        blocks = encode(batch, self.shared_values(batch) if whole else [])
+        columns = ", ".join(map(self.quote, self.columns.of_table[: None if whole else STAGED_COLUMNS]))
+        copy = f"COPY {target} ({columns}) FROM STDIN" + (" (FORMAT BINARY)" if self._is_binary else "")
         if hasattr(cursor, "copy"):  # psycopg 3
             with cursor.copy(copy) as stream:
                 for block in blocks:
@@ -94,35 +111,18 @@ class PostgresTable(DbApiTable):
             cursor.copy_expert(copy, _Readable(blocks))
         return int(cursor.rowcount)
 
-    def _range(self, batch: TrendsBatch) -> tuple[str, list[Any]]:
-        audience, day = (self.quote(self.columns[column]) for column in ("audience", "snapshot_date"))
-        ranges = list(day_ranges(batch.days))
-        on_days = " OR ".join([f"old.{day} BETWEEN %s AND %s"] * len(ranges))
-        parameters = [moment for one in ranges for moment in one]
-        return f"({on_days}) AND old.{audience} = ANY(%s)", [*parameters, list(batch.audiences)]
+    def is_one_of(self, column: str, audiences: Sequence[str]) -> tuple[str, list[Any]]:
+        return f"{column} = ANY(%s)", [list(audiences)]
 
-    def _has_binary_types(self, cursor: Any) -> bool:
-        cursor.execute(
-            "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute "
-            "WHERE attrelid = %s::regclass AND attnum > 0",
-            [self.quoted],
-        )
-        found = dict(cursor.fetchall())
-        expected = {self.columns[column]: types for column, types in _BINARY_TYPES.items()}
-        expected |= dict.fromkeys(self.columns.constants, _TEXT_TYPES)
-        return all(found.get(column) in types for column, types in expected.items())
+    def bytes_of(self, column: str) -> str:
+        return f'{column}::text COLLATE "C"'
 
-    def _can_stage(self, cursor: Any) -> bool:
-        """Return whether the table has a unique key of audience and day, and temporary tables are permitted."""
-        cursor.execute(
-            "SELECT has_database_privilege(current_database(), 'TEMP') AND EXISTS ("
-            "SELECT FROM pg_index WHERE indrelid = %s::regclass AND indisunique AND indisvalid AND indpred IS NULL "
-            "AND (SELECT array_agg(attname::text ORDER BY attname) FROM pg_attribute "
-            "WHERE attrelid = indrelid AND attnum = ANY(indkey)) = %s)",
-            [self.quoted, sorted(self.columns[column] for column in ("audience", "snapshot_date"))],
-        )
-        (answer,) = cursor.fetchone()
-        return bool(answer)
+    def parameter(self, value: date) -> str:
+        # As text, which PostgreSQL converts to the column's type: a day may be kept as text, and a column without a
+        # time zone ignores the zone.
+        if not isinstance(value, datetime):
+            return value.isoformat()
+        return value.replace(tzinfo=None).isoformat(timespec="seconds") + "+00"
 
 
 _NULL = r"\N"
@@ -131,12 +131,10 @@ _NULL = r"\N"
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
-def _text(batch: TrendsBatch, constants: Sequence[str]) -> Iterator[bytes]:
+def _text(batch: TrendsBatch, shared: Sequence[str]) -> Iterator[bytes]:
     """Yield the rows in COPY's text format, a block per audience."""
     parts = [f"\t{day.isoformat()}\t" for day in batch.days]
-    # A column without time zone ignores the zone.
-    loaded_at = batch.loaded_at.replace(tzinfo=None).isoformat(timespec="seconds") + "+00"
-    end = "".join(f"\t{text.translate(_ESCAPES)}" for text in (batch.job_id, loaded_at, *constants)) + "\n"
+    end = "".join(f"\t{text.translate(_ESCAPES)}" for text in shared) + "\n"
     for row in batch.rows:
         audience = row.audience.translate(_ESCAPES)
         yield "".join(
@@ -147,22 +145,28 @@ def _text(batch: TrendsBatch, constants: Sequence[str]) -> Iterator[bytes]:
         ).encode()
 
 
-def _binary(batch: TrendsBatch, constants: Sequence[str]) -> Iterator[bytes]:
+def _binary(batch: TrendsBatch, shared: Sequence[str]) -> Iterator[bytes]:
     """Yield the rows in COPY's binary format, a block per audience: each value after its length in bytes."""
     yield b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
-    columns = struct.pack(">h", len(_BINARY_TYPES) + len(constants))
-    parts = [struct.pack(">ii", 4, (day - _EPOCH.date()).days) for day in batch.days]
-    moment = round((batch.loaded_at.replace(tzinfo=None) - _EPOCH).total_seconds()) * 1_000_000
-    end = _sized(batch.job_id) + struct.pack(">iq", 8, moment) + b"".join(map(_sized, constants))
-    size, null = struct.Struct(">iq").pack, struct.pack(">i", -1)
+    columns = struct.pack(">h", STAGED_COLUMNS + len(shared))
+    days = [(day - _EPOCH.date()).days for day in batch.days]
+    end = b""
+    if shared:
+        job_id, _, *texts = shared
+        moment = round((batch.loaded_at.replace(tzinfo=None) - _EPOCH).total_seconds()) * 1_000_000
+        end = _sized(job_id) + struct.pack(">iq", 8, moment) + b"".join(map(_sized, texts))
+    day_and_size, day_and_null = struct.Struct(">iiiq").pack, struct.Struct(">iii").pack
     for row in batch.rows:
         start = columns + _sized(row.audience)
-        yield b"".join(
-            [
-                start + day + (null if contacts is None else size(8, contacts)) + end
-                for day, contacts in zip(parts, row.contacts, strict=True)
+        # Between two cells everything is the same for an audience.
+        if None in row.contacts:
+            cells: Iterable[bytes] = [
+                day_and_null(4, day, -1) if contacts is None else day_and_size(4, day, 8, contacts)
+                for day, contacts in zip(days, row.contacts, strict=True)
             ]
-        )
+        else:
+            cells = map(day_and_size, repeat(4), days, repeat(8), row.contacts)
+        yield start + (end + start).join(cells) + end
     yield struct.pack(">h", -1)
 
 

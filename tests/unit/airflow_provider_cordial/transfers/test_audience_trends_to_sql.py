@@ -21,6 +21,7 @@ from airflow_provider_cordial.exceptions import (
     InvalidConnectionError,
     InvalidExportError,
     NoDownloadError,
+    TableError,
 )
 from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
 from airflow_provider_cordial.trends import Columns, ForeignTrendsError, IncompleteTrendsError, TrendsCsvError
@@ -47,7 +48,18 @@ def test_the_rows_of_a_file(cordial: SandboxProcess, warehouse: Path) -> None:
     deliver(cordial, PLAIN)
     counts = load()
     assert rows(warehouse) == PLAIN_ROWS
-    assert counts == {"rows": 4, "audiences": 2, "days": 2, "missing": 1, "file": "exports/trends.csv"}
+    assert counts == {
+        "rows": 4,
+        "new": 3,
+        "same": 0,
+        "corrected": 0,
+        "blank": 1,
+        "kept": 0,
+        "audiences": 2,
+        "days": 2,
+        "missing": 1,
+        "file": "exports/trends.csv",
+    }
 
 
 def test_loading_again_results_in_the_same_rows(cordial: SandboxProcess, warehouse: Path) -> None:
@@ -157,6 +169,39 @@ def test_audiences_are_written_as_they_were_requested(cordial: SandboxProcess, w
     assert rows(warehouse) == PLAIN_ROWS
 
 
+def test_a_number_is_kept_where_the_file_is_blank(
+    cordial: SandboxProcess, warehouse: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deliver(cordial, PLAIN)
+    load()
+    deliver(cordial, PLAIN.replace("a,1,2", "a,5,"))
+    context: dict[str, Any] = {"outlet_events": OutletEventAccessors(), "dag": SimpleNamespace(timetable=None)}
+    counts = load(export(job_id="j2"), context=context)
+    expected = {"rows": 4, "new": 0, "same": 1, "corrected": 1, "blank": 1, "kept": 1, "missing": 2}
+    assert expected.items() <= counts.items()
+    event = context["outlet_events"][table_asset("warehouse", "audience_trends")]
+    assert {**expected, "job_id": "j2", "audiences": ["a", GOLD]}.items() <= event.extra.items()
+    assert (event.extra["days"], event.extra["file"]) == (["2026-11-10", "2026-11-11"], "exports/trends.csv")
+    assert "new 0, same 1, corrected 1, blank 1, kept 1, audiences 2" in capsys.readouterr().out
+    assert rows(warehouse)[2:] == [("a", "2026-11-10", 5, "j2"), ("a", "2026-11-11", 2, "j1")]
+    assert load(export(job_id="j3"), on_blank="replace")["blank"] == 2
+    assert rows(warehouse)[3] == ("a", "2026-11-11", None, "j3")
+
+
+def test_an_invalid_on_blank_is_rejected(warehouse: Path) -> None:
+    with pytest.raises(InvalidExportError, match="Invalid on_blank 'skip': use keep or replace"):
+        load(on_blank="skip")
+
+
+def test_the_scope_is_templated_and_separates_accounts(cordial: SandboxProcess, warehouse: Path) -> None:
+    deliver(cordial, PLAIN)
+    for account in ("us", "eu"):
+        load(columns=Columns(scope={"account": "{{ account }}"}), context={"account": account})
+    with closing(sqlite3.connect(warehouse)) as connection:
+        found = connection.execute("SELECT account, count(*) FROM audience_trends GROUP BY 1 ORDER BY 1").fetchall()
+    assert found == [("eu", 4), ("us", 4)]
+
+
 def test_a_refused_audience_is_not_missing(
     cordial: SandboxProcess, warehouse: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -184,7 +229,7 @@ def test_more_rows_than_a_batch_are_loaded(cordial: SandboxProcess, warehouse: P
 
 def test_a_missing_table_is_created_only_on_request(cordial: SandboxProcess, warehouse: Path) -> None:
     deliver(cordial, PLAIN)
-    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+    with pytest.raises(TableError, match="no such table"):
         load(create_table=False)
     load(table="trends_of_2026")
     assert rows(warehouse, "trends_of_2026") == PLAIN_ROWS
@@ -221,6 +266,8 @@ def test_columns_can_be_renamed_and_constant_ones_added(cordial: SandboxProcess,
         ({"names": {"audience": "a b"}}, "Invalid column name 'a b'"),
         ({"constants": {"x; --": "y"}}, "Invalid column name 'x; --'"),
         ({"constants": {"contacts": "y"}}, "Duplicate column name"),
+        ({"scope": {"x y": "z"}}, "Invalid column name 'x y'"),
+        ({"scope": {"account": "us"}, "constants": {"account": "us"}}, "Duplicate column name"),
         ({"names": {"audience": "contacts"}}, "Duplicate column name"),
     ],
 )

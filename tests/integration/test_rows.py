@@ -1,0 +1,293 @@
+"""The right rows, in every database: whose they are, what a blank means, and all or nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from airflow_provider_cordial.exceptions import TableError, UnsuitableTableError
+from airflow_provider_cordial.trends import Columns, LoadResult, TrendsBatch
+from airflow_provider_cordial.trends.tables import build_table
+from tests.helpers.databases import serve_unknown
+from tests.helpers.loads import ELEVEN, ODD, TEN, batch
+from tests.helpers.sandbox import SetConnection
+
+US, EU = Columns(scope={"account": "us"}), Columns(scope={"account": "eu"})
+
+#: The columns of a table that was created by somebody else.
+PLAIN = "audience {text}, snapshot_date DATE, contacts BIGINT, job_id {text}, loaded_at {time}"
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """A database behind the connection ``warehouse``, without a table.
+
+    :param run: runs a statement, commits, and returns its rows.
+    """
+
+    name: str
+    run: Callable[[str], list[tuple[Any, ...]]]
+
+    def load(self, one: TrendsBatch, columns: Columns | None = None, *, create: bool = True) -> LoadResult:
+        result = build_table("warehouse", "trends", columns or Columns(), create=create).load(one)
+        assert isinstance(result, LoadResult)
+        return result
+
+    def rows(self, columns: str = "audience, snapshot_date, contacts, job_id") -> list[tuple[Any, ...]]:
+        found = self.run(f"SELECT {columns} FROM trends")
+        return sorted((tuple(str(x) if isinstance(x, date) else x for x in row) for row in found), key=str)
+
+    def create(self, columns: str) -> None:
+        text, moment = ("VARCHAR(100)", "DATETIME") if self.name == "mariadb" else ("TEXT", "TIMESTAMP")
+        self.run(f"CREATE TABLE trends ({columns.format(text=text, time=moment)})")
+
+
+@pytest.fixture(params=["sqlite", "duckdb", "postgres", "mariadb", "unknown"])
+def warehouse(
+    request: pytest.FixtureRequest, tmp_path: Path, set_connection: SetConnection, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Warehouse]:
+    name = request.param
+    if name in ("sqlite", "duckdb", "unknown"):
+        path = str(tmp_path / "warehouse")
+        set_connection("warehouse", conn_type=name, host=path)
+        if name == "unknown":
+            serve_unknown(monkeypatch, path)
+        connect: Any = duckdb.connect if name == "duckdb" else sqlite3.connect
+
+        def run(statement: str) -> list[tuple[Any, ...]]:
+            with closing(connect(path)) as connection:
+                rows = list(connection.execute(statement).fetchall())
+                connection.commit()
+                return rows
+
+        yield Warehouse(name, run)
+        return
+    server = request.getfixturevalue(name)
+    set_connection("warehouse", **server.airflow_connection())
+    if name == "mariadb":
+        server.query("DROP TABLE IF EXISTS trends")
+        yield Warehouse(name, server.query)
+        return
+    with server.connect() as connection:
+        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+
+        def ask(statement: str) -> list[tuple[Any, ...]]:
+            cursor = connection.execute(statement)
+            return list(cursor.fetchall()) if cursor.description else []
+
+        yield Warehouse(name, ask)
+
+
+def test_another_account_keeps_its_rows(warehouse: Warehouse) -> None:
+    warehouse.load(batch({"a": [1, 2]}, job_id="j1"), US)
+    warehouse.load(batch({"a": [3, 4]}, job_id="j2"), EU)
+    expected = [
+        ("a", "2026-11-10", 1, "j1", "us"),
+        ("a", "2026-11-10", 3, "j2", "eu"),
+        ("a", "2026-11-11", 2, "j1", "us"),
+        ("a", "2026-11-11", 4, "j2", "eu"),
+    ]
+    assert warehouse.rows("audience, snapshot_date, contacts, job_id, account") == expected
+    assert warehouse.load(batch({"a": [5, 4]}, job_id="j2"), EU) == LoadResult(corrected=1, same=1)
+    assert warehouse.load(batch({"a": [1, 2]}, job_id="j1"), US) == LoadResult(same=2)
+    expected[1] = ("a", "2026-11-10", 5, "j2", "eu")
+    assert warehouse.rows("audience, snapshot_date, contacts, job_id, account") == expected
+
+
+def test_a_constant_changes_when_loaded_again(warehouse: Warehouse) -> None:
+    for run in ("r1", "r1", "r2"):
+        columns = Columns(scope={"account": "us"}, constants={"run": run})
+        warehouse.load(batch({"a": [1, None]}), columns)
+        assert warehouse.rows("contacts, account, run") == [(1, "us", run), (None, "us", run)]
+
+
+@pytest.mark.parametrize("has_key", [True, False], ids=["with a key", "without a key"])
+def test_each_cell_counts_once(warehouse: Warehouse, has_key: bool) -> None:
+    if not has_key:
+        warehouse.create(PLAIN)
+    first: dict[str, list[int | None]] = {"a": [1, None], "b": [3, 4]}
+    assert warehouse.load(batch(first)) == LoadResult(new=3, blank=1)
+    assert warehouse.load(batch(first)) == LoadResult(same=3, blank=1)
+    second = batch({"a": [7, 2], "b": [3, None], "c": [None, 6]}, job_id="j2")
+    result = warehouse.load(second)
+    assert result == LoadResult(new=2, same=1, corrected=1, blank=1, kept=1)
+    assert result.rows == 6
+    # A number that is kept also keeps the job that delivered it.
+    assert warehouse.rows() == [
+        ("a", "2026-11-10", 7, "j2"),
+        ("a", "2026-11-11", 2, "j2"),
+        ("b", "2026-11-10", 3, "j2"),
+        ("b", "2026-11-11", 4, "j1"),
+        ("c", "2026-11-10", None, "j2"),
+        ("c", "2026-11-11", 6, "j2"),
+    ]
+
+
+def test_a_blank_replaces_a_number_on_request(warehouse: Warehouse) -> None:
+    warehouse.load(batch({"a": [1, 2]}))
+    assert warehouse.load(batch({"a": [None, 2]}, on_blank="replace")) == LoadResult(blank=1, same=1)
+    assert [row[2] for row in warehouse.rows()] == [None, 2]
+
+
+def test_other_audiences_and_days_stay(warehouse: Warehouse) -> None:
+    nine = TEN - timedelta(days=1)
+    warehouse.load(batch({"a": [1, 2, 3], "b": [4, 5, 6]}, days=[nine, TEN, ELEVEN]))
+    # The day between the two did not come.
+    assert warehouse.load(batch({"a": [7, 8]}, days=[ELEVEN, nine], job_id="j2")) == LoadResult(corrected=2)
+    assert [row[2:] for row in warehouse.rows()] == [(8, "j2"), (2, "j1"), (7, "j2"), *((n, "j1") for n in (4, 5, 6))]
+
+
+def test_nothing_that_came_deletes_nothing(warehouse: Warehouse) -> None:
+    warehouse.load(batch({"a": [1, 2]}))
+    before = warehouse.rows()
+    assert warehouse.load(batch({})) == LoadResult()
+    assert warehouse.load(batch({"a": []}, days=[])) == LoadResult()
+    assert warehouse.rows() == before
+
+
+def test_names_are_loaded_unchanged(warehouse: Warehouse) -> None:
+    names = [*ODD, " spaced ", "NULL", "null", "two\r\nlines", "VIP", "vip", "Café", "Cafe", "é", "a ", "a", "😀"]
+    for _ in range(2):
+        warehouse.load(batch({name: [n, None] for n, name in enumerate(names)}))
+        assert {row[0]: row[2] for row in warehouse.rows() if row[1] == str(TEN)} == {
+            name: n for n, name in enumerate(names)
+        }
+
+
+@pytest.mark.parametrize(
+    ("columns", "scope", "message"),
+    [
+        pytest.param(
+            f"account {{text}}, {PLAIN}, PRIMARY KEY (account, audience, snapshot_date)",
+            Columns(constants={"account": "eu"}),
+            r"replace the rows of every account\. Add it to the scope",
+            id="a column outside of the scope",
+        ),
+        pytest.param(
+            f"account {{text}}, {PLAIN}, PRIMARY KEY (audience, snapshot_date)",
+            EU,
+            "Add account to the key",
+            id="without the scope",
+        ),
+        pytest.param(
+            f"{PLAIN}, UNIQUE (audience, snapshot_date, job_id)",
+            Columns(),
+            "replace the rows of every job_id",
+            id="rows of each job",
+        ),
+        pytest.param(f"{PLAIN}, UNIQUE (audience)", Columns(), "Add snapshot_date to the key", id="without the day"),
+    ],
+)
+def test_a_table_with_another_key_is_refused(warehouse: Warehouse, columns: str, scope: Columns, message: str) -> None:
+    if warehouse.name == "unknown":
+        pytest.skip("the keys of an unknown database cannot be read")
+    warehouse.create(columns)
+    # The table may have another first column, the account.
+    account = "'us', " if columns.startswith("account") else ""
+    warehouse.run(f"INSERT INTO trends VALUES ({account}'a', '2026-11-10', 1, 'j0', '2026-11-11')")
+    before = warehouse.rows("*")
+    with pytest.raises(UnsuitableTableError, match="Table 'trends' has the unique key") as refused:
+        warehouse.load(batch({"a": [8, 9]}), scope)
+    assert re.search(message, str(refused.value))
+    assert warehouse.rows("*") == before
+
+
+def test_a_key_of_other_columns_is_accepted(warehouse: Warehouse) -> None:
+    if warehouse.name == "duckdb":
+        warehouse.run("CREATE SEQUENCE numbers")
+    number = {
+        "sqlite": "id INTEGER PRIMARY KEY",
+        "unknown": "id INTEGER PRIMARY KEY",
+        "duckdb": "id BIGINT DEFAULT nextval('numbers') PRIMARY KEY",
+        "postgres": "id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+        "mariadb": "id BIGINT AUTO_INCREMENT PRIMARY KEY",
+    }[warehouse.name]
+    warehouse.create(f"{number}, {PLAIN}, UNIQUE (snapshot_date, audience)")
+    warehouse.load(batch({"a": [1, 2]}))
+    assert warehouse.load(batch({"a": [1, 3]})) == LoadResult(same=1, corrected=1)
+    assert [row[2] for row in warehouse.rows()] == [1, 3]
+
+
+def test_rows_that_are_there_twice_become_one(warehouse: Warehouse) -> None:
+    warehouse.create(PLAIN)
+    for size in (1, 2):
+        warehouse.run(f"INSERT INTO trends VALUES ('a', '2026-11-10', {size}, 'j{size}', '2026-11-11')")
+    warehouse.load(batch({"a": [5, 6]}, job_id="j3"))
+    assert warehouse.rows() == [("a", "2026-11-10", 5, "j3"), ("a", "2026-11-11", 6, "j3")]
+
+
+def test_a_load_that_fails_halfway_changes_nothing(warehouse: Warehouse) -> None:
+    warehouse.create(f"{PLAIN}, CHECK (contacts < 1000)")
+    warehouse.load(batch({"a": [1, 2], "b": [3, 4]}))
+    before = warehouse.rows()
+    with pytest.raises(TableError, match="Table 'trends' .*cannot") as failed:
+        warehouse.load(batch({"a": [5, 6], "b": [7, 9999]}, job_id="j2"))
+    assert "rows of the table are as before" in str(failed.value)
+    assert warehouse.rows() == before
+
+
+def test_a_missing_table_is_a_typed_error(warehouse: Warehouse) -> None:
+    with pytest.raises(TableError, match="trends") as failed:
+        warehouse.load(batch({"a": [1, 2]}), create=False)
+    assert "create_table=True creates a missing table" in str(failed.value)
+    assert failed.value.table == "trends"
+    assert not failed.value.retry_helps
+
+
+def test_a_name_that_is_too_long_is_rejected_whole(warehouse: Warehouse) -> None:
+    warehouse.load(batch({"a": [1, 2]}))
+    before = warehouse.rows()
+    name = "x" * 600
+    if warehouse.name == "mariadb":
+        with pytest.raises(TableError, match="cannot store all rows as they are: Data truncated for column 'audience'"):
+            warehouse.load(batch({"a": [3, 4], name: [5, 6]}))
+        assert warehouse.rows() == before
+    else:
+        assert warehouse.load(batch({"a": [1, 2], name: [5, 6]})) == LoadResult(same=2, new=2)
+
+
+def test_disjoint_ranges_are_loaded_at_once(warehouse: Warehouse) -> None:
+    if warehouse.name in ("duckdb", "unknown"):
+        pytest.skip("one load at a time")
+    warehouse.load(batch({"other": [0, 0]}))
+    errors: list[BaseException] = []
+
+    def run(number: int) -> None:
+        days = [TEN + timedelta(days=31 * number + day) for day in range(31)]
+        try:
+            warehouse.load(batch({f"a{n}": [number] * 31 for n in range(50)}, days=days), create=number % 2 == 0)
+        except BaseException as error:  # noqa: BLE001 - reported below
+            errors.append(error)
+
+    for _ in range(2):
+        threads = [threading.Thread(target=run, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert errors == []
+        assert warehouse.run("SELECT count(*) FROM trends WHERE audience <> 'other'") == [(8 * 31 * 50,)]
+
+
+def test_a_password_is_in_no_error(warehouse: Warehouse, set_connection: SetConnection) -> None:
+    if warehouse.name in ("sqlite", "duckdb", "unknown"):
+        pytest.skip("has no password")
+    import json
+
+    fields = json.loads(os.environ["AIRFLOW_CONN_WAREHOUSE"])
+    set_connection("warehouse", **{**fields, "password": "wrong-secret-123"})
+    with pytest.raises(TableError) as failed:
+        warehouse.load(batch({"a": [1, 2]}))
+    assert "wrong-secret-123" not in str(failed.value)
+    assert failed.value.__cause__ is not None
