@@ -1,4 +1,4 @@
-"""A small part of ``make kill-loads``: a few kills of loads into a table of each database, and to S3."""
+"""A small part of ``make kill-loads``: a few kills of loads into a table of each database, a folder, and S3."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.loads import Target, file_databases, kill_loads, mariadb_target, postgres_target, s3_target
+from tests.chaos.loads import (
+    Target,
+    file_databases,
+    kill_loads,
+    local_target,
+    mariadb_target,
+    postgres_target,
+    s3_target,
+)
 from tests.integration.servers.embedded import s3_server
 from tests.integration.servers.mariadb import MariaDb
 from tests.integration.servers.postgres import Postgres
@@ -32,6 +40,10 @@ def test_a_killed_load_leaves_postgres_old_or_new(postgres: Postgres) -> None:
 def test_a_killed_load_leaves_mariadb_old_or_new(mariadb: MariaDb) -> None:
     mariadb.query("DROP TABLE IF EXISTS audience_trends")
     check(mariadb_target(mariadb))
+
+
+def test_a_killed_load_leaves_a_folder_old_or_new(tmp_path: Path) -> None:
+    check(local_target(tmp_path))
 
 
 def test_a_killed_load_leaves_an_object_old_or_new() -> None:
