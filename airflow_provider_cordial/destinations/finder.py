@@ -369,7 +369,7 @@ def _wait(
         # A server that buffers an upload lists an empty file until it ends; a CSV has at least a header.
         if is_stable and is_settled and found.files and all(file.size for file in found.files):
             if found.files != seen:
-                log.info("Found %s", _list_files(found.files))
+                log.info("Found %s", ", ".join(f"{file.path} of {file.size} bytes" for file in found.files))
             return found.files
         if not has_time:
             raise _not_found(search, found, file_wait)

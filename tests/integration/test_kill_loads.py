@@ -15,7 +15,7 @@ from tests.chaos.loads import (
     postgres_target,
     s3_target,
 )
-from tests.integration.servers.embedded import s3_server
+from tests.helpers.places import Places
 from tests.integration.servers.mariadb import MariaDb
 from tests.integration.servers.postgres import Postgres
 
@@ -46,6 +46,6 @@ def test_a_killed_load_leaves_a_folder_old_or_new(tmp_path: Path) -> None:
     check(local_target(tmp_path))
 
 
-def test_a_killed_load_leaves_an_object_old_or_new() -> None:
-    with s3_server() as bucket:
-        check(s3_target(bucket))
+def test_a_killed_load_leaves_an_object_old_or_new(places: Places) -> None:
+    # Not a server of its own: a second one in a process would end the first.
+    check(s3_target(places.bucket))
