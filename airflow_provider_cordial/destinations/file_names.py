@@ -86,7 +86,7 @@ def parse_file_name(file_name: str, name: str) -> FileName | None:
 def choose_files(files: Iterable[DeliveredFile], name: str, *, parts: bool = False) -> tuple[DeliveredFile, ...]:
     """Return the file of an export, or its numbered parts in their order; nothing if it is not there yet.
 
-    A file whose name may be another export's is chosen only if there is no better one.
+    A file whose name may be another export's is chosen only if no other file matches.
 
     :param parts: whether the export may be delivered in parts.
     :raises AmbiguousFileError: several files could be the delivered one.

@@ -239,7 +239,7 @@ class _Found:
     :param files: the file, or its parts; empty if it is not there.
     :param listing: all files in the folder.
     :param is_doubtful: whether the files may belong to an earlier export, if the server's clock is right.
-    :param problem: why there is no file, if there is a reason.
+    :param problem: why no file was found, if the reason is known.
     """
 
     files: tuple[DeliveredFile, ...] = ()

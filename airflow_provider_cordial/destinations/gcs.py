@@ -141,7 +141,7 @@ class GcsReader:
         with guard():
             found = bucket.get_blob(path, **self._options)
             if found is None:
-                raise NotFound("there is no such object")  # type: ignore[no-untyped-call]
+                raise NotFound("the object does not exist")  # type: ignore[no-untyped-call]
         # An object that is replaced during the read must be an error, not a mix of both.
         blob = bucket.blob(path, generation=found.generation)
         # The content as it is stored: an object with a Content-Encoding would arrive with another size.

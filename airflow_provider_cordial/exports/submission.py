@@ -225,15 +225,7 @@ class Submission:
         self._submissions += 1
         self._submitted_at = datetime.now(UTC)
         previous = self._stored
-        record = Record(
-            digest=self._identity.digest,
-            attempt=self._attempt,
-            name=self._state.name,
-            generation=generation,
-            intended_at=self._submitted_at,
-            uri=address.uri,
-            given_job_id=self._taken,
-        )
+        record = replace(self._new_record(generation, self._submitted_at), uri=address.uri)
 
         def record_attempt() -> None:
             nonlocal record
@@ -293,14 +285,7 @@ class Submission:
         """Record the id of a listed job."""
         # Without a record, the job's start is the only hint at how old its file may be.
         intended_at = min(self._submitted_at, step.started_at or self._submitted_at)
-        known = self._state.record or Record(
-            digest=self._identity.digest,
-            attempt=self._attempt,
-            name=self._state.name,
-            generation=step.generation,
-            intended_at=intended_at,
-            given_job_id=self._taken,
-        )
+        known = self._state.record or self._new_record(step.generation, intended_at)
         self._use(replace(known, generation=step.generation, intended_at=intended_at, job_id=step.job_id))
 
     def _take(self, job_id: str) -> None:
@@ -324,14 +309,10 @@ class Submission:
             )
         self._taken = job_id
         started_at = job.started_at or datetime.now(UTC) - JOB_RETENTION
-        record = Record(
-            digest=self._identity.digest,
-            attempt=self._attempt,
+        record = replace(
+            self._new_record(generation, min(self._submitted_at, started_at)),
             name=name,
-            generation=generation,
-            intended_at=min(self._submitted_at, started_at),
             job_id=job_id,
-            given_job_id=job_id,
             refused=self._state.record.refused if self._state.record else (),
         )
         self._use(record)
@@ -349,6 +330,16 @@ class Submission:
         if generation := parse_generation(job_name, self._state.name):
             return self._state.name, generation
         return job_name, 1
+
+    def _new_record(self, generation: int, intended_at: datetime) -> Record:
+        return Record(
+            digest=self._identity.digest,
+            attempt=self._attempt,
+            name=self._state.name,
+            generation=generation,
+            intended_at=intended_at,
+            given_job_id=self._taken,
+        )
 
     def _use(self, record: Record) -> None:
         self._write_record(record)

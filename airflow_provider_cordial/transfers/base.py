@@ -32,7 +32,8 @@ class AudienceTrendsLoadOperator(BaseOperator):
     :raises DeliveredFileNotFoundError: no such file arrived in time; a retry searches again.
     :raises AmbiguousFileError: several files could be the delivered one.
     :raises TrendsCsvError: the file cannot be read.
-    :raises IncompleteTrendsError: the file does not match the export.
+    :raises IncompleteTrendsError: the file lacks something requested; a retry reads it again.
+    :raises ForeignTrendsError: the file belongs to another export.
     """
 
     template_fields: Sequence[str] = ("export", "source_path")

@@ -82,7 +82,7 @@ class LocalAirflow(Components):
         task, supervisor = chance.choice(victims)
         try:
             os.kill(task if kind == "task" else supervisor, signal.SIGKILL)
-        except ProcessLookupError:  # it has ended by itself
+        except ProcessLookupError:  # it has already ended
             return False
         return True
 

@@ -23,7 +23,7 @@ from cordial_sandbox.process import SandboxProcess
 from tests.helpers.loads import ODD, deliver, export, load
 from tests.helpers.sandbox import SetConnection, sftp_connection
 from tests.integration.servers.postgres import Postgres
-from tests.integration.servers.slow import slow_proxy
+from tests.integration.servers.trouble import slow_proxy
 
 Query = Callable[..., list[tuple[Any, ...]]]
 

@@ -23,7 +23,7 @@ _TABLES: dict[str, str | type[TrendsTable]] = {
 _GENERIC = f"{_PACKAGE}.generic:DbApiTable"
 
 
-_COMMITS = "each of its statements commits by itself"
+_COMMITS = "it commits each statement immediately"
 _NO_TRANSACTIONS = "it has no transactions"
 
 #: Why a type of connection is not served, whatever its hook says of autocommit.

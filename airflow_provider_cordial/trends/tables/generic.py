@@ -132,7 +132,7 @@ class DbApiTable(TrendsTable):
             raise table_error(self.name, self.conn_id, error, is_transient=is_transient) from error
 
     def prepare(self, connection: Any) -> None:
-        """Set up a new connection: nothing is committed by itself.
+        """Set up a new connection: nothing is committed automatically.
 
         :raises UnsupportedWarehouseError: autocommit stays on.
         """

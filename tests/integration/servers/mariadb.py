@@ -7,7 +7,6 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 
 import mysql.connector
 
-from tests.integration.servers import LOOPBACK, free_port
+from tests.integration.servers import LOOPBACK, free_port, running
 
 START_TIMEOUT = 60.0
 
@@ -101,30 +100,7 @@ def mariadb_server() -> Iterator[MariaDb]:
             f"--init-file={first}",
         ]
         command = [binary, "--no-defaults", f"--datadir={data}", f"--port={server.port}", *options, *owner]
-        with (home / "mariadb.log").open("wb") as log:
-            process = subprocess.Popen(
-                [*command, f"--bind-address={LOOPBACK}", f"--socket={home / 'socket'}", f"--pid-file={home / 'pid'}"],
-                stdout=log,
-                stderr=log,
-                cwd=home,
-                env=own,
-            )
-            try:
-                _wait(server, process)
-                yield server
-            finally:
-                process.terminate()
-                process.wait(START_TIMEOUT)
-
-
-def _wait(server: MariaDb, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_TIMEOUT
-    while True:
-        assert process.poll() is None, "MariaDB did not start"
-        try:
-            server.connect().close()
-        except mysql.connector.Error:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        else:
-            return
+        files = [f"--bind-address={LOOPBACK}", f"--socket={home / 'socket'}", f"--pid-file={home / 'pid'}"]
+        # It takes connections only after the first statements.
+        with running([*command, *files], server.port, cwd=home, env=own):
+            yield server

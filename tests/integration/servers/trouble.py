@@ -1,4 +1,4 @@
-"""Faults between a client and a server: a stalled or broken connection, a full disk."""
+"""Faults between a client and a server: a stalled, broken, or slow connection, a full disk."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import socket
 import struct
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
 from tests.integration.servers import LOOPBACK
+
+_BLOCK = 4096
 
 
 @contextmanager
@@ -23,24 +26,59 @@ def faulty_proxy(
 
     :param times: how many connections have the fault, by default all.
     """
+
+    def pump(source: socket.socket, sink: socket.socket, number: int) -> None:
+        limit = after if times is None or number <= times else None
+        passed = 0
+        while data := source.recv(_BLOCK):
+            passed += len(data)
+            if limit is not None and passed > limit:
+                if then == "reset":
+                    for end in (sink, source):
+                        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        # Otherwise it stays open while the other thread waits for its data.
+                        end.shutdown(socket.SHUT_RD)
+                        end.close()
+                return
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+    with _proxy(target, pump) as port:
+        yield port
+
+
+@contextmanager
+def slow_proxy(target: int, *, bytes_per_second: int) -> Iterator[int]:
+    """Proxy a server whose answers arrive at that rate on each connection."""
+
+    def pump(source: socket.socket, sink: socket.socket, _number: int) -> None:
+        while data := source.recv(_BLOCK):
+            sink.sendall(data)
+            time.sleep(len(data) / bytes_per_second)
+        sink.shutdown(socket.SHUT_WR)
+
+    with _proxy(target, pump) as port:
+        yield port
+
+
+@contextmanager
+def _proxy(target: int, pump: Callable[[socket.socket, socket.socket, int], None]) -> Iterator[int]:
+    """Proxy a server.
+
+    :param pump: passes its answers on, on the connection of that number, from 1.
+    """
     listener = socket.create_server((LOOPBACK, 0))
     sockets: list[socket.socket] = [listener]
 
-    def pump(source: socket.socket, sink: socket.socket, limit: int | None) -> None:
-        passed = 0
+    def forward(source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
-            while data := source.recv(4096):
-                passed += len(data)
-                if limit is not None and passed > limit:
-                    if then == "reset":
-                        for end in (sink, source):
-                            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                            # Otherwise it stays open while the other thread waits for its data.
-                            end.shutdown(socket.SHUT_RD)
-                            end.close()
-                    return
+            while data := source.recv(_BLOCK):
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
+
+    def answer(source: socket.socket, sink: socket.socket, number: int) -> None:
+        with suppress(OSError):
+            pump(source, sink, number)
 
     def accept() -> None:
         with suppress(OSError):
@@ -48,9 +86,8 @@ def faulty_proxy(
                 near, _ = listener.accept()
                 far = socket.create_connection((LOOPBACK, target))
                 sockets.extend((near, far))
-                limit = after if times is None or len(sockets) // 2 <= times else None
-                threading.Thread(target=pump, args=(near, far, None), daemon=True).start()
-                threading.Thread(target=pump, args=(far, near, limit), daemon=True).start()
+                threading.Thread(target=forward, args=(near, far), daemon=True).start()
+                threading.Thread(target=answer, args=(far, near, len(sockets) // 2), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
     try:
