@@ -17,8 +17,6 @@ import mysql.connector
 
 from tests.integration.servers import LOOPBACK, free_port, running
 
-START_TIMEOUT = 60.0
-
 
 @dataclass(frozen=True, slots=True)
 class MariaDb:
