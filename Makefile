@@ -1,5 +1,5 @@
 # The two commands to know: make demo, make test.
-.PHONY: help demo test test-integration test-airflow-3-2 test-cluster test-faults lint types format lock benchmark bench-wait bench-limit chaos chaos-waits kill-loads clean
+.PHONY: help demo test test-integration test-warehouses test-airflow-3-2 test-cluster test-faults lint types format lock benchmark bench-wait bench-limit chaos chaos-waits kill-loads clean
 
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(if $(shell $(name) -c \
 	'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))))
@@ -10,6 +10,8 @@ help:
 	@echo 'make test       the whole test suite'
 	@echo 'make test-integration'
 	@echo '                the destinations again, on servers as in production (root on Debian)'
+	@echo 'make test-warehouses'
+	@echo '                the same contract for every warehouse, and a table of what was run against which'
 	@echo 'make test-airflow-3-2'
 	@echo '                submit once without a task state store, on Airflow 3.2'
 	@echo 'make test-cluster'
@@ -42,6 +44,9 @@ test: .venv/.ready
 test-integration: .venv/.ready .servers/.ready
 	$(BIN)/python -m pytest --servers strict tests/integration/test_destinations.py tests/integration/test_reading.py \
 		tests/integration/test_files.py tests/integration/test_odd_servers.py
+
+test-warehouses: .venv/.ready
+	$(BIN)/python -m pytest --warehouse-table tests/integration/warehouses
 
 test-airflow-3-2: .venv/.ready .venv-airflow-3.2/.ready
 	$(BIN)/python -m pytest --airflow-3-2 .venv-airflow-3.2/bin tests/integration/test_without_state_store.py
@@ -87,7 +92,7 @@ kill-loads: .venv/.ready
 
 lock: .venv/.ready
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet \
-		--extra ftp --extra google --extra microsoft-azure --extra mysql --extra parquet --extra postgres --extra sandbox --group dev \
+		--all-extras --group dev \
 		--no-header --no-annotate --no-emit-index-url -o requirements-dev.txt
 	# As Airflow 3.2 was installed when it was the latest.
 	printf '%s\n' apache-airflow==3.2.2 apache-airflow-providers-amazon apache-airflow-providers-postgres \

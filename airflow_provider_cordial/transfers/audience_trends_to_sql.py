@@ -32,6 +32,11 @@ class AudienceTrendsToSqlOperator(AudienceTrendsLoadOperator):
         hook is a ``DbApiHook`` that can switch autocommit off; or of a type that was registered with
         ``trends.register_table`` (templated).
     :param table: ``table`` or ``schema.table`` (templated).
+    :param staging: where the load leaves its file for the warehouse: ``s3://bucket/prefix`` for Redshift,
+        ``/Volumes/catalog/schema/volume`` for Databricks, a dataset for BigQuery, by default that of the table
+        (templated). Other warehouses need none.
+    :param staging_conn_id: an Airflow connection to the ``staging``; for Redshift an AWS connection, by default
+        ``aws_default`` (templated).
     :param create_table: create the table if it does not exist; its key is audience, day, and the scope.
     :param on_blank: ``keep`` a number that the table has where the file is blank, or ``replace`` it by NULL.
     :returns: ``rows``, and of these the ``new``, ``same``, ``corrected``, ``blank``, and ``kept`` ones (see
@@ -42,13 +47,21 @@ class AudienceTrendsToSqlOperator(AudienceTrendsLoadOperator):
     :raises TableError: the database rejected the load.
     """
 
-    template_fields: Sequence[str] = (*AudienceTrendsLoadOperator.template_fields, "conn_id", "table")
+    template_fields: Sequence[str] = (
+        *AudienceTrendsLoadOperator.template_fields,
+        "conn_id",
+        "table",
+        "staging",
+        "staging_conn_id",
+    )
 
     def __init__(
         self,
         *,
         conn_id: str,
         table: str = "audience_trends",
+        staging: str | None = None,
+        staging_conn_id: str | None = None,
         create_table: bool = False,
         on_blank: OnBlank = "keep",
         **kwargs: Any,
@@ -58,21 +71,39 @@ class AudienceTrendsToSqlOperator(AudienceTrendsLoadOperator):
         super().__init__(**kwargs)
         self.conn_id = conn_id
         self.table = table
+        self.staging = staging
+        self.staging_conn_id = staging_conn_id
         self.create_table = create_table
         self.on_blank = on_blank
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Find the file, wait until it is complete, and load it."""
         # Imported here to keep DAG parsing fast.
-        from airflow_provider_cordial.trends.tables import build_table
+        from airflow_provider_cordial.trends.tables import Staging, build_table
 
         if self.on_blank not in ("keep", "replace"):
             msg = f"Invalid on_blank {self.on_blank!r}: use keep or replace."
             raise InvalidExportError(msg)
-        table = build_table(self.conn_id, self.table, self._rendered_columns(context), create=self.create_table)
+        table = build_table(
+            self.conn_id,
+            self.table,
+            self._rendered_columns(context),
+            create=self.create_table,
+            staging=Staging(location=self.staging, conn_id=self.staging_conn_id, owner=_owner(context)),
+        )
         with self._open_trends() as trends:
             loaded = table.load(trends.batch(datetime.now(UTC), on_blank=self.on_blank))
         counts = self._finish(context, trends, loaded, asset_uri=table_uri(self.conn_id, self.table))
         shown = ", ".join(f"{name} {value}" for name, value in {**counts, "job_id": trends.job_id}.items())
         self.log.info("Loaded %s into %s: %s", trends.export.timeframe, self.table, shown)
         return counts
+
+
+def _owner(context: Context) -> str:
+    """Return the folder of the task instance in the staging location."""
+    from airflow_provider_cordial.trends.tables.staging import owner_of
+
+    ti = context.get("ti")
+    if ti is None:
+        return owner_of("manual", "load", "", -1)
+    return owner_of(ti.dag_id, ti.task_id, ti.run_id, ti.map_index if ti.map_index is not None else -1)

@@ -8,8 +8,9 @@ from airflow_provider_cordial._compat import BaseHook
 from airflow_provider_cordial.trends.columns import Columns
 from airflow_provider_cordial.trends.tables.base import TrendsTable
 from airflow_provider_cordial.trends.tables.errors import unsupported
+from airflow_provider_cordial.trends.tables.staging import Staging
 
-__all__ = ["TrendsTable", "build_table", "register_table"]
+__all__ = ["Staging", "TrendsTable", "build_table", "register_table"]
 
 _PACKAGE = "airflow_provider_cordial.trends.tables"
 
@@ -55,21 +56,24 @@ def register_table(conn_type: str, table: str | type[TrendsTable]) -> None:
     _TABLES[conn_type] = table
 
 
-def build_table(conn_id: str, name: str, columns: Columns, *, create: bool = False) -> TrendsTable:
+def build_table(
+    conn_id: str, name: str, columns: Columns, *, create: bool = False, staging: Staging | None = None
+) -> TrendsTable:
     """Return a table of the warehouse behind an Airflow connection.
 
-    :param name: ``table`` or ``schema.table``.
+    :param name: ``table``, ``schema.table``, or ``database.schema.table``.
     :param create: create the table on load if it does not exist.
+    :param staging: where the load leaves its file for a warehouse that reads it from a storage.
     :raises InvalidConnectionError: the connection does not belong to a database.
     :raises UnsupportedWarehouseError: the database cannot replace rows completely or not at all.
     :raises InvalidExportError: the name is not an identifier.
     """
     conn_type = str(BaseHook.get_connection(conn_id).conn_type)
     if conn_type in _TABLES:
-        return _resolve(_TABLES[conn_type])(conn_id, name, columns, create=create)
+        return _resolve(_TABLES[conn_type])(conn_id, name, columns, create=create, staging=staging)
     if reason := _UNSUPPORTED.get(conn_type):
         raise unsupported(conn_id, conn_type, reason)
-    table = _resolve(_GENERIC)(conn_id, name, columns, create=create)
+    table = _resolve(_GENERIC)(conn_id, name, columns, create=create, staging=staging)
     # Nothing else is known of the database: connecting proves that autocommit can be switched off.
     with table.connection():  # type: ignore[attr-defined]
         return table

@@ -6,24 +6,36 @@ from abc import ABC, abstractmethod
 
 from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import Columns, validate_identifier
+from airflow_provider_cordial.trends.tables.staging import Staging
 
 
 class TrendsTable(ABC):
     """A long table with one row per audience, day, and scope. A subclass builds the hook of its connection itself.
 
     :param conn_id: the Airflow connection of the warehouse.
-    :param name: ``table`` or ``schema.table``.
+    :param name: ``table``, ``schema.table``, or ``database.schema.table``.
     :param create: create the table on load if it does not exist.
-    :raises InvalidExportError: the name is not an identifier.
+    :param staging: where the load leaves its file for a warehouse that reads it from a storage.
+    :raises InvalidExportError: the name is not an identifier, or the warehouse cannot use the staging location.
     """
 
-    def __init__(self, conn_id: str, name: str, columns: Columns, *, create: bool = False) -> None:
-        for part in name.split("."):
-            validate_identifier("table", part, whole=name)
+    def __init__(
+        self, conn_id: str, name: str, columns: Columns, *, create: bool = False, staging: Staging | None = None
+    ) -> None:
+        self.validate_name(name)
         self.conn_id = conn_id
         self.name = name
         self.columns = columns
         self.create_if_missing = create
+        self.staging = staging or Staging()
+
+    def validate_name(self, name: str) -> None:
+        """Reject the name of a table that nobody can type.
+
+        :raises InvalidExportError: a part of it is not an identifier.
+        """
+        for part in name.split("."):
+            validate_identifier("table", part, whole=name)
 
     @abstractmethod
     def load(self, batch: TrendsBatch) -> LoadResult | int:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from typing import Any, ClassVar, TypeVar
 
 from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -26,6 +26,7 @@ from airflow_provider_cordial.trends.csv import AudienceRow
 from airflow_provider_cordial.trends.tables.base import TrendsTable
 from airflow_provider_cordial.trends.tables.errors import error_code, is_driver_error, table_error, unsupported
 from airflow_provider_cordial.trends.tables.keys import check_keys
+from airflow_provider_cordial.trends.tables.staging import Staging
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,13 @@ _T = TypeVar("_T")
 #: Rows per ``executemany``, and audiences per ``IN``: far below the limits of any driver.
 BATCH = 10_000
 AUDIENCES_PER_STATEMENT = 500
+
+#: The limits of an INSERT with several rows: those of SQL Server, which has the lowest.
+ROWS_PER_INSERT = 1000
+PARAMETERS_PER_INSERT = 2000
+
+#: Types of connections to databases in which an INSERT has one row; their drivers send many at a time.
+_ONE_ROW_PER_INSERT = frozenset({"hana", "jdbc", "odbc", "oracle", "teradata"})
 
 #: How often a load that the database ended for another one is run, and the longest first pause in seconds.
 ATTEMPTS = 5
@@ -76,8 +84,10 @@ class DbApiTable(TrendsTable):
     #: Arguments of the hook.
     hook_params: ClassVar[Mapping[str, Any]] = {}
 
-    def __init__(self, conn_id: str, name: str, columns: Columns, *, create: bool = False) -> None:
-        super().__init__(conn_id, name, columns, create=create)
+    def __init__(
+        self, conn_id: str, name: str, columns: Columns, *, create: bool = False, staging: Staging | None = None
+    ) -> None:
+        super().__init__(conn_id, name, columns, create=create, staging=staging)
         hook = BaseHook.get_hook(conn_id, hook_params=dict(self.hook_params))
         if not isinstance(hook, DbApiHook):
             msg = (
@@ -208,21 +218,31 @@ class DbApiTable(TrendsTable):
         names = [row.audience for row in rows]
         old = self._read(cursor, batch, names)
         shared = tuple(self.shared_values(batch))
-        new, counts = [], []
+        new: list[Sequence[Any]] = []
+        counts: list[str] = []
         for row in rows:
             for day, contacts in zip(batch.days, row.contacts, strict=True):
                 known = next((one for one in old.get((row.audience, day.isoformat()), ()) if one[2] is not None), None)
                 number = None if known is None else int(known[2])
                 is_kept = contacts is None and number is not None and batch.on_blank == "keep"
                 # A kept row is the one that was there, with the job that delivered its number.
-                new.append(known if is_kept else (row.audience, self.parameter(day), contacts, *shared))
+                new.append(known if is_kept and known else (row.audience, self.parameter(day), contacts, *shared))
                 counts.append(classify(contacts, number, keeps=batch.on_blank == "keep"))
         for where, parameters in self.ranges(batch.days, names):
             cursor.execute(f"DELETE FROM {self.quoted} WHERE {where}", parameters)
-        marks = ", ".join([self.placeholder] * len(self.columns.of_table))
-        cursor.executemany(f"{self.insert_into(self.quoted)} VALUES ({marks})", new)
+        self._insert_rows(cursor, new)
         self.verify(cursor, batch.days, names)
         return LoadResult(**{name: counts.count(name) for name in set(counts)})
+
+    def _insert_rows(self, cursor: Any, rows: Sequence[Sequence[Any]]) -> None:
+        insert, width = self.insert_into(self.quoted), len(self.columns.of_table)
+        marks = f"({', '.join([self.placeholder] * width)})"
+        if self.hook.supports_executemany or getattr(self.hook, "conn_type", "") in _ONE_ROW_PER_INSERT:
+            cursor.executemany(f"{insert} VALUES {marks}", rows)
+            return
+        # Many drivers send a request per row of executemany.
+        for some in batches(rows, min(ROWS_PER_INSERT, PARAMETERS_PER_INSERT // width)):
+            cursor.execute(f"{insert} VALUES {', '.join([marks] * len(some))}", [*chain.from_iterable(some)])
 
     def _read(self, cursor: Any, batch: TrendsBatch, audiences: Sequence[str]) -> dict[tuple[str, str], list[Any]]:
         """Return the rows that the table has, by audience and day.

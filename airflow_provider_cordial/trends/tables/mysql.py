@@ -13,9 +13,9 @@ from typing import Any
 
 from airflow_provider_cordial.exceptions import TableError, TransientTableError, UnsuitableTableError
 from airflow_provider_cordial.trends.batch import TrendsBatch
-from airflow_provider_cordial.trends.columns import Columns
 from airflow_provider_cordial.trends.tables.errors import error_code, is_driver_error
 from airflow_provider_cordial.trends.tables.generic import BATCH, batches
+from airflow_provider_cordial.trends.tables.rows import write_csv
 from airflow_provider_cordial.trends.tables.staged import STAGED_COLUMNS, StagedTable
 
 log = logging.getLogger(__name__)
@@ -59,9 +59,9 @@ class MySqlTable(StagedTable):
     # Without TEMPORARY it would commit.
     drop_temporary = "DROP TEMPORARY TABLE IF EXISTS"
 
-    def __init__(self, conn_id: str, name: str, columns: Columns, *, create: bool = False) -> None:
-        super().__init__(conn_id, name, columns, create=create)
-        self._schema, _, self._table = name.rpartition(".")
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._schema, _, self._table = self.name.rpartition(".")
 
     def prepare(self, connection: Any) -> None:
         if hasattr(connection, "set_character_set"):  # mysqlclient
@@ -151,7 +151,7 @@ class MySqlTable(StagedTable):
         settings = "".join(f", {name} = %s" for name in shared) if whole else ""
         with tempfile.TemporaryDirectory(prefix="cordial-") as folder:
             path = Path(folder) / "trends.csv"
-            _write_csv(path, batch)
+            write_csv(path, batch)
             cursor.execute(
                 f"LOAD DATA LOCAL INFILE %s INTO TABLE {target} CHARACTER SET utf8mb4 "
                 "FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\"' ESCAPED BY '' LINES TERMINATED BY '\\n' "
@@ -202,14 +202,3 @@ class MySqlTable(StagedTable):
 
     def parameter(self, value: date) -> date:
         return value.replace(tzinfo=None) if isinstance(value, datetime) else value
-
-
-def _write_csv(path: Path, batch: TrendsBatch) -> None:
-    days = [f",{day.isoformat()}," for day in batch.days]
-    with path.open("w", encoding="utf-8", newline="") as file:
-        for row in batch.rows:
-            audience = '"' + row.audience.replace('"', '""') + '"'
-            file.writelines(
-                f"{audience}{day}{'' if contacts is None else contacts}\n"
-                for day, contacts in zip(days, row.contacts, strict=True)
-            )

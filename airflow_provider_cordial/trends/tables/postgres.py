@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import struct
 import sys
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
-from itertools import repeat
 from typing import Any
 
 from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
@@ -155,19 +155,37 @@ def _binary(batch: TrendsBatch, shared: Sequence[str]) -> Iterator[bytes]:
         job_id, _, *texts = shared
         moment = round((batch.loaded_at.replace(tzinfo=None) - _EPOCH).total_seconds()) * 1_000_000
         end = _sized(job_id) + struct.pack(">iq", 8, moment) + b"".join(map(_sized, texts))
+    each_day = list(_bytes_by_place(array("i", days)))
     day_and_size, day_and_null = struct.Struct(">iiiq").pack, struct.Struct(">iii").pack
     for row in batch.rows:
         start = columns + _sized(row.audience)
-        # Between two cells everything is the same for an audience.
         if None in row.contacts:
-            cells: Iterable[bytes] = [
+            cells = [
                 day_and_null(4, day, -1) if contacts is None else day_and_size(4, day, 8, contacts)
                 for day, contacts in zip(days, row.contacts, strict=True)
             ]
-        else:
-            cells = map(day_and_size, repeat(4), days, repeat(8), row.contacts)
-        yield start + (end + start).join(cells) + end
+            # Between two cells everything is the same for an audience.
+            yield start + (end + start).join(cells) + end
+            continue
+        # All rows have the same length: each byte of a number is put into all of them at once.
+        empty = start + day_and_size(4, 0, 8, 0) + end
+        block = bytearray(empty * len(days))
+        place = len(start) + 4
+        for offset, some in enumerate(each_day, place):
+            block[offset :: len(empty)] = some
+        for offset, some in enumerate(_bytes_by_place(array("q", row.contacts)), place + 8):  # type: ignore[arg-type]
+            block[offset :: len(empty)] = some
+        yield bytes(block)
     yield struct.pack(">h", -1)
+
+
+def _bytes_by_place(numbers: array[int]) -> Iterator[bytes]:
+    """Yield the first byte of each number, then the second of each, most significant first."""
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    data = numbers.tobytes()
+    for place in range(numbers.itemsize):
+        yield data[place :: numbers.itemsize]
 
 
 def _sized(text: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, ClassVar
 
+from airflow_provider_cordial.exceptions import TableError
 from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.tables.generic import DbApiTable
 
@@ -36,6 +37,10 @@ class StagedTable(DbApiTable):
             return self.append(cursor, batch)
         if not self.stage(cursor, batch):
             return super().replace(cursor, batch)
+        return self.merge(cursor, batch)
+
+    def merge(self, cursor: Any, batch: TrendsBatch) -> LoadResult:
+        """Bring the table to the rows of the temporary table."""
         result, found = self._compare(cursor, batch)
         if found["namesakes"]:
             raise self.namesake(self._find_namesake(cursor, batch))
@@ -78,6 +83,10 @@ class StagedTable(DbApiTable):
         cell = ", ".join(map(self.quote, self.columns.key[:2]))
         scope, texts = self.in_scope()
         return f"DELETE FROM {self.quoted} WHERE ({cell}) IN (SELECT {cell} FROM {source}){scope}", texts
+
+    def create_changed(self, cursor: Any) -> None:
+        """Create the temporary table of what is to be written."""
+        self._create_temporary(cursor, self.changed)
 
     def _create_temporary(self, cursor: Any, name: str) -> None:
         names = ", ".join(map(self.quote, self.columns.of_table[:STAGED_COLUMNS]))
@@ -165,7 +174,7 @@ class StagedTable(DbApiTable):
         joined, parameters = self._joined(batch)
         untouched, values = self._untouched(batch)
         where = f"WHERE CASE WHEN {untouched} THEN 1 ELSE 0 END = 0"
-        self._create_temporary(cursor, self.changed)
+        self.create_changed(cursor)
         into = self.insert_into(self.changed, STAGED_COLUMNS)
         cursor.execute(f"{into} SELECT {names} {joined} {where}", [*parameters, *values])
 
@@ -176,3 +185,42 @@ class StagedTable(DbApiTable):
         marks = ", ".join([self.placeholder] * len(shared))
         cursor.execute(f"{self.insert_into(self.quoted)} SELECT {names}, {marks} FROM {source}", shared)
         return self.affected(cursor)
+
+
+class CopiedTable(StagedTable):
+    """The table in a warehouse that copies a file slowly, or commits on DDL: it copies before the transaction.
+
+    The transaction only compares and writes: it is short, and holds no lock while a file travels.
+    """
+
+    def _load_once(self, batch: TrendsBatch) -> LoadResult:
+        with self.connection() as connection:
+            with self.transaction(connection) as cursor:
+                if self.create_if_missing:
+                    self.create(cursor)
+                self.check(cursor)
+                if not batch.cells:
+                    return LoadResult()
+                self.stage(cursor, batch)
+                self._create_temporary(cursor, self.changed)
+            with self.transaction(connection) as cursor:
+                self.lock(cursor)
+                return self.merge(cursor, batch)
+
+    def stage(self, cursor: Any, batch: TrendsBatch) -> bool:
+        self._create_temporary(cursor, self.staged)
+        if (count := self.fill(cursor, self.staged, batch, whole=False)) != batch.cells:
+            msg = (
+                f"Table {self.name!r} would have {count} of {batch.cells} rows of the file: the warehouse did not copy "
+                "the others. The rows of the table are as before."
+            )
+            raise TableError(msg, table=self.name)
+        return True
+
+    def create_changed(self, cursor: Any) -> None:
+        """Nothing: DDL would commit here."""
+
+    def _write(self, cursor: Any, batch: TrendsBatch, *, matched: int, untouched: int) -> None:
+        super()._write(cursor, batch, matched=matched, untouched=untouched)
+        # Another load may have inserted the same rows: no key prevents it.
+        self.verify(cursor, batch.days, batch.audiences)

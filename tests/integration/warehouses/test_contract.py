@@ -1,92 +1,31 @@
-"""The right rows, in every database: whose they are, what a blank means, and all or nothing."""
+"""The right rows, in every warehouse: whose they are, what a blank means, and all or nothing."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
-import sqlite3
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
-from datetime import date, timedelta
-from pathlib import Path
-from typing import Any
+from datetime import timedelta
 
-import duckdb
 import pytest
 
 from airflow_provider_cordial.exceptions import TableError, UnsuitableTableError
-from airflow_provider_cordial.trends import Columns, LoadResult, TrendsBatch
-from airflow_provider_cordial.trends.tables import build_table
-from tests.helpers.databases import serve_unknown
+from airflow_provider_cordial.trends import Columns, LoadResult
 from tests.helpers.loads import ELEVEN, ODD, TEN, batch
 from tests.helpers.sandbox import SetConnection
+from tests.integration.warehouses import Warehouse
+from tests.integration.warehouses.killed import kill_at
 
 US, EU = Columns(scope={"account": "us"}), Columns(scope={"account": "eu"})
 
 #: The columns of a table that was created by somebody else.
-PLAIN = "audience {text}, snapshot_date DATE, contacts BIGINT, job_id {text}, loaded_at {time}"
+PLAIN = "audience {text}, snapshot_date DATE, contacts BIGINT, job_id {text}, loaded_at {moment}"
 
+MOMENT = "2026-11-11 00:00:00"
 
-@dataclass(frozen=True)
-class Warehouse:
-    """A database behind the connection ``warehouse``, without a table.
-
-    :param run: runs a statement, commits, and returns its rows.
-    """
-
-    name: str
-    run: Callable[[str], list[tuple[Any, ...]]]
-
-    def load(self, one: TrendsBatch, columns: Columns | None = None, *, create: bool = True) -> LoadResult:
-        result = build_table("warehouse", "trends", columns or Columns(), create=create).load(one)
-        assert isinstance(result, LoadResult)
-        return result
-
-    def rows(self, columns: str = "audience, snapshot_date, contacts, job_id") -> list[tuple[Any, ...]]:
-        found = self.run(f"SELECT {columns} FROM trends")
-        return sorted((tuple(str(x) if isinstance(x, date) else x for x in row) for row in found), key=str)
-
-    def create(self, columns: str) -> None:
-        text, moment = ("VARCHAR(100)", "DATETIME") if self.name == "mariadb" else ("TEXT", "TIMESTAMP")
-        self.run(f"CREATE TABLE trends ({columns.format(text=text, time=moment)})")
-
-
-@pytest.fixture(params=["sqlite", "duckdb", "postgres", "mariadb", "unknown"])
-def warehouse(
-    request: pytest.FixtureRequest, tmp_path: Path, set_connection: SetConnection, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Warehouse]:
-    name = request.param
-    if name in ("sqlite", "duckdb", "unknown"):
-        path = str(tmp_path / "warehouse")
-        set_connection("warehouse", conn_type=name, host=path)
-        if name == "unknown":
-            serve_unknown(monkeypatch, path)
-        connect: Any = duckdb.connect if name == "duckdb" else sqlite3.connect
-
-        def run(statement: str) -> list[tuple[Any, ...]]:
-            with closing(connect(path)) as connection:
-                rows = list(connection.execute(statement).fetchall())
-                connection.commit()
-                return rows
-
-        yield Warehouse(name, run)
-        return
-    server = request.getfixturevalue(name)
-    set_connection("warehouse", **server.airflow_connection())
-    if name == "mariadb":
-        server.query("DROP TABLE IF EXISTS trends")
-        yield Warehouse(name, server.query)
-        return
-    with server.connect() as connection:
-        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-
-        def ask(statement: str) -> list[tuple[Any, ...]]:
-            cursor = connection.execute(statement)
-            return list(cursor.fetchall()) if cursor.description else []
-
-        yield Warehouse(name, ask)
+#: More than a load asks a warehouse.
+MOST_STEPS = 60
 
 
 def test_another_account_keeps_its_rows(warehouse: Warehouse) -> None:
@@ -190,12 +129,12 @@ def test_names_are_loaded_unchanged(warehouse: Warehouse) -> None:
     ],
 )
 def test_a_table_with_another_key_is_refused(warehouse: Warehouse, columns: str, scope: Columns, message: str) -> None:
-    if warehouse.name == "unknown":
-        pytest.skip("the keys of an unknown database cannot be read")
+    if warehouse.own_key is None:
+        pytest.skip("keys are not enforced, or cannot be read")
     warehouse.create(columns)
     # The table may have another first column, the account.
-    account = "'us', " if columns.startswith("account") else ""
-    warehouse.run(f"INSERT INTO trends VALUES ({account}'a', '2026-11-10', 1, 'j0', '2026-11-11')")
+    account = ["us"] if columns.startswith("account") else []
+    warehouse.insert(*account, "a", TEN, 1, "j0", MOMENT)
     before = warehouse.rows("*")
     with pytest.raises(UnsuitableTableError, match="Table 'trends' has the unique key") as refused:
         warehouse.load(batch({"a": [8, 9]}), scope)
@@ -204,16 +143,9 @@ def test_a_table_with_another_key_is_refused(warehouse: Warehouse, columns: str,
 
 
 def test_a_key_of_other_columns_is_accepted(warehouse: Warehouse) -> None:
-    if warehouse.name == "duckdb":
-        warehouse.run("CREATE SEQUENCE numbers")
-    number = {
-        "sqlite": "id INTEGER PRIMARY KEY",
-        "unknown": "id INTEGER PRIMARY KEY",
-        "duckdb": "id BIGINT DEFAULT nextval('numbers') PRIMARY KEY",
-        "postgres": "id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
-        "mariadb": "id BIGINT AUTO_INCREMENT PRIMARY KEY",
-    }[warehouse.name]
-    warehouse.create(f"{number}, {PLAIN}, UNIQUE (snapshot_date, audience)")
+    if warehouse.own_key is None:
+        pytest.skip("keys are not enforced, or cannot be read")
+    warehouse.create(f"{warehouse.own_key}, {PLAIN}, UNIQUE (snapshot_date, audience)")
     warehouse.load(batch({"a": [1, 2]}))
     assert warehouse.load(batch({"a": [1, 3]})) == LoadResult(same=1, corrected=1)
     assert [row[2] for row in warehouse.rows()] == [1, 3]
@@ -222,7 +154,7 @@ def test_a_key_of_other_columns_is_accepted(warehouse: Warehouse) -> None:
 def test_rows_that_are_there_twice_become_one(warehouse: Warehouse) -> None:
     warehouse.create(PLAIN)
     for size in (1, 2):
-        warehouse.run(f"INSERT INTO trends VALUES ('a', '2026-11-10', {size}, 'j{size}', '2026-11-11')")
+        warehouse.insert("a", TEN, size, f"j{size}", MOMENT)
     warehouse.load(batch({"a": [5, 6]}, job_id="j3"))
     assert warehouse.rows() == [("a", "2026-11-10", 5, "j3"), ("a", "2026-11-11", 6, "j3")]
 
@@ -231,7 +163,7 @@ def test_a_load_that_fails_halfway_changes_nothing(warehouse: Warehouse) -> None
     warehouse.create(f"{PLAIN}, CHECK (contacts < 1000)")
     warehouse.load(batch({"a": [1, 2], "b": [3, 4]}))
     before = warehouse.rows()
-    with pytest.raises(TableError, match="Table 'trends' .*cannot") as failed:
+    with pytest.raises(TableError, match="Table '.*trends' .*cannot") as failed:
         warehouse.load(batch({"a": [5, 6], "b": [7, 9999]}, job_id="j2"))
     assert "rows of the table are as before" in str(failed.value)
     assert warehouse.rows() == before
@@ -241,7 +173,7 @@ def test_a_missing_table_is_a_typed_error(warehouse: Warehouse) -> None:
     with pytest.raises(TableError, match="trends") as failed:
         warehouse.load(batch({"a": [1, 2]}), create=False)
     assert "create_table=True creates a missing table" in str(failed.value)
-    assert failed.value.table == "trends"
+    assert failed.value.table == warehouse.table
     assert not failed.value.retry_helps
 
 
@@ -249,8 +181,8 @@ def test_a_name_that_is_too_long_is_rejected_whole(warehouse: Warehouse) -> None
     warehouse.load(batch({"a": [1, 2]}))
     before = warehouse.rows()
     name = "x" * 600
-    if warehouse.name == "mariadb":
-        with pytest.raises(TableError, match="cannot store all rows as they are: Data truncated for column 'audience'"):
+    if warehouse.longest_name < len(name):
+        with pytest.raises(TableError, match="rows of the table are as before"):
             warehouse.load(batch({"a": [3, 4], name: [5, 6]}))
         assert warehouse.rows() == before
     else:
@@ -258,7 +190,7 @@ def test_a_name_that_is_too_long_is_rejected_whole(warehouse: Warehouse) -> None
 
 
 def test_disjoint_ranges_are_loaded_at_once(warehouse: Warehouse) -> None:
-    if warehouse.name in ("duckdb", "unknown"):
+    if not warehouse.is_concurrent:
         pytest.skip("one load at a time")
     warehouse.load(batch({"other": [0, 0]}))
     errors: list[BaseException] = []
@@ -277,14 +209,69 @@ def test_disjoint_ranges_are_loaded_at_once(warehouse: Warehouse) -> None:
         for thread in threads:
             thread.join()
         assert errors == []
-        assert warehouse.run("SELECT count(*) FROM trends WHERE audience <> 'other'") == [(8 * 31 * 50,)]
+        assert warehouse.run(f"SELECT count(*) FROM {warehouse.table} WHERE audience <> 'other'") == [(8 * 31 * 50,)]
+
+
+def test_overlapping_loads_at_once_end_as_one_after_the_other(warehouse: Warehouse) -> None:
+    if not warehouse.is_concurrent:
+        pytest.skip("one load at a time")
+    warehouse.load(batch({"other": [0, 0]}))
+    names = [f"a{n}" for n in range(50)]
+    errors: list[BaseException] = []
+
+    def run(number: int) -> None:
+        try:
+            warehouse.load(batch({name: [number, number] for name in names}, job_id=f"j{number}"), create=False)
+        except BaseException as error:  # noqa: BLE001 - reported below
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    rows = [row for row in warehouse.rows() if row[0] != "other"]
+    assert len(rows) == 2 * len(names)
+    # Those of one load, whichever was last.
+    assert len({row[2:] for row in rows}) == 1
+
+
+def test_a_load_killed_at_each_step_is_whole_or_not_at_all(warehouse: Warehouse) -> None:
+    if not warehouse.steps:
+        pytest.skip("make kill-loads kills it at random moments")
+    old: dict[str, list[int | None]] = {"a": [1, None], "b": [3, 4]}
+    new: dict[str, list[int | None]] = {"a": [5, 6], "b": [7, 8], "c": [None, 9]}
+    for step in range(1, MOST_STEPS):
+        warehouse.drop()
+        warehouse.load(batch(old))
+        before = warehouse.rows()
+        was_killed = kill_at(warehouse, batch(new, job_id="j2"), step)
+        found = warehouse.rows()
+        warehouse.load(batch(new, job_id="j2"))
+        after = warehouse.rows()
+        assert [row[2] for row in after] == [5, 6, 7, 8, None, 9]
+        assert found in (before, after), f"killed at step {step}"
+        assert warehouse.leftovers() == (), f"killed at step {step}"
+        if not was_killed:
+            assert step > 2
+            return
+    raise AssertionError
+
+
+def test_more_rows_than_a_statement_takes(warehouse: Warehouse) -> None:
+    days = [TEN + timedelta(days=n) for n in range(31)]
+    names = [f"audience {n}" for n in range(700)]
+    sizes: list[int | None] = [10_000_000_000 + n for n in range(31)]
+    assert warehouse.load(batch(dict.fromkeys(names, sizes), days=days)) == LoadResult(new=31 * 700)
+    changed = [*sizes[:-1], None]
+    result = warehouse.load(batch(dict.fromkeys(names, changed), days=days))
+    assert result == LoadResult(same=30 * 700, kept=700)
 
 
 def test_a_password_is_in_no_error(warehouse: Warehouse, set_connection: SetConnection) -> None:
-    if warehouse.name in ("sqlite", "duckdb", "unknown"):
+    if not warehouse.has_password:
         pytest.skip("has no password")
-    import json
-
     fields = json.loads(os.environ["AIRFLOW_CONN_WAREHOUSE"])
     set_connection("warehouse", **{**fields, "password": "wrong-secret-123"})
     with pytest.raises(TableError) as failed:
