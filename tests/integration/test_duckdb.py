@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from airflow_provider_cordial.exceptions import TransientTableError
+from airflow_provider_cordial.exceptions import TableError, TransientTableError
 from airflow_provider_cordial.trends import Columns, ForeignTrendsError
 from cordial_sandbox.process import SandboxProcess
 from tests.helpers.loads import GOLD, ODD, PLAIN, deliver, export, load
@@ -84,3 +84,14 @@ def test_columns_can_be_renamed_and_constant_ones_added(cordial: SandboxProcess,
     deliver(cordial, PLAIN)
     load(columns=Columns(names={"contacts": "size"}, constants={"account": "acme"}))
     assert rows(database, "audience, snapshot_date, size, account")[2] == ("a", TEN, 1, "acme")
+
+
+def test_the_memory_is_limited_by_the_connection(
+    cordial: SandboxProcess, database: Path, set_connection: SetConnection
+) -> None:
+    set_connection("warehouse", conn_type="duckdb", host=str(database), extra={"memory_limit": "1MB"})
+    deliver(cordial, PLAIN)
+    with pytest.raises(TableError, match="Out of Memory|memory"):
+        load()
+    set_connection("warehouse", conn_type="duckdb", host=str(database), extra={"memory_limit": "64MB"})
+    assert load()["rows"] == 4

@@ -9,12 +9,16 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_cordial._compat import BaseHook
 from airflow_provider_cordial.trends.batch import TrendsBatch
 from airflow_provider_cordial.trends.tables.staged import STAGED_COLUMNS, StagedTable
 
 
 class DuckDbTable(StagedTable):
-    """The table in DuckDB."""
+    """The table in DuckDB, within the ``memory_limit`` of the connection's extra, ``256MB`` for instance.
+
+    By default DuckDB keeps in memory what fits.
+    """
 
     # A cursor is a connection of its own here, which commits each statement by default.
     begins_transactions = True
@@ -22,6 +26,10 @@ class DuckDbTable(StagedTable):
     transient = ("TransactionException", "IOException")
     staged = "temp.cordial_staged"
     changed = "temp.cordial_changed"
+
+    def prepare(self, connection: Any) -> None:
+        if limit := BaseHook.get_connection(self.conn_id).extra_dejson.get("memory_limit"):
+            connection.execute("SET memory_limit = ?", [str(limit)])
 
     def unique_keys(self, cursor: Any) -> Iterable[list[str]]:
         schema, _, table = self.name.rpartition(".")
