@@ -14,12 +14,19 @@ of databases, from which secrets are struck out.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_cordial._compat import AirflowException, AirflowFailException, AirflowSensorTimeout
 
 if TYPE_CHECKING:
     from airflow_provider_cordial.client.job import Job
+
+
+#: Characters of a line that are visible in a log view that does not wrap.
+_WIDTH = 120
+
+_SENTENCE_END = re.compile(r"(?<=[^.\s]\.) (?=[A-Z])")
 
 
 class CordialError(AirflowException):
@@ -51,7 +58,12 @@ class CordialError(AirflowException):
         self.cordial_message = cordial_message
 
     def __str__(self) -> str:
-        return self.message
+        """Return a line per sentence: a log view that does not wrap shows what failed first, and why."""
+        first, *others = _SENTENCE_END.split(self.message)
+        if len(first) > _WIDTH and (colon := first.rfind(": ", 0, _WIDTH)) > 0:
+            others.insert(0, first[colon + 2 :])
+            first = first[: colon + 1]
+        return "\n".join([first, *others])
 
     def to_json(self) -> dict[str, Any]:
         """Return the error as plain JSON, for the event of a trigger."""

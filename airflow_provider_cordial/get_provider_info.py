@@ -11,12 +11,17 @@ from typing import Any, NamedTuple
 
 DEFAULT_HOST = "https://api.cordial.io"
 OTHER_HOST = "https://api.usw2.cordial.io"
+
+#: The console of the account, by the host of its API.
+CONSOLES = {DEFAULT_HOST: "https://admin.cordial.io", OTHER_HOST: "https://usw2.admin.cordial.io"}
+
 DEFAULT_TIMEZONE = "America/Los_Angeles"
 
 #: Seconds. How long a job takes is not documented.
 DEFAULT_POLL_INTERVAL = 30.0
 
-HIDDEN_FIELDS = ["login", "port", "schema"]
+# Not the port: Airflow 3.3 sends a hidden port as text when it tests the connection, and then rejects it.
+HIDDEN_FIELDS = ["login", "schema"]
 RELABELING = {"password": "API key", "host": "Host"}
 PLACEHOLDERS = {
     "password": "the raw API key, neither encoded nor followed by a colon",
@@ -28,6 +33,7 @@ class ConnectionField(NamedTuple):
     """An extra field of the connection.
 
     :param json_type: ``string``, ``number``, or ``integer``.
+    :param default: applied when the connection is read, and not stored in it: a later default reaches old connections.
     :param description: with the unit.
     """
 
@@ -36,6 +42,11 @@ class ConnectionField(NamedTuple):
     json_type: str
     default: Any
     description: str
+
+    @property
+    def help(self) -> str:
+        """The description with the default."""
+        return self.description if self.default is None else f"{self.description} (default: {self.default})"
 
 
 CONNECTION_FIELDS = (
@@ -79,6 +90,13 @@ CONNECTION_FIELDS = (
         "number",
         30,
         "Seconds during which a wait tolerates 401 and 403, while a key is rotated for instance",
+    ),
+    ConnectionField(
+        "jobs_page",
+        "Jobs page",
+        "string",
+        None,
+        "Address that links refer to, with {job_id} for the job; by default the console of the account",
     ),
 )
 
@@ -151,8 +169,8 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": {
                     field.name: {
                         "label": field.label,
-                        "description": field.description,
-                        "schema": {"type": [field.json_type, "null"], "default": field.default},
+                        "description": field.help,
+                        "schema": {"type": [field.json_type, "null"]},
                     }
                     for field in CONNECTION_FIELDS
                 },

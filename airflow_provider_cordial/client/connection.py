@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
 from airflow_provider_cordial.exceptions import InvalidConnectionError
-from airflow_provider_cordial.get_provider_info import CONNECTION_FIELDS, DEFAULT_HOST, DEFAULT_TIMEZONE, OTHER_HOST
+from airflow_provider_cordial.get_provider_info import (
+    CONNECTION_FIELDS,
+    CONSOLES,
+    DEFAULT_HOST,
+    DEFAULT_TIMEZONE,
+    OTHER_HOST,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -35,6 +42,7 @@ class CordialConnection:
     :param not_found_grace: seconds during which a new job may be unknown to Cordial.
     :param requests_per_minute: maximum number of requests of a triggerer, shared by all its waits.
     :param rejection_grace: seconds during which a wait tolerates 401 and 403: a key is rotated, a firewall is updated.
+    :param jobs_page: the address of the account's Jobs page; ``{job_id}`` in it is the job.
     """
 
     base_url: str
@@ -48,6 +56,11 @@ class CordialConnection:
     not_found_grace: float
     requests_per_minute: float
     rejection_grace: float
+    jobs_page: str
+
+    def job_url(self, job_id: str) -> str:
+        """Return the address of a job's page."""
+        return self.jobs_page.replace("{job_id}", quote(job_id, safe=""))
 
     @property
     def total_timeout(self) -> float:
@@ -87,9 +100,10 @@ class CordialConnection:
             given = extra.get(key)
             return _positive(name, key, _DEFAULTS[key] if given in (None, "") else given)
 
+        base_url = _base_url(name, connection)
         return cls(
-            base_url=_base_url(name, connection),
-            api_key=connection.password,
+            base_url=base_url,
+            api_key=_api_key(name, connection.password),
             timezone=_timezone(name, extra.get("timezone") or DEFAULT_TIMEZONE),
             connect_timeout=number("connect_timeout"),
             read_timeout=number("read_timeout"),
@@ -99,7 +113,32 @@ class CordialConnection:
             not_found_grace=number("not_found_grace"),
             requests_per_minute=number("requests_per_minute"),
             rejection_grace=number("rejection_grace"),
+            jobs_page=_jobs_page(name, extra.get("jobs_page"), base_url),
         )
+
+
+def _api_key(name: str, given: str) -> str:
+    """Return the key, if it is not what an HTTP client makes of it."""
+    key = given.strip()
+    problem = ""
+    if (scheme := re.match(r"(basic|bearer|authorization:)\s", key, re.IGNORECASE)) is not None:
+        problem = f"it begins with {scheme[1]!r}"
+    elif key.endswith(":"):
+        problem = "it ends with a colon"
+    elif _decodes_to_a_key(key):
+        problem = "it is encoded in base64, with a colon after the key"
+    if problem:
+        msg = f"Invalid API key of {name}: {problem}. Paste the raw Cordial API key into the password field."
+        raise InvalidConnectionError(msg)
+    return key
+
+
+def _decodes_to_a_key(text: str) -> bool:
+    try:
+        decoded = base64.b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return len(decoded) > 1 and decoded.endswith(b":") and decoded.isascii() and decoded.decode("ascii").isprintable()
 
 
 def _base_url(name: str, connection: Connection) -> str:
@@ -125,6 +164,18 @@ def _base_url(name: str, connection: Connection) -> str:
         raise InvalidConnectionError(msg)
     hostname = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{hostname}" + (f":{port}" if port else "")
+
+
+def _jobs_page(name: str, given: Any, base_url: str) -> str:
+    if not given:
+        # The address of a single job in the console is not documented.
+        return CONSOLES.get(base_url, f"{base_url}/jobs/{{job_id}}")
+    if not str(given).startswith(("https://", "http://")):
+        msg = (
+            f"Invalid jobs_page {given!r} in the extra of {name}: expected an address such as {CONSOLES[DEFAULT_HOST]}."
+        )
+        raise InvalidConnectionError(msg)
+    return str(given)
 
 
 def _without_user(host: str) -> str:

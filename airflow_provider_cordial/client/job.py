@@ -110,6 +110,13 @@ class Job:
         return moment.replace(tzinfo=moment.tzinfo or UTC) if moment else None
 
     @property
+    def reason(self) -> str:
+        """The texts of its result; Cordial documents only numbers there."""
+        result = self.record.get("result")
+        texts = result.values() if isinstance(result, Mapping) else [result]
+        return " ".join(text.strip().rstrip(".") + "." for text in texts if isinstance(text, str) and text.strip())
+
+    @property
     def may_be_export(self) -> bool:
         """Whether its ``jobName`` permits an export; Cordial does not document the name for Audience Trends."""
         return not str(self.record.get("jobName") or "").startswith(OTHER_JOBS)

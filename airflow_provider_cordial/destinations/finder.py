@@ -122,12 +122,12 @@ def read_delivered_file(
                     incomplete = result
                     if incomplete.content:
                         kept.callback(incomplete.content.close)
-                    log.info("%s It may still be growing; reading it again when it changes", incomplete.error)
+                    log.info("%s It may still be growing; reading it again when it changes", incomplete.error.message)
             except FileChangedError as error:
                 incomplete = None
                 if not server.has_time():
                     raise
-                log.info("%s Reading it again", error)
+                log.info("%s Reading it again", error.message)
             else:
                 content = incomplete.content if accepts_incomplete else None
                 is_settled = time.monotonic() - incomplete.since >= file_wait.incomplete_for
@@ -173,7 +173,7 @@ def _read(
         # What was read may be the start of one content and the end of another.
         if server.run(search.run).files == files:
             raise
-        msg = f"File {files[0].path!r} changed while it was read ({error}). Retry the task."
+        msg = f"File {files[0].path!r} changed while it was read ({error.message}). Retry the task."
         raise FileChangedError(msg) from error
     if content.incomplete is None:
         return content

@@ -99,6 +99,7 @@ class SubmittedExport:
     :param uri: where the file is delivered, without a secret.
     :param submitted_at: a moment before the submission: the file is not older.
     :param has_unique_name: whether no other submission has the export's name: then a file of that name is this one's.
+    :param job_url: the job's page in Cordial.
     """
 
     export: Export
@@ -106,6 +107,7 @@ class SubmittedExport:
     uri: str
     submitted_at: datetime
     has_unique_name: bool = False
+    job_url: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON, for an XCom."""
@@ -115,6 +117,7 @@ class SubmittedExport:
             "uri": self.uri,
             "submitted_at": self.submitted_at.astimezone(UTC).isoformat(),
             "has_unique_name": self.has_unique_name,
+            "job_url": self.job_url,
         }
 
     @classmethod
@@ -127,7 +130,8 @@ class SubmittedExport:
         try:
             submitted_at = datetime.fromisoformat(record["submitted_at"])
             is_unique = record.get("has_unique_name") is True
-            return cls(export, str(record["job_id"]), str(record["uri"]), submitted_at, is_unique)
+            job_url = str(record.get("job_url") or "")
+            return cls(export, str(record["job_id"]), str(record["uri"]), submitted_at, is_unique, job_url)
         except (KeyError, TypeError, ValueError):
             msg = (
                 "Invalid export: 'job_id', 'uri', or 'submitted_at' is missing or unreadable. "

@@ -200,8 +200,14 @@ class Submission:
             self._write_record(replace(record, attempt=self._attempt))
         export = self._named(record.generation).without(record.refused)
         uri = record.uri or self._delivery_uri()
+        job_id = str(record.job_id)
         return SubmittedExport(
-            export, str(record.job_id), uri, record.intended_at, has_unique_name=self._identity.names_the_run
+            export,
+            job_id,
+            uri,
+            record.intended_at,
+            has_unique_name=self._identity.names_the_run,
+            job_url=self._hook.connection.job_url(job_id),
         )
 
     def _log_reason(self, step: Step) -> None:
@@ -249,7 +255,7 @@ class Submission:
                     raise
                 if self._submissions == MAX_SUBMISSIONS:
                     raise
-                log.warning("%s Searching the list of jobs for it.", error)
+                log.warning("%s Searching the list of jobs for it.", error.message)
                 self._settling_since = datetime.now(UTC)
                 self._state = replace(self._state, record=record, job=None, jobs=None)
             else:
@@ -367,7 +373,7 @@ class Submission:
                 raise_if_retry_helps(error)
             if isinstance(error, TransientError) and is_settled:
                 raise
-            inconclusive = f"the list of jobs cannot be read: {error}"
+            inconclusive = f"the list of jobs cannot be read: {error.message}"
         if inconclusive and not state.is_cleared:
             self._inconclusive_listings += 1
             # One page of a proxy, or one list that moves, decides nothing.

@@ -159,9 +159,9 @@ class CordialHook(BaseHook):
         except NotFoundError:  # authenticated, and no job yet
             pass
         except (AuthenticationError, ConnectionFailedError, InvalidConnectionError, PermissionDeniedError) as error:
-            return False, str(error)
+            return False, error.message
         except CordialError as error:
-            return False, f"{self.cordial_conn_id} reaches a server with an unexpected answer. {error}"
+            return False, f"{self.cordial_conn_id} reaches a server with an unexpected answer. {error.message}"
         except Exception as error:  # noqa: BLE001 - the form shows any message
             return False, str(error)
         return True, f"Connected to {self.connection.base_url}; the API key is accepted."
@@ -234,10 +234,7 @@ class CordialHook(BaseHook):
         from wtforms import FloatField, IntegerField, StringField
 
         types = {"string": StringField, "number": FloatField, "integer": IntegerField}
-        return {
-            field.name: types[field.json_type](field.label, default=field.default, description=field.description)
-            for field in CONNECTION_FIELDS
-        }
+        return {field.name: types[field.json_type](field.label, description=field.help) for field in CONNECTION_FIELDS}
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:

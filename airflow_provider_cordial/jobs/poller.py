@@ -218,7 +218,7 @@ class Poller:
                 # A key is rotated, or a firewall rejects requests for now; the list itself may be usable.
                 self._strategy.fail(is_slow=True)
             else:
-                self._disable_list(str(error))
+                self._disable_list(error.message)
         else:
             self._strategy.finish(listing, self._subscriptions)
 
@@ -234,7 +234,7 @@ class Poller:
         except RateLimitError as error:
             # The rate limiter pauses, and then the same page is requested once more. If it is rejected again, jobs are
             # polled one by one: limits differ by endpoint.
-            log.warning("Rate limited on %s; polling paused: %s", self.cordial_conn_id, error)
+            log.warning("Rate limited on %s; polling paused: %s", self.cordial_conn_id, error.message)
         return await self._account.request(lambda client: client.list_page(page))
 
     def _disable_list(self, reason: str) -> None:

@@ -99,7 +99,9 @@ class JobWatcher:
         if isinstance(result, NotFoundError):
             self._observe_not_found(result, now)
         elif isinstance(result, TransientError):
-            self._log_change(type(result).__name__, "Job %s: %s Polling continues.", self.job_id, result, warn=True)
+            self._log_change(
+                type(result).__name__, "Job %s: %s Polling continues.", self.job_id, result.message, warn=True
+            )
         else:
             raise result
         return None
@@ -135,9 +137,10 @@ class JobWatcher:
     def _observe_job(self, job: Job) -> Job | None:
         self.job = job
         if job.is_failed:
+            what = f"Job {job.id} Failed" + (f": {job.reason}" if job.reason else ".")
             msg = (
-                f"Job {job.id} Failed. Job record: {job.to_json()}. Check Cordial's Jobs page and Account Monitor for "
-                "the reason; a wrong destination is the usual one."
+                f"{what} Check Cordial's Jobs page and Account Monitor for the reason; a wrong destination is the "
+                f"usual one. Job record: {job.to_json()}."
             )
             raise JobFailedError(msg, job=job)
         if job.is_known:
@@ -153,11 +156,13 @@ class JobWatcher:
             self._rejected_since, self._rejections = now, 0
         self._rejections += 1
         if now - self._rejected_since < self._rejection_grace or self._rejections < MIN_REJECTIONS:
-            self._log_change(type(error).__name__, "Job %s: %s Polling continues.", self.job_id, error, warn=True)
+            self._log_change(
+                type(error).__name__, "Job %s: %s Polling continues.", self.job_id, error.message, warn=True
+            )
             return
         if error.is_from_cordial:
             raise error
-        msg = f"Job {self.job_id} could not be polled for {now - self._rejected_since:.0f} s: {error}"
+        msg = f"Job {self.job_id} could not be polled for {now - self._rejected_since:.0f} s: {error.message}"
         raise answered_by_another(error, msg)
 
     def _observe_not_found(self, error: NotFoundError, now: float) -> None:

@@ -24,6 +24,7 @@ from airflow_provider_cordial.exports.submission import (
 from airflow_provider_cordial.jobs.blocking import poll_last_time, wait_for_job
 from airflow_provider_cordial.jobs.events import parse_event
 from airflow_provider_cordial.jobs.options import compute_deadline, default_poll_interval, validate_wait_options
+from airflow_provider_cordial.links.job import CordialJobLink, write_job_link
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -76,6 +77,7 @@ class CordialExportOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("name", "destination", "cordial_conn_id", "job_id")
     ui_color = "#d5e8f0"
+    operator_extra_links = (CordialJobLink(),)
 
     def __init__(
         self,
@@ -142,6 +144,7 @@ class CordialExportOperator(BaseOperator):
         submitted = submission.run()
         self._still_running = f"job {submitted.job_id}"
         context["ti"].xcom_push(key=EXPORT_KEY, value=submitted.to_json())
+        write_job_link(context, submitted.job_url)
         if self.wait_for_completion:
             with self._destination_in_errors(context):
                 self._wait(hook, submitted.job_id, deadline)

@@ -25,6 +25,7 @@ from airflow_provider_cordial.jobs.blocking import compute_poll_timeout, poll_la
 from airflow_provider_cordial.jobs.events import parse_event
 from airflow_provider_cordial.jobs.options import compute_deadline, default_poll_interval, validate_wait_options
 from airflow_provider_cordial.jobs.watcher import JobWatcher, build_watcher
+from airflow_provider_cordial.links.job import CordialJobLink, write_job_link
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
@@ -62,6 +63,7 @@ class JobSensor(BaseSensorOperator):
 
     template_fields: Sequence[str] = ("job_id", "cordial_conn_id")
     ui_color = "#d5f0e3"
+    operator_extra_links = (CordialJobLink(),)
 
     def __init__(
         self,
@@ -82,6 +84,7 @@ class JobSensor(BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Wait in the chosen mode."""
         validate_wait_options(poll_interval=self.poke_interval, timeout=self.timeout)
+        write_job_link(context, self._hook.connection.job_url(self.job_id))
         if not self.deferrable:
             try:
                 return super().execute(context)
@@ -158,7 +161,7 @@ class JobSensor(BaseSensorOperator):
         # have the same effect in every mode.
         for option in ("soft_fail", "never_fail"):
             if getattr(self, option, False):
-                return AirflowSkipException(f"Skipped because {option} is set: {error}")
+                return AirflowSkipException(f"Skipped because {option} is set: {error.message}")
         return error
 
 

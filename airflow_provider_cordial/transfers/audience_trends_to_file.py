@@ -78,7 +78,7 @@ class AudienceTrendsToFileOperator(AudienceTrendsLoadOperator):
         columns = self._rendered_columns(context)
         self._validate(columns)
         with tempfile.TemporaryDirectory(prefix="cordial-") as folder:
-            with self._open_trends() as trends:
+            with self._open_trends(context) as trends:
                 spool = trends.spool
                 rows, files = write_long_csv(
                     Path(folder), spool.days, spool, columns=columns, by_day=self.partition_by_day

@@ -91,7 +91,7 @@ class AudienceTrendsToSqlOperator(AudienceTrendsLoadOperator):
             create=self.create_table,
             staging=Staging(location=self.staging, conn_id=self.staging_conn_id, owner=_owner(context)),
         )
-        with self._open_trends() as trends:
+        with self._open_trends(context) as trends:
             loaded = table.load(trends.batch(datetime.now(UTC), on_blank=self.on_blank))
         counts = self._finish(context, trends, loaded, asset_uri=table_uri(self.conn_id, self.table))
         shown = ", ".join(f"{name} {value}" for name, value in {**counts, "job_id": trends.job_id}.items())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
 from airflow_provider_cordial.assets import publish_event
+from airflow_provider_cordial.links.job import CordialJobLink, write_job_link
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -38,6 +39,7 @@ class AudienceTrendsLoadOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("export", "source_path")
     ui_color = "#f0ead5"
+    operator_extra_links = (CordialJobLink(),)
 
     def __init__(
         self,
@@ -65,10 +67,12 @@ class AudienceTrendsLoadOperator(BaseOperator):
 
         return (self.columns or Columns()).rendered(lambda text: str(self.render_template(text, context)))
 
-    def _open_trends(self) -> AbstractContextManager[DeliveredTrends]:
+    def _open_trends(self, context: Context) -> AbstractContextManager[DeliveredTrends]:
         # Imported here to keep DAG parsing fast.
         from airflow_provider_cordial.trends.delivery import open_delivered_trends
 
+        if isinstance(self.export, Mapping):
+            write_job_link(context, str(self.export.get("job_url") or ""))
         return open_delivered_trends(
             self.export,
             path=self.source_path,

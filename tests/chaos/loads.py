@@ -99,7 +99,7 @@ def load(target: Target, version: int) -> dict[str, Any]:
     )
 
     @contextmanager
-    def open_trends() -> Iterator[DeliveredTrends]:
+    def open_trends(_context: Any) -> Iterator[DeliveredTrends]:
         with closing(Spool(days)) as spool:
             for name in names:
                 spool.add(name, array("q", [version] * DAYS), 0)

@@ -61,7 +61,7 @@ class FileTask:
         operator = module.AudienceTrendsToFileOperator(
             task_id="export", export={}, path=self.settings["target"], dag=None
         )
-        operator._open_trends = self._deliver  # type: ignore[method-assign]
+        operator._open_trends = self._deliver  # type: ignore[assignment]
         copy, left = shutil.copyfileobj, self.settings.get("kill_at_file")
 
         def watched(source: Any, sink: Any, length: int = 0) -> None:
@@ -87,7 +87,7 @@ class FileTask:
         raise NotImplementedError
 
     @contextmanager
-    def _deliver(self) -> Iterator[Any]:
+    def _deliver(self, _context: Any) -> Iterator[Any]:
         from airflow_provider_cordial.destinations import UiDestination
         from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport
         from airflow_provider_cordial.exports.timeframe import Timeframe

@@ -70,7 +70,7 @@ def test_a_namesake_under_another_collation_is_not_deleted(query: Query, known: 
 def test_two_names_that_the_table_does_not_tell_apart_are_an_error(query: Query) -> None:
     query(f"CREATE TABLE trends ({FOLDED})")
     load(batch({"b": [1, 2]}))
-    with pytest.raises(TableError, match="2 of 4 rows arrived.*binary collation"):
+    with pytest.raises(TableError, match="(?s)2 of 4 rows arrived.*binary collation"):
         load(batch({"VIP": [3, 4], "vip": [5, 6]}))
     assert query("SELECT audience FROM trends") == [("b",), ("b",)]
 
@@ -106,7 +106,9 @@ def test_a_value_that_does_not_fit_is_not_cut(query: Query) -> None:
 def test_a_table_without_transactions_is_refused(query: Query) -> None:
     query(f"CREATE TABLE trends ({COLUMNS.format(time='DATETIME')}) ENGINE=MyISAM")
     query("INSERT INTO trends VALUES ('a', '2026-11-10', 1, 'j0', now())")
-    with pytest.raises(UnsuitableTableError, match="engine MyISAM, which has no transactions. Convert it to InnoDB"):
+    with pytest.raises(
+        UnsuitableTableError, match="engine MyISAM, which has no transactions\\.\\sConvert it to InnoDB"
+    ):
         load(batch({"a": [2, 3]}))
     assert query("SELECT contacts FROM trends") == [(1,)]
 

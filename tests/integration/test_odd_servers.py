@@ -188,7 +188,7 @@ def test_an_sftp_folder_that_is_forbidden_is_an_error_at_once(tmp_path: Path, se
     with sftp(tmp_path, set_connection, listed=refuse) as login:
         login.put("trends.csv", CONTENT)
         started = time.monotonic()
-        with pytest.raises(DestinationAccessError, match=r"sftp_odd.*denies access: PermissionError.*Not for you"):
+        with pytest.raises(DestinationAccessError, match=r"(?s)sftp_odd.*denies access: PermissionError.*Not for you"):
             read(SFTP)
         assert time.monotonic() - started < 8
 
@@ -306,7 +306,7 @@ def test_a_refused_ftp_file_is_quoted_at_once(tmp_path: Path, set_connection: Se
 def test_a_missing_ftp_folder_may_still_come(tmp_path: Path, set_connection: SetConnection) -> None:
     later = FtpDestination(conn_id="ftp_odd", path="later")
     with ftp(tmp_path, set_connection) as login:
-        with pytest.raises(FolderNotListedError, match=r"No file named 'trends'.*550 .*[Nn]o such") as missing:
+        with pytest.raises(FolderNotListedError, match=r"(?s)No file named 'trends'.*550 .*[Nn]o such") as missing:
             read(later, timeout=0.5)
         assert missing.value.retry_helps
         (login.root / "later").mkdir()
@@ -488,7 +488,7 @@ def test_an_object_is_read_without_the_permission_to_list(places: Places, set_co
     assert read(destination, path="hidden/trends.csv") == CONTENT
     assert read(file) == CONTENT
     started = time.monotonic()
-    with pytest.raises(FolderNotListedError, match=r"No file .*s3:ListBucket.*s3:GetObject") as hidden:
+    with pytest.raises(FolderNotListedError, match=r"(?s)No file .*s3:ListBucket.*s3:GetObject") as hidden:
         read(destination, name="other", timeout=1)
     assert time.monotonic() - started > 0.8
     assert hidden.value.retry_helps
@@ -530,7 +530,9 @@ def test_a_blob_is_read_without_the_permission_to_list(places: Places, set_conne
     )
     assert read(destination) == CONTENT
     assert read(destination, path="hidden/trends.csv") == CONTENT
-    with pytest.raises(FolderNotListedError, match="No file .*Azure does not list .*Allow the credentials") as hidden:
+    with pytest.raises(
+        FolderNotListedError, match="(?s)No file .*Azure does not list .*Allow the credentials"
+    ) as hidden:
         read(destination, name="other", timeout=1)
     assert token not in str(hidden.value)
 

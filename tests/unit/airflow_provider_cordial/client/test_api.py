@@ -78,7 +78,7 @@ def test_interpret_answers(request_: api.Request, status: int, body: Any, error:
 
 
 def test_a_rejected_configuration_carries_the_hint_of_the_export() -> None:
-    assert "Correct the export. Check the cohort." in str(error_of(EXPORT, answer(406, generic("no"))))
+    assert "Correct the export. Check the cohort." in error_of(EXPORT, answer(406, generic("no"))).message
     plain = api.create_export("audiencetrendsexport", {})
     assert str(error_of(plain, answer(406, generic("no")))).endswith("Correct the export.")
 
@@ -92,12 +92,12 @@ def test_repeated_secrets_are_struck_out() -> None:
     text = generic("password hunter2-secret of key K3Y-1 is wrong")
     with pytest.raises(CordialError) as raised:
         api.interpret(EXPORT.with_secrets(["K3Y-1"]), answer(400, text))
-    assert "hunter2" not in str(raised.value)
+    assert "hunter2" not in raised.value.message
     assert "hunter2" not in str(raised.value.to_json())
-    assert "K3Y-1" not in str(raised.value)
+    assert "K3Y-1" not in raised.value.message
     with pytest.raises(UnreadableAnswerError) as unreadable:
         api.interpret(EXPORT, answer(200, b"hunter2-secret"))
-    assert "hunter2" not in str(unreadable.value)
+    assert "hunter2" not in unreadable.value.message
     assert "hunter2" not in repr(EXPORT)
 
 
@@ -152,7 +152,7 @@ def test_repeatable_requests(error: Exception, get: bool, export: bool) -> None:
     "payload", [{}, {"jobId": None}, {"jobId": " "}, [], "548817d0", {"id": "x"}, {"jobId": {"a": 1}}]
 )
 def test_an_answer_without_a_job_id_is_unreadable(payload: Any) -> None:
-    with pytest.raises(UnreadableAnswerError, match="no jobId.*Jobs page"):
+    with pytest.raises(UnreadableAnswerError, match="(?s)no jobId.*Jobs page"):
         api.parse_job_id(EXPORT, payload)
 
 
@@ -174,7 +174,7 @@ def test_a_wrapped_answer_without_a_status_is_masked() -> None:
     payload = {"data": {"status": "Done", "metadata": {"destination": {"password": "hunter2-x"}}}}
     with pytest.raises(UnreadableAnswerError, match="no status") as unreadable:
         api.parse_job(GET, payload, "1")
-    assert "hunter2" not in str(unreadable.value)
+    assert "hunter2" not in unreadable.value.message
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ PARTS = [
 
 @pytest.mark.parametrize("names", PARTS)
 def test_parts_are_an_error_that_names_the_parameter(names: list[str]) -> None:
-    with pytest.raises(AmbiguousFileError, match=r"parts=True.*source_path"):
+    with pytest.raises(AmbiguousFileError, match=r"(?s)parts=True.*source_path"):
         choose(names)
 
 

@@ -83,7 +83,7 @@ def test_a_denied_object_may_still_come(path: str | None) -> None:
     CLIENTS["one"] = Client(failures()[0][0])
     destination = Destination(bucket="acme", path="x")
     with (
-        pytest.raises(FolderNotListedError, match=r"No file .*within 0.5 s.*storage.objects.list and storage"),
+        pytest.raises(FolderNotListedError, match=r"(?s)No file .*within 0.5 s.*storage.objects.list and storage"),
         open_delivered_file(destination, "trends", not_before=datetime.now(UTC), path=path, file_wait=WAIT),
     ):
         pass

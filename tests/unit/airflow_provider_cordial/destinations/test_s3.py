@@ -88,7 +88,7 @@ def test_a_denied_object_may_still_come(path: str | None) -> None:
     assert read(Client(DENIED, arrives_at=4), path) == b"a,1"
     client = Client(DENIED)
     with pytest.raises(
-        FolderNotListedError, match=r"No file .*within 0.5 s.*403.*s3:ListBucket|AccessDenied"
+        FolderNotListedError, match=r"(?s)No file .*within 0.5 s.*403.*s3:ListBucket|AccessDenied"
     ) as failed:
         read(client, path)
     assert failed.value.retry_helps

@@ -144,14 +144,16 @@ def test_it_round_trips_through_json() -> None:
 def test_an_invalid_record_is_rejected_without_its_values(record: dict[str, str], text: str) -> None:
     with pytest.raises(InvalidExportError) as rejected:
         destination_from_json({"type": "pigeon", **record})
-    assert str(rejected.value) == text
+    assert rejected.value.message == text
 
 
 def test_a_type_is_registered_once() -> None:
-    with pytest.raises(TypeError, match=r"Destination type 'pigeon' is already registered by .*PigeonDestination"):
+    with pytest.raises(TypeError, match=r"(?s)Destination type 'pigeon' is already registered by .*PigeonDestination"):
         type("Other", (PigeonDestination,), {"__slots__": (), "type": "pigeon"})
 
 
 def test_a_built_in_type_cannot_be_replaced() -> None:
-    with pytest.raises(TypeError, match=r"Destination type 'sftp' is already registered by .*\.sftp\.SftpDestination"):
+    with pytest.raises(
+        TypeError, match=r"(?s)Destination type 'sftp' is already registered by .*\.sftp\.SftpDestination"
+    ):
         type("SftpDestination", (Destination,), {"__slots__": (), "type": "sftp"})

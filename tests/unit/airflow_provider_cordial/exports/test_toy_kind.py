@@ -144,7 +144,7 @@ def test_a_new_kind_is_submitted_awaited_and_found(cohorts: SandboxProcess) -> N
 
 
 def test_a_rejected_export_carries_the_hint_of_its_kind(cohorts: SandboxProcess) -> None:
-    with pytest.raises(ExportConfigurationError, match=r"does not exist.*A cohort is a saved audience\."):
+    with pytest.raises(ExportConfigurationError, match=r"(?s)does not exist.*A cohort is a saved audience\."):
         run("nobody")
     assert cohorts.control.jobs() == []
 
@@ -156,5 +156,5 @@ def test_another_kind_is_not_loaded_as_audience_trends(cohorts: SandboxProcess, 
 
 
 def test_a_kind_is_registered_once() -> None:
-    with pytest.raises(TypeError, match=r"Export kind 'cohortexport' is already registered by .*CohortExport"):
+    with pytest.raises(TypeError, match=r"(?s)Export kind 'cohortexport' is already registered by .*CohortExport"):
         type("Other", (CohortExport,), {"__slots__": (), "kind": CohortExport.kind})

@@ -29,7 +29,7 @@ def test_invalid_options_are_rejected(field: str, name: str, example: str, value
     with pytest.raises(InvalidParameterError) as raised:
         validate_wait_options(**options)
     expected = f"Invalid {name} {value!r}: expected a number of seconds above 0. Set it to {example}, for example."
-    assert str(raised.value) == expected
+    assert raised.value.message == expected
 
 
 def test_the_default_poll_interval_is_configurable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,9 @@ def test_case_and_blanks_of_a_status_do_not_matter(status: str) -> None:
 
 def test_a_failed_job_raises_with_its_record() -> None:
     failed = job("Failed", result={"error": 1, "message": "Login failed."}, metadata={"name": "trends"})
-    with pytest.raises(JobFailedError, match=r"Job j1 Failed.*Login failed\..*trends.*Jobs page") as raised:
+    with pytest.raises(
+        JobFailedError, match=r"(?s)Job j1 Failed: Login failed\.\s.*Jobs page.*record: .*trends"
+    ) as raised:
         build_watcher().observe(failed, 1000.0)
     assert raised.value.job == failed
 
@@ -65,7 +67,7 @@ def test_a_failed_job_raises_with_its_record() -> None:
 def test_a_job_may_be_unknown_during_the_grace_period() -> None:
     watcher = build_watcher(grace=60)
     assert watcher.observe(NotFoundError("404"), 1059.9) is None
-    with pytest.raises(JobNotFoundError, match="Job j1 is unknown to Cordial 60 s after.*same account"):
+    with pytest.raises(JobNotFoundError, match="(?s)Job j1 is unknown to Cordial 60 s after.*same account"):
         watcher.observe(NotFoundError("404"), 1060.0)
 
 

@@ -41,7 +41,9 @@ from tests.helpers.waits import run_trigger, submit_job
 
 
 def context(first_reschedule: datetime | None = None) -> Any:
-    return {"ti": SimpleNamespace(get_first_reschedule_date=lambda _: first_reschedule)}
+    return {
+        "ti": SimpleNamespace(get_first_reschedule_date=lambda _: first_reschedule, xcom_push=lambda **pushed: None)
+    }
 
 
 def sensor(job_id: str, **options: Any) -> JobSensor:
@@ -82,7 +84,7 @@ def test_the_last_record_of_a_done_job_is_returned(cordial: SandboxProcess, mode
 @every_mode
 def test_a_failed_job_fails_the_task_without_retry(cordial: SandboxProcess, mode: dict[str, Any]) -> None:
     job_id = submit_job(cordial, job_fails_with="Login failed.", job_seconds=0.3)
-    with pytest.raises(AwaitedJobFailedError, match=r"Failed.*trends-1.*Login failed\.") as failed:
+    with pytest.raises(AwaitedJobFailedError, match=r"(?s)Failed.*trends-1.*Login failed\.") as failed:
         wait(job_id, **mode)
     assert isinstance(failed.value, AirflowFailException)
     assert failed.value.job is not None
@@ -102,7 +104,7 @@ def test_a_job_may_appear_within_the_grace_period(
         extra={"not_found_grace": 0.3},
     )
     started = time.monotonic()
-    with pytest.raises(JobNotFoundError, match="'?nope'? is unknown to Cordial .* same account"):
+    with pytest.raises(JobNotFoundError, match="(?s)'?nope'? is unknown to Cordial .* same account"):
         wait("nope", **mode)
     assert 0.25 < time.monotonic() - started < 3
 
@@ -313,7 +315,7 @@ def test_invalid_intervals_are_rejected_when_the_task_starts(
     cordial: SandboxProcess, mode: dict[str, Any], options: dict[str, Any]
 ) -> None:
     with pytest.raises(
-        InvalidParameterError, match=r"Invalid (poll interval|timeout) .*: expected a number of seconds"
+        InvalidParameterError, match=r"(?s)Invalid (poll interval|timeout) .*: expected a number of seconds"
     ):
         sensor("j1", **mode, **options).execute(context())
     assert cordial.control.requests() == []

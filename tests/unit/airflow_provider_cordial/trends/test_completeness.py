@@ -72,15 +72,15 @@ def test_a_row_of_sums_is_named_with_its_option(name: str) -> None:
     text = f"{HEADER}vip,1,2\n{name},1,2\n"
     with pytest.raises(ForeignTrendsError) as rejected:
         spool(text, "vip")
-    assert f"set CsvFormat(ignore_rows=({name!r},)) if the row is not an audience" in str(rejected.value)
+    assert f"set CsvFormat(ignore_rows=({name!r},)) if the row is not an audience" in rejected.value.message
     assert spool(text, "vip", ignore_rows=(name,)) == {"vip": [1, 2]}
 
 
 def test_another_audience_belongs_to_another_export() -> None:
     with pytest.raises(ForeignTrendsError) as rejected:
         spool(f"{HEADER}vip,1,2\nallies,1,2\n", "vip")
-    assert "audience 'allies', which export 'trends' did not request: it belongs" in str(rejected.value)
-    assert "CsvFormat" not in str(rejected.value)
+    assert "audience 'allies', which export 'trends' did not request: it belongs" in rejected.value.message
+    assert "CsvFormat" not in rejected.value.message
 
 
 @pytest.mark.parametrize("name", ["2024", "1e5", "None"])

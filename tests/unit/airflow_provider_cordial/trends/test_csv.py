@@ -83,7 +83,7 @@ def test_a_blank_cell_is_never_0(mark: str) -> None:
 def test_a_blank_mark_may_be_a_number() -> None:
     text = "audience,2026-11-10,2026-11-11\nvip,0,10\n"
     assert read(text, blank_marks=("0",)) == {"vip": {TEN: None, ELEVEN: 10}}
-    with pytest.raises(TrendsCsvError, match=r"Invalid contact count '' in line 2, .* or a blank mark \('0'\)"):
+    with pytest.raises(TrendsCsvError, match=r"(?s)Invalid contact count '' in line 2, .* or a blank mark \('0'\)"):
         read(text.replace("10\n", "\n"), blank_marks=("0",))
 
 
@@ -133,11 +133,13 @@ def test_columns_keep_the_order_of_the_file() -> None:
 def test_invalid_files_are_rejected_by_line_or_column(data: bytes | str, text: str) -> None:
     with pytest.raises(TrendsCsvError) as rejected:
         read(data)
-    assert text in str(rejected.value)
+    assert text in rejected.value.message
 
 
 def test_a_missing_audience_column_is_rejected() -> None:
-    with pytest.raises(TrendsCsvError, match="0 audience columns 'Segment': .* starts with 'audience', '2026-11-10'"):
+    with pytest.raises(
+        TrendsCsvError, match="(?s)0 audience columns 'Segment': .* starts with 'audience', '2026-11-10'"
+    ):
         read("audience,2026-11-10\n", audience_column="Segment")
 
 
@@ -328,7 +330,7 @@ def test_what_surrounds_the_rows_is_skipped(data: str, options: dict[str, Any]) 
 def test_other_lines_and_columns_are_errors_that_name_the_option(data: str, text: str) -> None:
     with pytest.raises(TrendsCsvError) as rejected:
         read(data)
-    assert text in str(rejected.value)
+    assert text in rejected.value.message
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
@@ -340,7 +342,7 @@ def test_another_delimiter_is_named(delimiter: str, header: str) -> None:
     data = header.replace(",", delimiter).replace(f"{delimiter} ", ", ") + "\nvip;5;6\n".replace(";", delimiter)
     with pytest.raises(TrendsCsvError) as rejected:
         read(data)
-    assert f"Set CsvFormat(delimiter={delimiter!r})" in str(rejected.value)
+    assert f"Set CsvFormat(delimiter={delimiter!r})" in rejected.value.message
 
 
 def test_a_comma_is_named_where_another_delimiter_was_expected() -> None:
@@ -377,7 +379,7 @@ def test_formatted_counts(cell: str, options: dict[str, Any]) -> None:
         with pytest.raises(TrendsCsvError) as rejected:
             read(f"audience,2026-11-10\nvip,{cell}\n")
         named = ", ".join(f"{name}={mark!r}" for name, mark in options.items())
-        assert f"Set CsvFormat({named})" in str(rejected.value)
+        assert f"Set CsvFormat({named})" in rejected.value.message
 
 
 @pytest.mark.parametrize(
@@ -398,7 +400,7 @@ def test_the_largest_count_is_read(cell: str) -> None:
 )
 def test_a_count_above_63_bits_is_rejected_by_line(cell: str) -> None:
     with pytest.raises(
-        TrendsCsvError, match=f"in line 3, audience 'new', day 2026-11-10: expected at most {MAX_COUNT}"
+        TrendsCsvError, match=f"in line 3, audience 'new', day 2026-11-10:\\sexpected at most {MAX_COUNT}"
     ):
         read(f"audience,2026-11-10\nvip,1\nnew,{cell}\nold,2\n")
 
@@ -417,7 +419,7 @@ def test_names_that_look_alike_are_the_same_audience(name: str) -> None:
     assert fold_name(name) == "Käufer Gold"
     with pytest.raises(TrendsCsvError) as rejected:
         read(f"audience,2026-11-10\nKäufer Gold,1\n{name},2\n")
-    assert "in lines 2 and 3" in str(rejected.value)
+    assert "in lines 2 and 3" in rejected.value.message
 
 
 @pytest.mark.parametrize("name", ["käufer gold", "Kaufer Gold", "Käufer  Gold", "KäuferGold"])
@@ -468,7 +470,7 @@ def test_a_header_with_an_offset_needs_a_time_zone() -> None:
     ],
 )
 def test_invalid_options_are_rejected(option: str, value: Any) -> None:
-    with pytest.raises(InvalidParameterError, match=f"Invalid {option} .* of the CsvFormat: expected "):
+    with pytest.raises(InvalidParameterError, match=f"(?s)Invalid {option} .* of the CsvFormat: expected "):
         CsvFormat(**{option: value})
 
 

@@ -91,7 +91,7 @@ def corrupted(data: bytes, at: int) -> bytes:
     ],
 )
 def test_other_files_are_rejected(data: bytes, text: str) -> None:
-    with pytest.raises(TrendsCsvError, match=text):
+    with pytest.raises(TrendsCsvError, match="(?s)" + text.replace(". It", r"\.\sIt")):
         read(data)
 
 
@@ -99,7 +99,7 @@ def test_a_zip_with_a_password_is_rejected() -> None:
     data = bytearray(zipped("trends.csv"))
     for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         data[data.index(signature) + flags] |= 1
-    with pytest.raises(TrendsCsvError, match="Cannot read 'trends.csv' of the zip: .*password"):
+    with pytest.raises(TrendsCsvError, match="(?s)Cannot read 'trends.csv' of the zip: .*password"):
         read(bytes(data))
 
 

@@ -85,7 +85,7 @@ def test_a_stored_row_with_a_bad_interval_ends_with_an_error(cordial: SandboxPro
 )
 def test_a_stored_row_with_a_bad_deadline_ends_with_an_error(cordial: SandboxProcess, deadline: Any) -> None:
     event = run_trigger(JobTrigger("cordial_default", "j1", 1.0, deadline))
-    with pytest.raises(InvalidParameterError, match="Invalid deadline .*: expected seconds since the epoch"):
+    with pytest.raises(InvalidParameterError, match="(?s)Invalid deadline .*: expected seconds since the epoch"):
         parse_event(event, "j1")
     assert cordial.control.requests() == []
 
