@@ -1,9 +1,8 @@
 """Export and wait in one task, load in another: every day, and for past days with ``airflow backfill create``.
 
-At most eight exports run in Cordial at a time, however many runs a backfill starts: the waiting task counts against
-the pool while it is deferred. Create the pool, then backfill::
+At most four exports run in Cordial at a time, however many runs a backfill starts: a task that waits counts while it is
+deferred. For a limit over several DAGs use a pool that was created with ``--include-deferred``. To backfill::
 
-    airflow pools set cordial 8 'Exports that run in Cordial' --include-deferred
     airflow backfill create --dag-id example_daily_backfill --from-date 2026-01-01 --to-date 2026-02-01
 
 Requires the connections ``cordial_default``, ``sftp_default``, and ``warehouse``.
@@ -35,7 +34,6 @@ with DAG(
         destination=SftpDestination(conn_id="sftp_default", path="exports"),
         wait_for_completion=True,
         deferrable=True,
-        pool="cordial",
         max_active_tis_per_dag=4,
     )
     load = AudienceTrendsToSqlOperator(

@@ -54,6 +54,7 @@ class AzureBlobDestination(Destination):
     """
 
     type = "azureblob"
+    conn_type = "wasb"
 
     account: str
     container: str

@@ -9,7 +9,7 @@ from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replac
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol, Self, TypeVar
 
-from airflow_provider_cordial._compat import BaseHook, mask_secret
+from airflow_provider_cordial._compat import mask_secret
 from airflow_provider_cordial.exceptions import InvalidConnectionError, InvalidExportError
 
 if TYPE_CHECKING:
@@ -112,6 +112,9 @@ class Destination(ABC):
     #: As Cordial spells it, in lower case as in all its JSON examples.
     type: ClassVar[str]
 
+    #: The type of its Airflow connection.
+    conn_type: ClassVar[str] = ""
+
     def __init_subclass__(cls) -> None:
         if "type" in vars(cls):  # not a base class for several types
             register_once(_TYPES, cls.type, cls, "Destination type")
@@ -199,14 +202,6 @@ def _registered_type(name: object) -> type[Destination]:
 
 def _is_required(item: Field[Any]) -> bool:
     return item.default is MISSING and item.default_factory is MISSING
-
-
-def read_connection(conn_id: str) -> Connection:
-    """Return an Airflow connection, its password masked in the logs."""
-    connection = BaseHook.get_connection(conn_id)
-    if connection.password:
-        mask_secret(connection.password)
-    return connection
 
 
 def build_login(destination_type: str, connection: Connection, path: str, default_port: int) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import BinaryIO, Generic, Literal, Protocol, Self, TypeVar
 
+from airflow_provider_cordial._compat import AirflowNotFoundException
+from airflow_provider_cordial.client.airflow_connections import missing_connection
 from airflow_provider_cordial.destinations.base import DeliveredFile, Destination, Reader
 from airflow_provider_cordial.destinations.file_names import EXTENSIONS, choose_files, parse_file_name
 from airflow_provider_cordial.destinations.file_wait import FileWait
@@ -207,13 +209,16 @@ class _Server:
                         self._destination.reader(timeout=self._file_wait.read_timeout)
                     )
                 return step(self._reader)
+            except AirflowNotFoundException:
+                conn_id = getattr(self._destination, "conn_id", "")
+                raise missing_connection(conn_id, self._destination.conn_type or "<type>") from None
             except DestinationUnreachableError as error:
                 self._disconnect()
                 if not self.has_time():
                     raise
                 if time.monotonic() >= self._log_at:
                     self._log_at = time.monotonic() + LOG_INTERVAL
-                    log.warning("%s Connecting again, up to %g s", error, self._file_wait.timeout)
+                    log.warning("%s Connecting again, up to %g s", error.message, self._file_wait.timeout)
                 self.pause()
             except BaseException:
                 # A transfer may have stopped in its middle, and its connection cannot be used again.

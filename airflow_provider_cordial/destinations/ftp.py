@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import BinaryIO, cast
 
+from airflow_provider_cordial.client.airflow_connections import read_airflow_connection
 from airflow_provider_cordial.destinations.base import (
     Address,
     DeliveredFile,
@@ -22,7 +23,6 @@ from airflow_provider_cordial.destinations.base import (
     build_login,
     build_server_uri,
     normalize_folder,
-    read_connection,
     require_field,
 )
 from airflow_provider_cordial.exceptions import (
@@ -56,13 +56,14 @@ class FtpDestination(Destination):
     """
 
     type = "ftp"
+    conn_type = "ftp"
 
     conn_id: str
     path: str
     tls: bool = False
 
     def address(self) -> Address:
-        connection = read_connection(self.conn_id)
+        connection = read_airflow_connection(self.conn_id, conn_type=self.conn_type)
         body = build_login(self.type, connection, self.path, DEFAULT_PORT)
         password = require_field(connection, "password", "the password of the user that Cordial writes as")
         body["password"] = password

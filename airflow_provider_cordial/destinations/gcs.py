@@ -41,6 +41,7 @@ class GcsDestination(Destination):
     """
 
     type = "gcs"
+    conn_type = "google_cloud_platform"
 
     bucket: str
     path: str

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from airflow_provider_cordial.client.airflow_connections import read_airflow_connection
 from airflow_provider_cordial.destinations.base import (
     Address,
     DeliveredFile,
     Destination,
     GuardedStream,
-    read_connection,
 )
 from airflow_provider_cordial.destinations.object_paths import (
     normalize_bucket,
@@ -58,6 +58,7 @@ class S3Destination(Destination):
     """
 
     type = "s3"
+    conn_type = "aws"
 
     bucket: str
     path: str
@@ -66,7 +67,8 @@ class S3Destination(Destination):
     use_iam_role: bool = False
 
     def address(self) -> Address:
-        connection = read_connection(self.conn_id) if not (self.use_iam_role and self.region) else None
+        needs_connection = not (self.use_iam_role and self.region)
+        connection = read_airflow_connection(self.conn_id, conn_type=self.conn_type) if needs_connection else None
         region = self.region or (connection.extra_dejson.get("region_name") if connection else None)
         if not region:
             msg = (

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from airflow_provider_cordial.client.airflow_connections import read_airflow_connection
 from airflow_provider_cordial.destinations.base import (
     Address,
     DeliveredFile,
@@ -20,7 +21,6 @@ from airflow_provider_cordial.destinations.base import (
     build_login,
     build_server_uri,
     normalize_folder,
-    read_connection,
 )
 from airflow_provider_cordial.exceptions import (
     DestinationAccessError,
@@ -51,13 +51,14 @@ class SftpDestination(Destination):
     """
 
     type = "sftp"
+    conn_type = "sftp"
 
     conn_id: str
     path: str
     saved_key: str | None = None
 
     def address(self) -> Address:
-        connection = read_connection(self.conn_id)
+        connection = read_airflow_connection(self.conn_id, conn_type=self.conn_type)
         body = build_login(self.type, connection, self.path, DEFAULT_PORT)
         secrets: tuple[str, ...] = ()
         if self.saved_key:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cordial._compat import AirflowNotFoundException, BaseHook, mask_secret
 from airflow_provider_cordial.client import api
+from airflow_provider_cordial.client.airflow_connections import missing_connection
 from airflow_provider_cordial.client.bounded import call_within
 from airflow_provider_cordial.client.connection import CordialConnection
 from airflow_provider_cordial.client.job import Job
@@ -72,11 +73,7 @@ class CordialHook(BaseHook):
         try:
             airflow_connection = self.get_connection(self.cordial_conn_id)
         except AirflowNotFoundException:
-            msg = (
-                f"Airflow connection {self.cordial_conn_id!r} does not exist. Create it: airflow connections add "
-                f"{self.cordial_conn_id} --conn-type cordial --conn-password <API key>"
-            )
-            raise MissingConnectionError(msg) from None
+            raise missing_connection(self.cordial_conn_id, "cordial", "--conn-password <API key>") from None
         connection = CordialConnection.from_airflow(airflow_connection)
         for secret in connection.secrets:
             mask_secret(secret)

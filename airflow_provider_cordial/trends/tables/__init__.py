@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
-from airflow_provider_cordial._compat import BaseHook
+from airflow_provider_cordial.client.airflow_connections import read_airflow_connection
 from airflow_provider_cordial.trends.columns import Columns
 from airflow_provider_cordial.trends.tables.base import TrendsTable
-from airflow_provider_cordial.trends.tables.errors import unsupported
+from airflow_provider_cordial.trends.tables.errors import provider_missing, unsupported
 from airflow_provider_cordial.trends.tables.staging import Staging
 
 __all__ = ["Staging", "TrendsTable", "build_table", "register_table"]
@@ -64,16 +65,23 @@ def build_table(
     :param name: ``table``, ``schema.table``, or ``database.schema.table``.
     :param create: create the table on load if it does not exist.
     :param staging: where the load leaves its file for a warehouse that reads it from a storage.
-    :raises InvalidConnectionError: the connection does not belong to a database.
+    :raises InvalidConnectionError: the connection does not exist, or does not belong to a database.
     :raises UnsupportedWarehouseError: the database cannot replace rows completely or not at all.
     :raises InvalidExportError: the name is not an identifier.
     """
-    conn_type = str(BaseHook.get_connection(conn_id).conn_type)
+    conn_type = str(read_airflow_connection(conn_id).conn_type)
+    try:
+        return _build(conn_type, conn_id, name, columns, create=create, staging=staging)
+    except ImportError as error:
+        raise provider_missing(conn_id, conn_type, error) from error
+
+
+def _build(conn_type: str, conn_id: str, name: str, columns: Columns, **options: Any) -> TrendsTable:
     if conn_type in _TABLES:
-        return _resolve(_TABLES[conn_type])(conn_id, name, columns, create=create, staging=staging)
+        return _resolve(_TABLES[conn_type])(conn_id, name, columns, **options)
     if reason := _UNSUPPORTED.get(conn_type):
         raise unsupported(conn_id, conn_type, reason)
-    table = _resolve(_GENERIC)(conn_id, name, columns, create=create, staging=staging)
+    table = _resolve(_GENERIC)(conn_id, name, columns, **options)
     # Nothing else is known of the database: connecting proves that autocommit can be switched off.
     with table.connection():  # type: ignore[attr-defined]
         return table

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from airflow_provider_cordial._compat import BaseHook
+from typing import Any
+
+from airflow_provider_cordial._compat import AirflowException, BaseHook
 from airflow_provider_cordial.client.secrets import strike_out
 from airflow_provider_cordial.exceptions import TableError, TransientTableError, UnsupportedWarehouseError
 
 _LONGEST = 500
+
+#: The packages with the hooks of some types of connections; the others are named after their type.
+_PACKAGES = {
+    "databricks": "apache-airflow-providers-databricks databricks-sql-connector",
+    "duckdb": "airflow-provider-duckdb",
+    "gcpbigquery": "apache-airflow-providers-google",
+    "google_cloud_platform": "apache-airflow-providers-google",
+    "mssql": "apache-airflow-providers-microsoft-mssql",
+    "redshift": "apache-airflow-providers-amazon",
+}
 
 
 def is_driver_error(error: BaseException) -> bool:
@@ -31,6 +43,28 @@ def table_error(table: str, conn_id: str, error: BaseException, *, is_transient:
         return TransientTableError(f"{what} Retry the task: loading again ends with the same rows.", table=table)
     advice = "Correct the table or the load's columns; create_table=True creates a missing table."
     return TableError(f"{what} The rows of the table are as before. {advice}", table=table)
+
+
+def get_hook(conn_id: str, hook_params: dict[str, Any]) -> Any:
+    """Return the hook of a connection.
+
+    :raises UnsupportedWarehouseError: no installed provider knows the connection's type.
+    """
+    try:
+        return BaseHook.get_hook(conn_id, hook_params=hook_params)
+    except AirflowException as error:
+        if "hook type" not in str(error):
+            raise
+        raise provider_missing(conn_id, str(BaseHook.get_connection(conn_id).conn_type), error) from error
+
+
+def provider_missing(conn_id: str, conn_type: str, error: Exception) -> UnsupportedWarehouseError:
+    """Return the error for a connection whose provider is not installed."""
+    package = _PACKAGES.get(conn_type, f"apache-airflow-providers-{conn_type.replace('_', '-')}")
+    return UnsupportedWarehouseError(
+        f"Connection {conn_id!r} has the type {conn_type!r}, whose provider cannot be imported. Install it where tasks "
+        f"run: pip install {package} ({type(error).__name__}: {error})."
+    )
 
 
 def unsupported(conn_id: str, database: str, reason: str) -> UnsupportedWarehouseError:

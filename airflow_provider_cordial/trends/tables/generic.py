@@ -13,7 +13,6 @@ from typing import Any, ClassVar, TypeVar
 
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-from airflow_provider_cordial._compat import BaseHook
 from airflow_provider_cordial.exceptions import (
     TableError,
     TransientTableError,
@@ -24,7 +23,13 @@ from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import Columns
 from airflow_provider_cordial.trends.csv import AudienceRow
 from airflow_provider_cordial.trends.tables.base import TrendsTable
-from airflow_provider_cordial.trends.tables.errors import error_code, is_driver_error, table_error, unsupported
+from airflow_provider_cordial.trends.tables.errors import (
+    error_code,
+    get_hook,
+    is_driver_error,
+    table_error,
+    unsupported,
+)
 from airflow_provider_cordial.trends.tables.keys import check_keys
 from airflow_provider_cordial.trends.tables.staging import Staging
 
@@ -88,7 +93,7 @@ class DbApiTable(TrendsTable):
         self, conn_id: str, name: str, columns: Columns, *, create: bool = False, staging: Staging | None = None
     ) -> None:
         super().__init__(conn_id, name, columns, create=create, staging=staging)
-        hook = BaseHook.get_hook(conn_id, hook_params=dict(self.hook_params))
+        hook = get_hook(conn_id, dict(self.hook_params))
         if not isinstance(hook, DbApiHook):
             msg = (
                 f"Connection {conn_id!r} is not a SQL database connection: its hook is {type(hook).__name__}. Use a "

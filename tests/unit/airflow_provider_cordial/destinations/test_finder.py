@@ -26,6 +26,7 @@ from airflow_provider_cordial.exceptions import (
     DeliveredFileNotFoundError,
     DestinationUnreachableError,
     InvalidExportError,
+    MissingConnectionError,
     NoDownloadError,
 )
 from cordial_sandbox.process import SandboxProcess
@@ -231,3 +232,13 @@ def test_destination_texts_are_templated() -> None:
     rendered = SftpDestination(conn_id="c", path="x/{{ ds }}").rendered(lambda text: text.replace("{{ ds }}", "2026"))
     assert rendered == SftpDestination(conn_id="c", path="x/2026")
     assert Path(rendered.path).name == "2026"
+
+
+def test_a_missing_connection_is_an_error_at_once_that_creates_it() -> None:
+    started = time.monotonic()
+    with pytest.raises(MissingConnectionError, match="Airflow connection 'nowhere' does not exist") as missing:
+        open_delivered_file(
+            SftpDestination(conn_id="nowhere", path="x"), "t", not_before=None, file_wait=FileWait(timeout=60)
+        ).__enter__()
+    assert "airflow connections add nowhere --conn-type sftp" in missing.value.message
+    assert time.monotonic() - started < 10

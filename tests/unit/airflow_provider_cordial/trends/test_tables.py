@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_cordial._compat import AirflowFailException
 from airflow_provider_cordial.exceptions import (
     InvalidConnectionError,
+    MissingConnectionError,
     TableError,
     UnsuitableTableError,
     UnsupportedWarehouseError,
@@ -167,3 +168,21 @@ def test_a_scope_without_a_column_is_an_error(sqlite: str) -> None:
     with pytest.raises(TableError, match="account"):
         build_table("warehouse", "trends", Columns(scope={"account": "account"})).load(batch({"a": [2, 3]}))
     assert run(sqlite, "SELECT contacts FROM trends") == [(1,)]
+
+
+def test_a_missing_connection_is_an_error_that_creates_it() -> None:
+    with pytest.raises(MissingConnectionError, match="Airflow connection 'nowhere' does not exist") as missing:
+        build_table("nowhere", "trends", Columns())
+    assert "airflow connections add nowhere --conn-type" in missing.value.message
+    assert isinstance(missing.value, AirflowFailException)
+
+
+@pytest.mark.parametrize(
+    ("conn_type", "package"),
+    [("exasol", "apache-airflow-providers-exasol"), ("mssql", "apache-airflow-providers-microsoft-mssql")],
+)
+def test_a_provider_that_is_not_installed_is_named(set_connection: SetConnection, conn_type: str, package: str) -> None:
+    set_connection("warehouse", conn_type=conn_type, host="127.0.0.1")
+    with pytest.raises(UnsupportedWarehouseError, match="whose provider cannot be imported") as missing:
+        build_table("warehouse", "trends", Columns())
+    assert f"pip install {package}" in missing.value.message
