@@ -21,6 +21,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from airflow_provider_cordial.client import metrics
 from airflow_provider_cordial.client.pages import JobPages
 from airflow_provider_cordial.exceptions import (
     AccessError,
@@ -174,6 +175,8 @@ class Submission:
             self._log_reason(step)
             match step:
                 case Reuse(record=record):
+                    if self._stored is not None and self._stored.job_id == record.job_id:
+                        metrics.count("export.resumed", kind=self._export.kind)
                     break
                 case Send(generation=generation):
                     self._send(generation)
@@ -256,11 +259,13 @@ class Submission:
                 if self._submissions == MAX_SUBMISSIONS:
                     raise
                 log.warning("%s Searching the list of jobs for it.", error.message)
+                metrics.count("export.uncertain", kind=self._export.kind)
                 self._settling_since = datetime.now(UTC)
                 self._state = replace(self._state, record=record, job=None, jobs=None)
             else:
                 record = replace(record, job_id=job_id)
                 self._write_record(record)
+                metrics.count("export.submitted", kind=self._export.kind)
                 self._state = replace(self._state, record=record, is_accepted=True)
             return
 
@@ -290,6 +295,7 @@ class Submission:
     def _adopt(self, step: Adopt) -> None:
         """Record the id of a listed job."""
         # Without a record, the job's start is the only hint at how old its file may be.
+        metrics.count("export.found", kind=self._export.kind)
         intended_at = min(self._submitted_at, step.started_at or self._submitted_at)
         known = self._state.record or self._new_record(step.generation, intended_at)
         self._use(replace(known, generation=step.generation, intended_at=intended_at, job_id=step.job_id))

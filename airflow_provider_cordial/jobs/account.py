@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from airflow_provider_cordial.client import metrics
 from airflow_provider_cordial.client.async_client import AsyncCordialClient
 from airflow_provider_cordial.client.connection import CordialConnection
 from airflow_provider_cordial.exceptions import (
@@ -79,6 +80,7 @@ class Account:
 
         :raises CordialError: see ``client.api.interpret``.
         """
+        metrics.count("poll.requests", connection=self._cordial_conn_id)
         client = self._current
         try:
             return await call(client)

@@ -21,6 +21,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
+from airflow_provider_cordial.client import metrics
 from airflow_provider_cordial.client.connection import CordialConnection
 from airflow_provider_cordial.client.job import Job, JobStatus, parse_ids, parse_status
 from airflow_provider_cordial.client.pages import JobPages
@@ -84,6 +85,7 @@ class Poller:
         now = self._loop.time()
         subscription = Subscription(job_id, poll_interval, now + deadline - time.time(), now)
         self._subscriptions.setdefault(job_id, []).append(subscription)
+        metrics.gauge("waits", len(self._subscriptions), connection=self.cordial_conn_id)
         self._poll_at(subscription, subscription.due)
         return subscription
 
@@ -95,6 +97,7 @@ class Poller:
         if not others:
             del self._subscriptions[subscription.job_id]
             self._strategy.forget(subscription.job_id)
+            metrics.gauge("waits", len(self._subscriptions), connection=self.cordial_conn_id)
 
     def stop(self) -> None:
         """End the poller after its last subscription."""

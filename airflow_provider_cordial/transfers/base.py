@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_cordial.assets import publish_event
+from airflow_provider_cordial.client import metrics
 from airflow_provider_cordial.links.job import CordialJobLink, write_job_link
 
 if TYPE_CHECKING:
@@ -91,6 +92,10 @@ class AudienceTrendsLoadOperator(BaseOperator):
         :param more: what else the event and the result contain.
         """
         counts = {**trends.counts(loaded), **trends.export.refusals(), **more}
+        metrics.count("load.completed", operator=type(self).__name__)
+        for name in ("rows", "new", "corrected", "blank", "kept"):
+            if counts.get(name):
+                metrics.count(f"load.{name}", counts[name], operator=type(self).__name__)
         # The audiences and days of the event are lists: those of the export.
         extra = {name: value for name, value in counts.items() if name not in ("audiences", "days")}
         publish_event(
