@@ -22,10 +22,10 @@ LOS_ANGELES = ZoneInfo("America/Los_Angeles")
 with DAG(
     dag_id="example_audience_trends",
     schedule="0 3 * * *",
-    start_date=datetime(2026, 11, 11, tzinfo=LOS_ANGELES),
-    end_date=datetime(2026, 11, 18, tzinfo=LOS_ANGELES),
-    catchup=True,
+    start_date=datetime(2025, 11, 24, tzinfo=LOS_ANGELES),
+    catchup=False,
     max_active_runs=4,
+    doc_md=__doc__,
     tags=["cordial"],
 ) as dag:
     # [START audience_trends]

@@ -25,6 +25,7 @@ with DAG(
     start_date=datetime(2025, 11, 24, tzinfo=ZoneInfo("America/Los_Angeles")),
     catchup=False,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
+    doc_md=__doc__,
     tags=["cordial"],
 ) as dag:
     # [START daily_backfill]

@@ -20,7 +20,9 @@ weekly_exports = Asset(
     watchers=[AssetWatcher(name="done", trigger=ExportJobTrigger(name_prefix="weekly-", poll_interval=30))],
 )
 
-with DAG(dag_id="example_export_done", schedule=[weekly_exports], catchup=False, tags=["cordial"]) as dag:
+with DAG(
+    dag_id="example_export_done", schedule=[weekly_exports], catchup=False, doc_md=__doc__, tags=["cordial"]
+) as dag:
 
     @task
     def pick_up(triggering_asset_events: Any = None) -> dict[str, int]:

@@ -25,6 +25,7 @@ with DAG(
     schedule="0 3 * * *",
     start_date=datetime(2025, 11, 24, tzinfo=ZoneInfo("America/Los_Angeles")),
     catchup=False,
+    doc_md=__doc__,
     tags=["cordial"],
 ):
     AudienceTrendsExportOperator(
@@ -36,7 +37,7 @@ with DAG(
         outlets=[delivered],
     )
 
-with DAG(dag_id="example_load_only", schedule=[delivered], catchup=False, tags=["cordial"]):
+with DAG(dag_id="example_load_only", schedule=[delivered], catchup=False, doc_md=__doc__, tags=["cordial"]):
 
     @task
     def exports(triggering_asset_events: Any = None) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ with DAG(
     # Runs share days, and the latest export must win.
     max_active_runs=1,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
+    doc_md=__doc__,
     tags=["cordial"],
 ):
     audience_trends_to_sql(

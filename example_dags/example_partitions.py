@@ -25,6 +25,7 @@ with DAG(
     start_date=datetime(2025, 11, 24, tzinfo=ZoneInfo(ZONE)),
     catchup=False,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
+    doc_md=__doc__,
     tags=["cordial"],
 ):
     audience_trends_to_sql(
@@ -39,6 +40,7 @@ with DAG(
     dag_id="example_partitions_consumer",
     schedule=PartitionedAssetTimetable(assets=table_asset("warehouse", "trends_of_partitions")),
     catchup=False,
+    doc_md=__doc__,
     tags=["cordial"],
 ):
     SQLExecuteQueryOperator(

@@ -13,6 +13,7 @@ from airflow.sdk import DAG, Param, task
 
 from airflow_provider_cordial.destinations import S3Destination, SftpDestination
 from airflow_provider_cordial.exports import Timeframe
+from airflow_provider_cordial.hooks import CordialHook
 from airflow_provider_cordial.task_groups import audience_trends_to_sql
 
 DESTINATIONS = {
@@ -28,25 +29,27 @@ with DAG(
         "audiences": Param(
             ["opened_last_30_days", "purchased_last_30_days"],
             type="array",
-            items={"type": "string"},
+            items={"type": "string", "pattern": "\\S"},
             minItems=1,
             description="Names of saved audiences, one per line.",
         ),
         "first_day": Param("2026-01-01", type="string", format="date"),
-        "last_day": Param("2026-01-31", type="string", format="date", description="Included."),
+        "last_day": Param("2026-01-31", type="string", format="date", description="Included; over in the account."),
         "days_per_export": Param(31, type="integer", minimum=1, maximum=366),
         "destination": Param("sftp", type="string", enum=list(DESTINATIONS)),
     },
     render_template_as_native_obj=True,
     user_defined_macros={"destinations": DESTINATIONS},
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
+    doc_md=__doc__,
     tags=["cordial"],
 ):
 
     @task
     def ranges(params: Any = None) -> list[dict[str, str]]:
-        """Split the whole range into parts."""
+        """Split the whole range into parts; days that are reversed or not over yet fail before anything is exported."""
         whole = Timeframe(date.fromisoformat(params["first_day"]), date.fromisoformat(params["last_day"]))
+        whole.require_over(CordialHook().connection.timezone)
         return [part.to_json() for part in whole.chunks(params["days_per_export"])]
 
     audience_trends_to_sql.partial(

@@ -20,8 +20,9 @@ from airflow_provider_cordial.trends import Columns
 with DAG(
     dag_id="example_s3_to_postgres",
     schedule=CronDataIntervalTimetable("0 0 * * MON", "America/Los_Angeles"),
-    start_date=datetime(2026, 11, 2, tzinfo=ZoneInfo("America/Los_Angeles")),
-    catchup=True,
+    start_date=datetime(2025, 11, 24, tzinfo=ZoneInfo("America/Los_Angeles")),
+    catchup=False,
+    doc_md=__doc__,
     tags=["cordial"],
 ) as dag:
     # [START s3_to_postgres]

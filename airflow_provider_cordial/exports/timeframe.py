@@ -51,6 +51,16 @@ class Timeframe:
         """Return plain JSON, which the ``timeframe`` of an export operator accepts."""
         return {"start": self.start.isoformat(), "end": self.end.isoformat()}
 
+    def require_over(self, timezone: tzinfo) -> None:
+        """Reject days that are not over yet in the account's time zone: Cordial has no snapshot of them.
+
+        :raises InvalidExportError: the last day is today or later.
+        """
+        today = datetime.now(timezone).date()
+        if self.end >= today:
+            msg = f"Invalid timeframe: the end {self.end} is not over in {timezone}. Use {today - ONE_DAY} or earlier."
+            raise InvalidExportError(msg)
+
     def chunks(self, days: int) -> list[Timeframe]:
         """Split the range into ranges of at most ``days`` days, in order; for mapped tasks for instance."""
         if days < 1:

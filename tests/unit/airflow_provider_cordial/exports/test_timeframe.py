@@ -235,3 +235,14 @@ def test_chunks_cover_the_same_days_in_order(start: date, length: int, size: int
 def test_chunks_need_at_least_one_day() -> None:
     with pytest.raises(InvalidExportError, match="Invalid days 0"):
         Timeframe(date(2026, 1, 1), date(2026, 1, 2)).chunks(0)
+
+
+def test_days_that_are_not_over_are_rejected_on_request() -> None:
+    # Two zones in which it is never the same day at noon.
+    for zone in (ZoneInfo("Pacific/Kiritimati"), ZoneInfo("Pacific/Pago_Pago")):
+        today = datetime.now(zone).date()
+        yesterday = Timeframe(today - timedelta(days=3), today - timedelta(days=1))
+        yesterday.require_over(zone)
+        with pytest.raises(InvalidExportError, match=f"the end {today} is not over in {zone}") as rejected:
+            Timeframe(today, today).require_over(zone)
+        assert f"Use {yesterday.end} or earlier" in rejected.value.message
