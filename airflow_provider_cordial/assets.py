@@ -49,7 +49,7 @@ def publish_event(
     context: Mapping[str, Any],
     outlets: Iterable[Any],
     *,
-    asset_uri: str | None,
+    asset_uris: Iterable[str],
     days: Iterable[date],
     extra: Mapping[str, Any],
 ) -> None:
@@ -59,7 +59,7 @@ def publish_event(
     under its own key; the same holds for a DAG that finds its partitions at run time. An event with a key starts only
     DAGs with a ``PartitionedAssetTimetable``, and an event without a key only the others.
 
-    :param asset_uri: the asset to add to an ``AssetAlias`` among the outlets.
+    :param asset_uris: of the assets to add to an ``AssetAlias`` among the outlets.
     :param days: the days that were produced; the event lists them under ``days``.
     :param extra: everything else that the event carries.
     """
@@ -73,8 +73,8 @@ def publish_event(
     content = {"days": [day.isoformat() for day in days], **extra}
     for outlet in outlets:
         if isinstance(outlet, AssetAlias):
-            if asset_uri is not None:
-                events[outlet].add(Asset(asset_uri), extra=content)
+            for uri in asset_uris:
+                events[outlet].add(Asset(uri), extra=content)
         elif isinstance(outlet, Asset | AssetRef):
             event = events[outlet]
             event.extra = {**event.extra, **content}

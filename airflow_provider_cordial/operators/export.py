@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, get_args
+from urllib.parse import urlsplit
 
 from airflow.sdk import BaseOperator
 
@@ -77,6 +78,8 @@ class CordialExportOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("name", "destination", "cordial_conn_id", "job_id")
     ui_color = "#d5e8f0"
+    #: What this process has exported, for lineage.
+    _published: SubmittedExport | None = None
     operator_extra_links = (CordialJobLink(),)
 
     def __init__(
@@ -172,6 +175,17 @@ class CordialExportOperator(BaseOperator):
         self._publish(context, submitted)
         return submitted.job_id
 
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
+        """Return the audiences that the export read and the file that Cordial delivers, for OpenLineage."""
+        from airflow_provider_cordial.hooks.cordial import CordialHook
+        from airflow_provider_cordial.lineage import audience_datasets, delivered_dataset, operator_lineage
+
+        if self._published is None:
+            return None
+        host = urlsplit(CordialHook(self.cordial_conn_id).connection.base_url).netloc
+        inputs = audience_datasets(host, self._published.export.reads())
+        return operator_lineage(inputs, [delivered_dataset(self._published)])
+
     def on_kill(self) -> None:
         """Log what continues in Cordial."""
         if still_running := getattr(self, "_still_running", None):
@@ -229,11 +243,12 @@ class CordialExportOperator(BaseOperator):
 
     def _publish(self, context: Context, submitted: SubmittedExport) -> None:
         """Add what was exported to the asset events of the outlets."""
+        self._published = submitted
         export = submitted.export
         publish_event(
             context,
             self.outlets,
-            asset_uri=export.destination.asset_uri,
+            asset_uris=[uri] if (uri := export.destination.asset_uri) else (),
             days=export.days(),
             extra={**export.event_extra(), "job_id": submitted.job_id, "export": submitted.to_json()},
         )

@@ -33,7 +33,7 @@ ONE_DAY = Timeframe(date(2026, 11, 10), date(2026, 11, 10))
 def publish(outlet: Any, timeframe: Timeframe = TWO_DAYS, **context: Any) -> Any:
     """Return the event that a task publishes on its only outlet."""
     run = {"outlet_events": OutletEventAccessors(), "dag": SimpleNamespace(timetable=None), **context}
-    publish_event(run, [outlet], asset_uri=TABLE.uri, days=timeframe, extra=EXTRA)
+    publish_event(run, [outlet], asset_uris=[TABLE.uri], days=timeframe, extra=EXTRA)
     return run["outlet_events"][outlet]
 
 
@@ -66,7 +66,7 @@ def test_an_event_lists_days_and_extra_and_keeps_earlier_extra() -> None:
     assert event.partition_keys == set()
     run: dict[str, Any] = {"outlet_events": OutletEventAccessors(), "dag": SimpleNamespace(timetable=None)}
     run["outlet_events"][TABLE].extra = {"team": "crm"}
-    publish_event(run, [TABLE, "not an asset"], asset_uri=None, days=TWO_DAYS, extra=EXTRA)
+    publish_event(run, [TABLE, "not an asset"], asset_uris=[], days=TWO_DAYS, extra=EXTRA)
     assert run["outlet_events"][TABLE].extra == {"team": "crm", **CONTENT}
     assert len(run["outlet_events"]) == 1
 
