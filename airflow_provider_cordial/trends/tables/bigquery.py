@@ -114,9 +114,9 @@ class BigQueryTable(TrendsTable):
 
         :raises InvalidExportError: a part of it is not an identifier, or the project not an id.
         """
-        dataset, _, table = name.rpartition(".")
+        dataset, dot, table = name.rpartition(".")
         expected = "dataset.table or project.dataset.table"
-        if dataset:
+        if dot:
             _validate_dataset("table name", dataset, whole=name, expected=expected)
         validate_identifier("table", table, whole=name)
 
