@@ -23,6 +23,7 @@ from airflow_provider_cordial.trends import Columns, LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.tables import Staging, build_table
 from airflow_provider_cordial.trends.tables import bigquery as module
 from airflow_provider_cordial.trends.tables.bigquery import BigQueryTable
+from airflow_provider_cordial.trends.tables.rows import write_parquet
 from cordial_sandbox.process import SandboxProcess
 from tests.helpers.loads import ELEVEN, PLAIN, TEN, batch, deliver
 from tests.helpers.loads import load as run_operator
@@ -243,10 +244,9 @@ def test_rows_that_did_not_arrive_are_an_error(
     bigquery: BigQuery, sent: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load(batch({"a": [1, 2], "b": [3, 4]}))
-    write = module.write_parquet
 
     def lose_one(path: Path, one: TrendsBatch) -> None:
-        write(path, replace(one, rows=list(one.rows)[:-1]))
+        write_parquet(path, replace(one, rows=list(one.rows)[:-1]))
 
     monkeypatch.setattr(module, "write_parquet", lose_one)
     sent.requests.clear()
@@ -389,8 +389,10 @@ def test_a_collation_that_ignores_case_is_refused(sent: Recorder) -> None:
 def test_a_retry_helps_by_reason(sent: Recorder, status: int, reason: str, helps: bool) -> None:
     from google.api_core.exceptions import RetryError, from_http_status
 
-    error = from_http_status(status, "It failed", errors=[{"reason": reason, "message": "It failed"}])
-    for one in (error, RetryError("Timeout of 600.0s exceeded", error)):
+    make: Any = from_http_status
+    wrap: Any = RetryError
+    error = make(status, "It failed", errors=[{"reason": reason, "message": "It failed"}])
+    for one in (error, wrap("Timeout of 600.0s exceeded", error)):
         with pytest.raises(TableError, match="It failed") as failed, table()._errors():
             raise one
         assert failed.value.retry_helps is helps
@@ -401,7 +403,8 @@ def test_a_lost_connection_is_temporary(sent: Recorder) -> None:
     from google.auth.exceptions import RefreshError, TransportError
     from requests.exceptions import ConnectionError as RequestsConnectionError
 
-    for error, helps in ((TransportError("x"), True), (RequestsConnectionError("x"), True), (RefreshError("x"), False)):
+    kinds: list[tuple[Any, bool]] = [(TransportError, True), (RequestsConnectionError, True), (RefreshError, False)]
+    for kind, helps in kinds:
         with pytest.raises(TableError) as failed, table()._errors():
-            raise error
+            raise kind("x")
         assert failed.value.retry_helps is helps

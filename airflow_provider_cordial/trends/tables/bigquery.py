@@ -196,7 +196,7 @@ class BigQueryTable(TrendsTable):
         from google.cloud import bigquery
 
         try:
-            table = self._client.get_table(self.whole_name)
+            table: bigquery.Table = self._client.get_table(self.whole_name)
         except NotFound:
             if not self.create_if_missing:
                 raise
