@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -189,11 +190,17 @@ def test_a_project_of_a_domain_is_quoted_whole(sent: Recorder) -> None:
     assert table("example.com:my-project.marketing.trends").whole_name == "example.com:my-project.marketing.trends"
 
 
-def test_a_table_of_the_default_dataset(bigquery: BigQuery, sent: Recorder, set_connection: SetConnection) -> None:
+@pytest.mark.parametrize("shown", [dict, json.dumps], ids=["an object", "a text"])
+def test_a_connection_can_have_a_default_dataset_and_labels(
+    bigquery: BigQuery, sent: Recorder, set_connection: SetConnection, shown: Callable[[Any], Any]
+) -> None:
     configuration = {"query": {"defaultDataset": {"datasetId": DATASET}}}
-    set_connection("warehouse", **bigquery.airflow_connection(api_resource_configs=configuration))
+    extra = {"api_resource_configs": shown(configuration), "labels": shown({"team": "crm"})}
+    set_connection("warehouse", **bigquery.airflow_connection(**extra))
     assert load(batch({"a": [1, 2]}), "trends") == LoadResult(new=2)
     assert bigquery.tables() == ["trends"]
+    labels = [request.body["configuration"]["labels"] for request in sent.requests if request.statement]
+    assert labels == [{"team": "crm", "airflow-provider": "cordial"}] * 2
 
 
 @pytest.mark.parametrize("step", ["POST /bigquery/v2/projects/my-project/datasets/marketing/tables", "MERGE", "GET"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import re
@@ -169,7 +170,7 @@ class BigQueryTable(TrendsTable):
     @property
     def _default_dataset(self) -> str:
         """The dataset of a table without one, if the configuration of the connection's queries has it."""
-        found = ((self.hook.api_resource_configs or {}).get("query") or {}).get("defaultDataset") or {}
+        found = (_mapping(self.hook.api_resource_configs).get("query") or {}).get("defaultDataset") or {}
         parts = (found.get("projectId"), found.get("datasetId"))
         return ".".join(part for part in parts if part)
 
@@ -289,7 +290,7 @@ class BigQueryTable(TrendsTable):
 
     @property
     def _labels(self) -> dict[str, str]:
-        return {**(self.hook.labels or {}), **LABELS}
+        return {**_mapping(self.hook.labels), **LABELS}
 
     # The statements.
 
@@ -358,8 +359,8 @@ class BigQueryTable(TrendsTable):
         )
         types = {field.name.lower(): field.field_type for field in table.schema}
         kind = types[self.columns["loaded_at"].lower()]
-        # A DATETIME has no zone.
-        moment = batch.loaded_at.astimezone(UTC).replace(tzinfo=UTC if kind == "TIMESTAMP" else None)
+        # A DATETIME has no zone: the client leaves that of the moment out.
+        moment = batch.loaded_at.astimezone(UTC)
         return statement, [*parameters, bigquery.ScalarQueryParameter("loaded_at", kind, moment)]
 
     def _source(self, batch: TrendsBatch, staging: str) -> str:
@@ -456,6 +457,12 @@ class BigQueryTable(TrendsTable):
         if status == HTTPStatus.NOT_FOUND:
             return "Correct the name; create_table=True creates a missing table, but no dataset."
         return None
+
+
+def _mapping(setting: Any) -> dict[str, Any]:
+    """Return a setting of a connection's extra, which Airflow's form saves as JSON in a text."""
+    found = json.loads(setting) if isinstance(setting, str) and setting.strip() else setting
+    return found if isinstance(found, dict) else {}
 
 
 def _quote(name: str) -> str:
