@@ -42,6 +42,9 @@ _T = TypeVar("_T")
 #: When BigQuery deletes the staging table of a load that was killed.
 STAGING_EXPIRES = timedelta(hours=6)
 
+#: Seconds to try to delete it.
+_DELETE_TIMEOUT = 30.0
+
 #: On each job: what it cost is found by it.
 LABELS = {"airflow-provider": "cordial"}
 
@@ -245,6 +248,7 @@ class BigQueryTable(TrendsTable):
         :raises TableError: BigQuery did not load all rows of the file.
         """
         from google.cloud import bigquery
+        from google.cloud.bigquery.retry import DEFAULT_RETRY
 
         staging = bigquery.Table(f"{self.staging_dataset}.cordial_staging_{uuid4().hex}", self._staging_schema())
         # A load job cannot set it.
@@ -262,7 +266,8 @@ class BigQueryTable(TrendsTable):
         finally:
             # It expires, and must not hide the error that ended the load.
             with suppress(Exception):
-                self._client.delete_table(staging, not_found_ok=True)
+                retry = DEFAULT_RETRY.with_timeout(_DELETE_TIMEOUT)
+                self._client.delete_table(staging, retry=retry, timeout=_DELETE_TIMEOUT, not_found_ok=True)
 
     def _staging_schema(self) -> list[bigquery.SchemaField]:
         from google.cloud import bigquery
