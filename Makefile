@@ -38,14 +38,14 @@ demo: .venv/.ready
 	@$(BIN)/python scripts/demo.py
 
 # In two processes; only one of them runs a whole Airflow (the xdist_group of its tests).
-test: .venv/.ready
+test: .venv/.ready .venv-bqemulator/.ready
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup
 
 test-integration: .venv/.ready .servers/.ready
 	$(BIN)/python -m pytest --servers strict tests/integration/test_destinations.py tests/integration/test_reading.py \
 		tests/integration/test_files.py tests/integration/test_odd_servers.py
 
-test-warehouses: .venv/.ready
+test-warehouses: .venv/.ready .venv-bqemulator/.ready
 	$(BIN)/python -m pytest --warehouse-table tests/integration/warehouses
 
 test-airflow-3-2: .venv/.ready .venv-airflow-3.2/.ready
@@ -71,7 +71,7 @@ format: .venv/.ready
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-benchmark: .venv/.ready
+benchmark: .venv/.ready .venv-bqemulator/.ready
 	$(BIN)/python benchmarks/dag_parse.py
 	$(BIN)/python benchmarks/load.py
 
@@ -99,9 +99,14 @@ lock: .venv/.ready
 		apache-airflow-providers-sftp | \
 		$(BIN)/uv pip compile - --universal --python-version 3.11 --upgrade --quiet --exclude-newer 2026-06-15 \
 		--no-header --no-annotate --no-emit-index-url -o requirements-airflow-3.2.txt
+	# The emulator needs older packages than the provider; its extensions of DuckDB must fit DuckDB's version.
+	printf '%s\n' bqemulator==1.4.0 duckdb==1.5.5 duckdb-extension-spatial==1.5.5 duckdb-extension-icu==1.5.5 \
+		duckdb-extensions numpy | \
+		$(BIN)/uv pip compile - --universal --python-version 3.11 --upgrade --quiet \
+		--no-header --no-annotate --no-emit-index-url -o requirements-bqemulator.txt
 
 clean:
-	rm -rf .venv .venv-airflow-3.2 .servers .demo
+	rm -rf .venv .venv-airflow-3.2 .venv-bqemulator .servers .demo
 
 .venv/.ready: requirements-dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or later is needed; give it as make PYTHON=/path/to/python3' >&2; exit 1; }
@@ -116,6 +121,12 @@ clean:
 	@$(PYTHON) -m venv .venv-airflow-3.2
 	@VIRTUAL_ENV=.venv-airflow-3.2 $(BIN)/uv pip install --system-certs --quiet --compile-bytecode -r $<
 	@VIRTUAL_ENV=.venv-airflow-3.2 $(BIN)/uv pip install --system-certs --quiet --no-deps --editable .
+	@touch $@
+
+# The emulator of BigQuery: only its server runs there.
+.venv-bqemulator/.ready: requirements-bqemulator.txt .venv/.ready
+	@$(PYTHON) -m venv .venv-bqemulator
+	@VIRTUAL_ENV=.venv-bqemulator $(BIN)/uv pip install --system-certs --quiet --compile-bytecode -r $<
 	@touch $@
 
 .servers/.ready: scripts/install_servers.sh .venv/.ready

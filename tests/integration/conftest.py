@@ -14,6 +14,8 @@ from cordial_sandbox.process import SandboxProcess
 from tests.helpers.places import Places
 from tests.helpers.sandbox import SetConnection
 from tests.integration.servers import AzureAccount, GoogleStorage, Login, embedded, strict
+from tests.integration.servers.bigquery import BigQuery, bigquery_server
+from tests.integration.servers.bigquery import is_installed as is_bigquery_installed
 from tests.integration.servers.mariadb import MariaDb, mariadb_server, server_binary
 from tests.integration.servers.postgres import Postgres, binaries, postgres_server
 from tests.integration.servers.redis import Redis, redis_server
@@ -102,6 +104,16 @@ def mariadb() -> Iterator[MariaDb]:
             pytest.fail("CI must have MariaDB: install the package mariadb-server")
         pytest.skip("no MariaDB is installed on this machine (the package mariadb-server)")
     with mariadb_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def bigquery() -> Iterator[BigQuery]:
+    if not is_bigquery_installed():
+        if os.environ.get("CI"):
+            pytest.fail("CI must have the emulator of BigQuery: make .venv-bqemulator/.ready")
+        pytest.skip("no emulator of BigQuery is installed on this machine (make .venv-bqemulator/.ready)")
+    with bigquery_server() as server:
         yield server
 
 

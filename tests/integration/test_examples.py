@@ -8,8 +8,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.helpers.places import Places
+from tests.integration.servers.bigquery import BigQuery
 from tests.integration.servers.postgres import Postgres
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -29,16 +31,7 @@ def test_s3_to_postgres_and_google_storage_to_parquet(places: Places, postgres: 
     database = postgres.with_database("examples")
     with database.connect() as connection:
         connection.execute("CREATE SCHEMA marketing")
-    connections = {**places.connections(), "postgres_default": database.airflow_connection()}
-    environment = {
-        **{key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW_")},
-        **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in connections.items()},
-        "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "example_dags"),
-        "AIRFLOW__CORDIAL__POLL_INTERVAL": "0.2",
-    }
-    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=environment, check=True, capture_output=True)
+    environment = migrated(tmp_path, {**places.connections(), "postgres_default": database.airflow_connection()})
 
     run("example_s3_to_postgres", "2026-11-09T00:00:00-08:00", environment)
     with database.connect() as connection:
@@ -52,6 +45,28 @@ def test_s3_to_postgres_and_google_storage_to_parquet(places: Places, postgres: 
     table = parquet.read_table(io.BytesIO(blob.download_as_bytes())).to_pylist()
     found = [(row["audience"], str(row["snapshot_date"]), row["contacts"]) for row in table]
     assert found == snapshots(places, "2026-11-11", "2026-11-11")
+
+
+def test_google_storage_to_bigquery(places: Places, bigquery: BigQuery, tmp_path: Path) -> None:
+    places.sandbox.control.reset()
+    environment = migrated(tmp_path, places.connections()) | {"BIGQUERY_EMULATOR_HOST": bigquery.url}
+    run("example_gcs_to_bigquery", "2026-11-12T03:00:00-08:00", environment)
+    rows = bigquery.query("SELECT audience, CAST(snapshot_date AS STRING), contacts FROM audience_trends ORDER BY 1, 2")
+    assert rows == snapshots(places, "2026-11-11", "2026-11-11")
+
+
+def migrated(home: Path, connections: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Return the environment of an Airflow with a database and these connections."""
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW_")},
+        **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in connections.items()},
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "example_dags"),
+        "AIRFLOW__CORDIAL__POLL_INTERVAL": "0.2",
+    }
+    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=environment, check=True, capture_output=True)
+    return environment
 
 
 def snapshots(places: Places, start: str, end: str) -> list[tuple[str, str, int]]:

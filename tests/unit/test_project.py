@@ -80,6 +80,7 @@ def test_every_example_is_read_and_serialized_by_airflow() -> None:
         "example_daily_backfill": ["export", "load"],
         "example_export_done": ["pick_up"],
         "example_export_only": ["export"],
+        "example_gcs_to_bigquery": three,
         "example_gcs_to_parquet": three,
         "example_load_only": ["exports", "load"],
         "example_look_back": group,

@@ -18,6 +18,8 @@ _PACKAGE = "airflow_provider_cordial.trends.tables"
 #: ``module:class`` by connection type; imported when a table is built. All others use ``_GENERIC``.
 _TABLES: dict[str, str | type[TrendsTable]] = {
     "duckdb": f"{_PACKAGE}.duckdb:DuckDbTable",
+    "gcpbigquery": f"{_PACKAGE}.bigquery:BigQueryTable",
+    "google_cloud_platform": f"{_PACKAGE}.bigquery:BigQueryTable",
     "mysql": f"{_PACKAGE}.mysql:MySqlTable",
     "postgres": f"{_PACKAGE}.postgres:PostgresTable",
     "sqlite": f"{_PACKAGE}.sqlite:SqliteTable",
@@ -35,8 +37,6 @@ _UNSUPPORTED = {
     "databricks": _COMMITS,
     "drill": _NO_TRANSACTIONS,
     "druid": _NO_TRANSACTIONS,
-    "gcpbigquery": _COMMITS,
-    "google_cloud_platform": _COMMITS,
     "hive_cli": _NO_TRANSACTIONS,
     "hiveserver2": _NO_TRANSACTIONS,
     "impala": _NO_TRANSACTIONS,

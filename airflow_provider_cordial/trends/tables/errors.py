@@ -20,6 +20,8 @@ _PACKAGES = {
     "redshift": "apache-airflow-providers-amazon",
 }
 
+_ADVICE = "Correct the table or the load's columns; create_table=True creates a missing table."
+
 
 def is_driver_error(error: BaseException) -> bool:
     """Return whether an error is one of a database driver, all of which derive from its class ``Error`` (PEP 249)."""
@@ -34,15 +36,26 @@ def error_code(error: BaseException) -> str:
     return str(found or type(error).__name__)
 
 
-def table_error(table: str, conn_id: str, error: BaseException, *, is_transient: bool) -> TableError:
-    """Return the error of a driver with the table, and what to do."""
+def table_error(
+    table: str,
+    conn_id: str,
+    error: BaseException,
+    *,
+    is_transient: bool,
+    text: str | None = None,
+    advice: str | None = None,
+) -> TableError:
+    """Return the error of a driver with the table, and what to do.
+
+    :param text: what the driver reports, by default the error as a text.
+    :param advice: what to do if a retry does not help.
+    """
     # Struck out before the text is cut: half a secret would not be recognized.
-    text = " ".join(strike_out(str(error), _secrets(conn_id)).split())[:_LONGEST]
+    text = " ".join(strike_out(str(error) if text is None else text, _secrets(conn_id)).split())[:_LONGEST]
     what = f"Table {table!r} of connection {conn_id!r} cannot be loaded: {type(error).__name__}: {text.rstrip('.')}."
     if is_transient:
         return TransientTableError(f"{what} Retry the task: loading again ends with the same rows.", table=table)
-    advice = "Correct the table or the load's columns; create_table=True creates a missing table."
-    return TableError(f"{what} The rows of the table are as before. {advice}", table=table)
+    return TableError(f"{what} The rows of the table are as before. {advice or _ADVICE}", table=table)
 
 
 def get_hook(conn_id: str, hook_params: dict[str, Any]) -> Any:
