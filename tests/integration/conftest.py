@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from cordial_sandbox.process import SandboxProcess
 from tests.helpers.places import Places
 from tests.helpers.sandbox import SetConnection
 from tests.integration.servers import AzureAccount, GoogleStorage, Login, embedded, strict
+from tests.integration.servers.databricks import Databricks, databricks_server
 from tests.integration.servers.mariadb import MariaDb, mariadb_server, server_binary
 from tests.integration.servers.postgres import Postgres, binaries, postgres_server
 from tests.integration.servers.redis import Redis, redis_server
@@ -102,6 +104,16 @@ def mariadb() -> Iterator[MariaDb]:
             pytest.fail("CI must have MariaDB: install the package mariadb-server")
         pytest.skip("no MariaDB is installed on this machine (the package mariadb-server)")
     with mariadb_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def databricks() -> Iterator[Databricks]:
+    if importlib.util.find_spec("pysail") is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI must have Sail: install the packages pysail and pyspark-client")
+        pytest.skip("Sail is not installed (the packages pysail and pyspark-client)")
+    with databricks_server() as server:
         yield server
 
 
