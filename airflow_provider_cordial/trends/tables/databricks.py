@@ -40,7 +40,7 @@ _TYPES = {
     "loaded_at": "TIMESTAMP",
 }
 
-#: ``/Volumes/catalog/schema/volume``, and folders in it: nothing ends the literal of a path, or leads out of the volume.
+#: ``/Volumes/catalog/schema/volume`` and folders in it: nothing ends a literal, or leads out of the volume.
 _FOLDER = re.compile(r"/Volumes(/(?!\.+(/|$))[\w. -]+){3,}")
 
 #: Parts of the name of a table: catalog, schema, table.
@@ -82,8 +82,8 @@ _ADVICE = (
 #: What gives access to a file to everybody who reads it: the query of a signed URL.
 _SIGNATURE = re.compile(r"\?[^\s'\"<>]*")
 
-#: The connector's logger that writes signed URLs.
-_CLIENT_LOGGER = "databricks.sql.common.unified_http_client"
+#: The loggers that write signed URLs; the connector filters only that of urllib3's pools.
+_LOGGERS = ("databricks.sql.common.unified_http_client", "urllib3.util.retry")
 
 
 class DatabricksTable(TrendsTable):
@@ -442,9 +442,11 @@ def _signatures_struck_out() -> Iterator[None]:
         record.msg, record.args = _SIGNATURE.sub("?***", record.getMessage()), None
         return True
 
-    logger = logging.getLogger(_CLIENT_LOGGER)
-    logger.addFilter(strike_out)
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    for logger in loggers:
+        logger.addFilter(strike_out)
     try:
         yield
     finally:
-        logger.removeFilter(strike_out)
+        for logger in loggers:
+            logger.removeFilter(strike_out)

@@ -99,8 +99,11 @@ class Databricks:
 
     def forget(self) -> None:
         """Forget the statements and the failures."""
-        (self.folder / _STATEMENTS).unlink(missing_ok=True)
+        self.forget_statements()
         self._control([])
+
+    def forget_statements(self) -> None:
+        (self.folder / _STATEMENTS).unlink(missing_ok=True)
 
     def fail(self, pattern: str, message: str = "", *, times: int = 1, storage: str = "") -> None:
         """Answer the next statements that match a pattern with an error.
