@@ -6,6 +6,7 @@ import logging
 import re
 import traceback
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from airflow_provider_cordial.exceptions import (
 from airflow_provider_cordial.trends import Columns, LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.tables import Staging, build_table
 from airflow_provider_cordial.trends.tables import databricks as module
+from airflow_provider_cordial.trends.tables.rows import write_parquet
 from cordial_sandbox.process import SandboxProcess
 from tests.helpers.loads import PLAIN, QUICK, TEN, batch, deliver, export
 from tests.helpers.loads import load as run_operator
@@ -78,8 +80,7 @@ def test_the_operator_loads_a_delivered_file(cordial: SandboxProcess, server: Da
 def test_the_load_of_the_example_runs(
     cordial: SandboxProcess, server: Databricks, set_connection: SetConnection
 ) -> None:
-    from example_dags.example_azure_to_databricks import load as example
-
+    example = import_module("example_dags.example_azure_to_databricks").load
     server.query("CREATE DATABASE IF NOT EXISTS marketing")
     server.query("DROP TABLE IF EXISTS main.marketing.audience_trends")
     set_connection("databricks_default", **server.airflow_connection())
@@ -194,8 +195,7 @@ def test_a_missing_privilege_is_named(server: Databricks, step: str) -> None:
 
 def test_a_file_of_which_rows_are_missing_is_refused(server: Databricks, monkeypatch: pytest.MonkeyPatch) -> None:
     load(batch({"a": [1, 2]}))
-    write = module.write_parquet
-    monkeypatch.setattr(module, "write_parquet", lambda path, _one: write(path, batch({"a": [3, 4]})))
+    monkeypatch.setattr(module, "write_parquet", lambda path, _one: write_parquet(path, batch({"a": [3, 4]})))
     with pytest.raises(TableError, match="would have 2 of 4 rows of the file.*as before"):
         load(batch({"a": [3, 4], "b": [5, 6]}))
     assert contacts(server) == [1, 2]

@@ -14,6 +14,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from airflow.providers.databricks.hooks.databricks_sql import DatabricksSqlHook
+from urllib3.exceptions import HTTPError
+
 from airflow_provider_cordial._compat import BaseHook
 from airflow_provider_cordial.exceptions import (
     InvalidConnectionError,
@@ -137,10 +140,8 @@ class DatabricksTable(TrendsTable):
 
         :raises TableError: the hook cannot connect.
         """
-        # The connection's own hook is another one, for jobs.
-        from airflow.providers.databricks.hooks.databricks_sql import DatabricksSqlHook
-
         settings = BaseHook.get_connection(self.conn_id).extra_dejson.get("session_configuration") or {}
+        # The connection's own hook is another one, for jobs.
         hook: Any = DatabricksSqlHook(
             self.conn_id,
             sql_endpoint_name=self.endpoint,
@@ -399,8 +400,6 @@ def _is_of_driver(error: BaseException) -> bool:
 
 def _is_lost_connection(error: BaseException) -> bool:
     """Return whether an error is one of the HTTP clients: the connector and the hook do not wrap all of them."""
-    from urllib3.exceptions import HTTPError
-
     return isinstance(error, HTTPError | OSError)
 
 
