@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from tests.helpers.sandbox import SetConnection
 from tests.integration.servers import AzureAccount, GoogleStorage, Login, embedded, strict
 from tests.integration.servers.bigquery import BigQuery, bigquery_server
 from tests.integration.servers.bigquery import is_installed as is_bigquery_installed
+from tests.integration.servers.databricks import Databricks, databricks_server
 from tests.integration.servers.mariadb import MariaDb, mariadb_server, server_binary
 from tests.integration.servers.postgres import Postgres, binaries, postgres_server
 from tests.integration.servers.redis import Redis, redis_server
@@ -114,6 +116,16 @@ def bigquery() -> Iterator[BigQuery]:
             pytest.fail("CI must have the emulator of BigQuery: make .venv-bqemulator/.ready")
         pytest.skip("no emulator of BigQuery is installed on this machine (make .venv-bqemulator/.ready)")
     with bigquery_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def databricks() -> Iterator[Databricks]:
+    if importlib.util.find_spec("pysail") is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI must have Sail: install the packages pysail and pyspark-client")
+        pytest.skip("Sail is not installed (the packages pysail and pyspark-client)")
+    with databricks_server() as server:
         yield server
 
 

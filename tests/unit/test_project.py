@@ -77,6 +77,7 @@ def test_every_example_is_read_and_serialized_by_airflow() -> None:
     group = ["audience_trends_to_sql.export", "audience_trends_to_sql.load"]
     assert {dag_id: sorted(dag.task_dict) for dag_id, dag in restored.items()} == {
         "example_audience_trends": three,
+        "example_azure_to_databricks": three,
         "example_daily_backfill": ["export", "load"],
         "example_export_done": ["pick_up"],
         "example_export_only": ["export"],

@@ -17,6 +17,7 @@ _PACKAGE = "airflow_provider_cordial.trends.tables"
 
 #: ``module:class`` by connection type; imported when a table is built. All others use ``_GENERIC``.
 _TABLES: dict[str, str | type[TrendsTable]] = {
+    "databricks": f"{_PACKAGE}.databricks:DatabricksTable",
     "duckdb": f"{_PACKAGE}.duckdb:DuckDbTable",
     "gcpbigquery": f"{_PACKAGE}.bigquery:BigQueryTable",
     "google_cloud_platform": f"{_PACKAGE}.bigquery:BigQueryTable",
@@ -34,7 +35,6 @@ _NO_TRANSACTIONS = "it has no transactions"
 _UNSUPPORTED = {
     "athena": _COMMITS,
     "clickhouse": _NO_TRANSACTIONS,
-    "databricks": _COMMITS,
     "drill": _NO_TRANSACTIONS,
     "druid": _NO_TRANSACTIONS,
     "hive_cli": _NO_TRANSACTIONS,
