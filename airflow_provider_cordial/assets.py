@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias
@@ -43,6 +43,34 @@ def delivery_asset(destination: Destination) -> Asset:
         )
         raise InvalidExportError(msg)
     return Asset(destination.asset_uri)
+
+
+def exports_to_load(inlet_events: Any, delivered: Any, loaded: Any, *, days: int = 30) -> list[dict[str, Any]]:
+    """Return the delivered exports that were not loaded yet, the oldest first.
+
+    A DAG that is scheduled on an asset is not told of every event: of two within a fraction of a second, Airflow may
+    pass on one. All events are recorded, so the next run finds what an earlier one was not told of. Loading an export
+    twice results in the same rows.
+
+    :param inlet_events: ``inlet_events`` of a task that has both assets among its ``inlets``.
+    :param delivered: the asset of the deliveries.
+    :param loaded: the asset of the table.
+    :param days: how far to look back.
+    """
+    since = datetime.now(UTC) - timedelta(days=days)
+    done = {event.extra.get("job_id") for event in _since(inlet_events[loaded], since)}
+    exports: dict[str, dict[str, Any]] = {}
+    for event in _since(inlet_events[delivered], since):
+        job_id = event.extra.get("job_id")
+        if job_id not in done and "export" in event.extra:
+            exports[str(job_id)] = event.extra["export"]
+    return list(exports.values())
+
+
+def _since(events: Any, moment: datetime) -> Iterable[Any]:
+    if hasattr(events, "after"):  # Airflow 3.1 and later
+        events = events.after(moment.isoformat())
+    return sorted((event for event in events if event.timestamp >= moment), key=lambda event: event.timestamp)
 
 
 def publish_event(

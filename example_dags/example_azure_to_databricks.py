@@ -22,10 +22,11 @@ from airflow_provider_cordial.trends import Columns
 with DAG(
     dag_id="example_azure_to_databricks",
     schedule="0 3 * * *",
-    start_date=datetime(2026, 11, 11, tzinfo=ZoneInfo("America/Los_Angeles")),
-    catchup=True,
+    start_date=datetime(2025, 11, 24, tzinfo=ZoneInfo("America/Los_Angeles")),
+    catchup=False,
     max_active_runs=4,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
+    doc_md=__doc__,
     tags=["cordial"],
 ) as dag:
     # [START azure_to_databricks]

@@ -20,8 +20,9 @@ from airflow_provider_cordial.transfers import AudienceTrendsToSqlOperator
 with DAG(
     dag_id="example_gcs_to_bigquery",
     schedule="0 3 * * *",
-    start_date=datetime(2026, 11, 11, tzinfo=ZoneInfo("America/Los_Angeles")),
-    catchup=True,
+    start_date=datetime(2025, 11, 24, tzinfo=ZoneInfo("America/Los_Angeles")),
+    catchup=False,
+    doc_md=__doc__,
     tags=["cordial"],
 ) as dag:
     # [START gcs_to_bigquery]
