@@ -6,8 +6,8 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.tables.errors import error_code, error_text, is_driver_error, table_error
 from airflow_provider_cordial.trends.tables.generic import batches
 from airflow_provider_cordial.trends.tables.rows import write_parquet
-from airflow_provider_cordial.trends.tables.staged import STAGED_COLUMNS, CopiedTable
+from airflow_provider_cordial.trends.tables.staged import STAGED_COLUMNS, CopiedTable, StagedTable
 
 #: A bucket, and a prefix without what would end a text in SQL.
 _LOCATION = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[^'\\\x00-\x1f]*))?")
@@ -94,7 +94,8 @@ class RedshiftTable(CopiedTable):
             cause = error.__cause__
             if cause is None or self.code(cause) != _NO_PRIVILEGE:
                 raise
-            raise self._no_privilege(cause) from cause
+            advice = self._grants()
+            raise table_error(self.name, self.conn_id, cause, is_transient=False, advice=advice) from cause
 
     def prepare(self, connection: Any) -> None:
         super().prepare(connection)
@@ -107,15 +108,13 @@ class RedshiftTable(CopiedTable):
         is_conflict = code == _INTERNAL_ERROR and _CONFLICT.search(error_text(error))
         return _SERIALIZATION_FAILURE if is_conflict else code
 
-    def _no_privilege(self, error: BaseException) -> TableError:
+    def _grants(self) -> str:
         schema = self.name.rpartition(".")[0]
-        msg = (
-            f"Table {self.name!r} cannot be loaded: {error_text(error)}. The rows of the table are as before. Grant the "
-            f"user of connection {self.conn_id!r} SELECT, INSERT, and DELETE on the table, which LOCK needs too, "
-            f"USAGE on the schema{f' {schema}' if schema else ''}, TEMP on the database, and for create_table=True "
-            "CREATE on the schema."
+        return (
+            f"Grant the user of connection {self.conn_id!r} SELECT, INSERT, and DELETE on the table, which LOCK needs "
+            f"too, USAGE on the schema{f' {schema}' if schema else ''}, TEMP on the database, and CREATE on the schema "
+            "for create_table=True."
         )
-        return TableError(msg, table=self.name)
 
     def lock(self, cursor: Any) -> None:
         # First of all in its transaction: the snapshot that the next statement takes has what other loads committed.
@@ -167,20 +166,11 @@ class RedshiftTable(CopiedTable):
                     # Without REGION, which COPY of Parquet refuses: the bucket is in the region of the database.
                     cursor.execute(f"COPY {target} FROM {_literal(url)} {access} FORMAT AS PARQUET")
                 except Exception as error:
-                    if is_driver_error(error):
-                        _remove_secrets(error, secrets)
-                        if not self.code(error).startswith(self.transient):
-                            raise self._not_copied(url, error) from error
-                    raise
-
-    def _not_copied(self, url: str, error: BaseException) -> TableError:
-        msg = (
-            f"Table {self.name!r} cannot be loaded: Redshift does not copy {url}: {error_text(error)}. The rows of the "
-            "table are as before. Check that the bucket is in the region of the database, that the keys of AWS "
-            f"connection {self.staging.conn_id or 'aws_default'!r}, or the role_arn in its extra, have s3:GetObject and "
-            "s3:ListBucket, that such a role is attached to the database, and that the table's columns fit."
-        )
-        return TableError(msg, table=self.name)
+                    _remove_secrets(error, secrets)
+                    if not is_driver_error(error) or self.code(error).startswith(self.transient):
+                        raise
+                    advice = f"Redshift does not copy {url}: {folder.requirements}"
+                    raise table_error(self.name, self.conn_id, error, is_transient=False, advice=advice) from error
 
     def _insert(self, cursor: Any, target: str, batch: TrendsBatch) -> None:
         """Insert the numbers, then the blanks: with texts only, all full statements are the same prepared one."""
@@ -202,9 +192,8 @@ class RedshiftTable(CopiedTable):
         return super().merge(cursor, batch)
 
     def _joined(self, batch: TrendsBatch) -> tuple[str, list[Any]]:  # noqa: ARG002 - the days are known
-        return f"FROM {self.staged} AS new LEFT JOIN {self.quoted} AS old ON {self._matching('new.', 'old.')}", [
-            *self.columns.scope.values()
-        ]
+        where = self._matching("new.", "old.")
+        return f"FROM {self.staged} AS new LEFT JOIN {self.quoted} AS old ON {where}", [*self.columns.scope.values()]
 
     def delete_changed(self, source: str) -> tuple[str, list[Any]]:
         # The target of a DELETE has no alias.
@@ -215,9 +204,7 @@ class RedshiftTable(CopiedTable):
     def _matching(self, new: str, old: str) -> str:
         audience, day = map(self.quote, self.columns.key[:2])
         scope, _ = self.in_scope(old)
-        return (
-            f"{old}{audience} = {new}{audience} AND {old}{day} = {new}{day} AND {old}{day} {self._between}{scope}"
-        )
+        return f"{old}{audience} = {new}{audience} AND {old}{day} = {new}{day} AND {old}{day} {self._between}{scope}"
 
     def insert_staged(self, cursor: Any, batch: TrendsBatch, source: str) -> int:
         names = ", ".join(map(self.quote, self.columns.of_table[:STAGED_COLUMNS]))
@@ -229,12 +216,24 @@ class RedshiftTable(CopiedTable):
         cursor.execute(f"{self.insert_into(self.quoted)} SELECT {names}, {values} FROM {source}", shared)
         return self.affected(cursor)
 
+    def _write(self, cursor: Any, batch: TrendsBatch, *, matched: int, untouched: int) -> None:
+        StagedTable._write(self, cursor, batch, matched=matched, untouched=untouched)
+        # In one statement: each costs more here than the rows that it counts. No key prevents a second row.
+        joined, parameters = self._joined(batch)
+        cursor.execute(f"SELECT COUNT(*), COUNT(old.{self.quote(self.columns['audience'])}) {joined}", parameters)
+        pairs, found = map(int, cursor.fetchall()[0])
+        if (pairs, found) != (batch.cells, batch.cells):
+            msg = (
+                f"Table {self.name!r} would have {found} rows for {batch.cells} of the file. The rows of the table are "
+                "as before. Check its policies for rows."
+            )
+            raise TableError(msg, table=self.name)
+
     def bytes_of(self, column: str) -> str:
         # Two names of one table may be equal: a database, or a column, can ignore case.
         return f"MD5({column})"
 
 
-@dataclass(frozen=True, slots=True)
 class _Folder:
     """The folder of a task instance in S3.
 
@@ -242,19 +241,31 @@ class _Folder:
     :param prefix: of the keys, with a slash at its end.
     """
 
-    table: str
-    bucket: str
-    prefix: str
-    conn_id: str
+    def __init__(self, table: str, bucket: str, prefix: str, conn_id: str) -> None:
+        self.table = table
+        self.bucket = bucket
+        self.prefix = prefix
+        self.conn_id = conn_id
+
+    @cached_property
+    def _hook(self) -> Any:
+        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+        return S3Hook(aws_conn_id=self.conn_id)
 
     @property
-    def url(self) -> str:
-        return f"s3://{self.bucket}/{self.prefix}"
+    def requirements(self) -> str:
+        """Return what COPY needs."""
+        return (
+            "check that the bucket is in the region of the database, that the keys of AWS connection "
+            f"{self.conn_id!r}, or the role_arn in its extra, permit s3:GetObject and s3:ListBucket, that such a role is "
+            "attached to the database, and that the columns of the table fit."
+        )
 
     def clean(self) -> None:
         """Remove what a killed try left."""
         with self._guard("s3:ListBucket and s3:DeleteObject"):
-            client = self._hook().get_conn()
+            client = self._hook.get_conn()
             pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix)
             for key in [item["Key"] for page in pages for item in page.get("Contents", ())]:
                 client.delete_object(Bucket=self.bucket, Key=key)
@@ -265,8 +276,8 @@ class _Folder:
         key = f"{self.prefix}{path.name}"
         try:
             with self._guard("s3:PutObject"), path.open("rb") as file:
-                hook = self._hook()
-                hook.get_conn().put_object(Bucket=self.bucket, Key=key, Body=file, **hook.extra_args)
+                client, options = self._hook.get_conn(), self._hook.extra_args
+                client.put_object(Bucket=self.bucket, Key=key, Body=file, **options)
             yield f"s3://{self.bucket}/{key}"
         except BaseException:
             # What failed first is reported; the next try cleans the folder.
@@ -277,23 +288,17 @@ class _Folder:
 
     def _remove(self, key: str) -> None:
         with self._guard("s3:DeleteObject"):
-            self._hook().get_conn().delete_object(Bucket=self.bucket, Key=key)
+            self._hook.get_conn().delete_object(Bucket=self.bucket, Key=key)
 
     def authorization(self) -> tuple[str, list[str]]:
         """Return the clause by which Redshift reads the folder, and the secrets in it."""
         from airflow.providers.amazon.aws.utils.redshift import build_credentials_block
 
-        hook = self._hook()
-        if role := hook.conn_config.role_arn:
+        if role := self._hook.conn_config.role_arn:
             return f"IAM_ROLE {_literal(role)}", []
-        credentials = hook.get_credentials()
+        credentials = self._hook.get_credentials()
         secrets = [text for text in (credentials.access_key, credentials.secret_key, credentials.token) if text]
         return f"CREDENTIALS {_literal(build_credentials_block(credentials))}", secrets
-
-    def _hook(self) -> Any:
-        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-
-        return S3Hook(aws_conn_id=self.conn_id)
 
     @contextmanager
     def _guard(self, permissions: str) -> Iterator[None]:
@@ -313,9 +318,9 @@ class _Folder:
             is_final = isinstance(error, (NoCredentialsError, PartialCredentialsError, ProfileNotFound))
             is_final = is_final or (300 <= status < 500 and status not in _TEMPORARY)
             msg = (
-                f"Table {self.table!r} cannot be loaded: no access to the staging location {self.url}: {error}. The "
-                f"rows of the table are as before. Check the bucket, and that AWS connection {self.conn_id!r} has "
-                f"{permissions} on it."
+                f"Table {self.table!r} cannot be loaded: no access to s3://{self.bucket}/{self.prefix}: {error}. The "
+                "rows of the table are as before. Check the bucket of the staging, and that AWS connection "
+                f"{self.conn_id!r} has {permissions} on it."
             )
             raise (TableError if is_final else TransientTableError)(msg, table=self.table) from error
 
