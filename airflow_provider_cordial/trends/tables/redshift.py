@@ -258,7 +258,7 @@ class _Folder:
         """Return what COPY needs."""
         return (
             "check that the bucket is in the region of the database, that the keys of AWS connection "
-            f"{self.conn_id!r}, or the role_arn in its extra, permit s3:GetObject and s3:ListBucket, that such a role is "
+            f"{self.conn_id!r}, or the role_arn in its extra, permit s3:GetObject and s3:ListBucket, that the role is "
             "attached to the database, and that the columns of the table fit."
         )
 
@@ -353,3 +353,5 @@ def _remove_secrets(error: BaseException, secrets: Sequence[str]) -> None:
         return strike_out(value, secrets) if isinstance(value, str) else value
 
     error.args = tuple(map(without, error.args))
+    # The driver raises while it handles the KeyError of its cache: that of the whole statement.
+    error.__context__ = None

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_cordial.trends import Columns, LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.tables import Staging, build_table
-from tests.integration.servers.redshift import Redshift, redshift_double
+from tests.integration.servers.redshift import Redshift
 from tests.integration.warehouses import Warehouse
 
 PREFIX = "contract/of redshift"
@@ -59,6 +59,4 @@ class RedshiftDouble(Warehouse):
 
 @contextmanager
 def serve(request: pytest.FixtureRequest, _folder: Path) -> Iterator[Warehouse]:
-    places = request.getfixturevalue("places")
-    with redshift_double(request.getfixturevalue("postgres"), places.bucket) as server:
-        yield RedshiftDouble(server)
+    yield RedshiftDouble(request.getfixturevalue("redshift"))
