@@ -1,7 +1,8 @@
 """Speed and memory of loading into Redshift's double: ours beside the hook's ``insert_rows``.
 
-``redshift.py [AUDIENCES] [DAYS]``. The double is PostgreSQL behind a proxy, in this process, and an S3 server: its speed
-is not that of Redshift; what counts are the ratio and the memory of the client. Each way runs in a process of its own.
+``redshift.py [AUDIENCES] [DAYS]``. The double is PostgreSQL behind a proxy and an S3 server, both in this process: its
+speed is not that of Redshift. What counts are the ratio and the memory of the client; each way runs in a process of its
+own.
 """
 
 from __future__ import annotations
@@ -75,10 +76,12 @@ def one_way(way: str, audiences: int, days: int) -> None:
         hook.run(f"DROP TABLE IF EXISTS {TABLE}")
     with table.connection() as connection, table.transaction(connection) as cursor:
         table.create(cursor)
-    # What a load imports by itself, and a first session.
-    import pyarrow.parquet  # noqa: F401
+    # What a load imports by itself; pyarrow imports pandas, where it is installed.
+    import pyarrow as pa
+    from pyarrow import parquet
 
     S3Hook().get_conn()
+    parquet.write_table(pa.table({"audience": ["a"]}), pa.BufferOutputStream())
     dates = tuple(FIRST_DAY + timedelta(days=n) for n in range(days))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()

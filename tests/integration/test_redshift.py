@@ -20,7 +20,7 @@ from airflow_provider_cordial.exceptions import (
 )
 from airflow_provider_cordial.trends import Columns, LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.tables import Staging, build_table
-from airflow_provider_cordial.trends.tables import redshift as module
+from airflow_provider_cordial.trends.tables.rows import write_parquet
 from cordial_sandbox.process import SandboxProcess
 from tests.helpers.loads import ODD, PLAIN, TEN, batch, deliver
 from tests.helpers.loads import load as run_operator
@@ -191,11 +191,7 @@ def test_a_role_takes_the_place_of_keys(
     from airflow.providers.amazon.aws.hooks.base_aws import BaseSessionFactory
 
     # The worker's own session stays that of the keys: not every server of the tests lets it assume a role.
-    monkeypatch.setattr(
-        BaseSessionFactory,
-        "_create_session_with_assume_role",
-        lambda self, session_kwargs, **_: self._create_basic_session(session_kwargs),
-    )
+    monkeypatch.setattr(BaseSessionFactory, "create_session", lambda self, **_: self.basic_session)
     fields = server.bucket.connection()
     set_connection("aws_copy", **{**fields, "extra": {**fields["extra"], "role_arn": ROLE}})
     load(server, batch({"a": [1, 2]}), conn_id="aws_copy")
@@ -289,12 +285,11 @@ def test_a_lost_connection_is_temporary(server: Redshift, statement: str) -> Non
 
 def test_rows_that_were_not_copied_are_an_error(server: Redshift, monkeypatch: pytest.MonkeyPatch) -> None:
     load(server, batch({"a": [1, 2]}))
-    write = module.write_parquet
 
     def write_less(path: Path, one: TrendsBatch) -> None:
-        write(path, batch({"a": [3, 4]}))
+        write_parquet(path, batch({"a": [3, 4]}))
 
-    monkeypatch.setattr(module, "write_parquet", write_less)
+    monkeypatch.setattr("airflow_provider_cordial.trends.tables.redshift.write_parquet", write_less)
     with pytest.raises(TableError, match="would have 2 of 4 rows of the file"):
         load(server, batch({"a": [3, 4], "b": [5, 6]}))
     assert server.query("SELECT contacts FROM trends ORDER BY 1") == [(1,), (2,)]
