@@ -22,6 +22,7 @@ from tests.integration.servers.mariadb import MariaDb, mariadb_server, server_bi
 from tests.integration.servers.postgres import Postgres, binaries, postgres_server
 from tests.integration.servers.redis import Redis, redis_server
 from tests.integration.servers.redis import is_installed as is_redis_installed
+from tests.integration.servers.redshift import Redshift, redshift_double
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -126,6 +127,12 @@ def databricks() -> Iterator[Databricks]:
             pytest.fail("CI must have Sail: install the packages pysail and pyspark-client")
         pytest.skip("Sail is not installed (the packages pysail and pyspark-client)")
     with databricks_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def redshift(postgres: Postgres, places: Places) -> Iterator[Redshift]:
+    with redshift_double(postgres, places.bucket) as server:
         yield server
 
 

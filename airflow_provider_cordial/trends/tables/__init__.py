@@ -23,6 +23,7 @@ _TABLES: dict[str, str | type[TrendsTable]] = {
     "google_cloud_platform": f"{_PACKAGE}.bigquery:BigQueryTable",
     "mysql": f"{_PACKAGE}.mysql:MySqlTable",
     "postgres": f"{_PACKAGE}.postgres:PostgresTable",
+    "redshift": f"{_PACKAGE}.redshift:RedshiftTable",
     "sqlite": f"{_PACKAGE}.sqlite:SqliteTable",
 }
 _GENERIC = f"{_PACKAGE}.generic:DbApiTable"

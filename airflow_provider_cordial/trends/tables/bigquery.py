@@ -27,7 +27,7 @@ from airflow_provider_cordial.exceptions import (
 from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import DATA_COLUMNS, Columns, validate_identifier
 from airflow_provider_cordial.trends.tables.base import TrendsTable
-from airflow_provider_cordial.trends.tables.errors import table_error
+from airflow_provider_cordial.trends.tables.errors import ADVICE, table_error
 from airflow_provider_cordial.trends.tables.generic import ATTEMPTS, PAUSE, day_ranges
 from airflow_provider_cordial.trends.tables.rows import write_parquet
 from airflow_provider_cordial.trends.tables.staging import Staging
@@ -447,7 +447,7 @@ class BigQueryTable(TrendsTable):
                 advice=self._advice(cause),
             ) from error
 
-    def _advice(self, error: Exception) -> str | None:
+    def _advice(self, error: Exception) -> str:
         from google.auth.exceptions import GoogleAuthError
 
         status = getattr(error, "code", None)
@@ -461,7 +461,7 @@ class BigQueryTable(TrendsTable):
             )
         if status == HTTPStatus.NOT_FOUND:
             return "Correct the name; create_table=True creates a missing table, but no dataset."
-        return None
+        return ADVICE
 
 
 def _mapping(setting: Any) -> dict[str, Any]:

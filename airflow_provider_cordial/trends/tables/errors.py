@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_cordial._compat import AirflowException, BaseHook
@@ -20,7 +21,7 @@ _PACKAGES = {
     "redshift": "apache-airflow-providers-amazon",
 }
 
-_ADVICE = "Correct the table or the load's columns; create_table=True creates a missing table."
+ADVICE = "Correct the table or the load's columns; create_table=True creates a missing table."
 
 
 def is_driver_error(error: BaseException) -> bool:
@@ -31,9 +32,19 @@ def is_driver_error(error: BaseException) -> bool:
 def error_code(error: BaseException) -> str:
     """Return what a driver identifies an error by: a number, an SQLSTATE, a name, or else the class of the error."""
     first = error.args[0] if error.args else None
+    if isinstance(first, Mapping) and "C" in first:
+        return str(first["C"])
     codes = (getattr(error, name, None) for name in ("errno", "sqlstate", "pgcode", "sqlite_errorname"))
     found = next((code for code in codes if code), None) or (first if isinstance(first, int) else None)
     return str(found or type(error).__name__)
+
+
+def error_text(error: BaseException) -> str:
+    """Return what a driver reports; some pass on the fields of an error as PostgreSQL's protocol names them."""
+    first = error.args[0] if error.args else None
+    if isinstance(first, Mapping) and "M" in first:
+        return ": ".join(str(first[name]) for name in ("M", "D") if first.get(name))
+    return str(error)
 
 
 def table_error(
@@ -43,7 +54,7 @@ def table_error(
     *,
     is_transient: bool,
     text: str | None = None,
-    advice: str | None = None,
+    advice: str = ADVICE,
 ) -> TableError:
     """Return the error of a driver with the table, and what to do.
 
@@ -51,11 +62,11 @@ def table_error(
     :param advice: what to do if a retry does not help.
     """
     # Struck out before the text is cut: half a secret would not be recognized.
-    text = " ".join(strike_out(str(error) if text is None else text, _secrets(conn_id)).split())[:_LONGEST]
+    text = " ".join(strike_out(error_text(error) if text is None else text, _secrets(conn_id)).split())[:_LONGEST]
     what = f"Table {table!r} of connection {conn_id!r} cannot be loaded: {type(error).__name__}: {text.rstrip('.')}."
     if is_transient:
         return TransientTableError(f"{what} Retry the task: loading again ends with the same rows.", table=table)
-    return TableError(f"{what} The rows of the table are as before. {advice or _ADVICE}", table=table)
+    return TableError(f"{what} The rows of the table are as before. {advice}", table=table)
 
 
 def get_hook(conn_id: str, hook_params: dict[str, Any]) -> Any:

@@ -23,6 +23,9 @@ _PRELOADED = [
     "airflow.providers.databricks.hooks.databricks_sql",
     "databricks.sql.client",
     "pyarrow.parquet",
+    "airflow.providers.amazon.aws.hooks.redshift_sql",
+    "airflow.providers.amazon.aws.hooks.s3",
+    "airflow_provider_cordial.trends.tables.redshift",
 ]
 
 
