@@ -18,6 +18,8 @@ from tests.integration.servers.mariadb import MariaDb, mariadb_server, server_bi
 from tests.integration.servers.postgres import Postgres, binaries, postgres_server
 from tests.integration.servers.redis import Redis, redis_server
 from tests.integration.servers.redis import is_installed as is_redis_installed
+from tests.integration.servers.snowflake import Snowflake, snowflake_server
+from tests.integration.servers.snowflake import is_installed as is_fakesnow_installed
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -102,6 +104,16 @@ def mariadb() -> Iterator[MariaDb]:
             pytest.fail("CI must have MariaDB: install the package mariadb-server")
         pytest.skip("no MariaDB is installed on this machine (the package mariadb-server)")
     with mariadb_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def snowflake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Snowflake]:
+    if not is_fakesnow_installed():
+        if os.environ.get("CI"):
+            pytest.fail("CI must have fakesnow: install fakesnow[server]")
+        pytest.skip("fakesnow is not installed in this environment (fakesnow[server])")
+    with snowflake_server(tmp_path_factory.mktemp("snowflake")) as server:
         yield server
 
 

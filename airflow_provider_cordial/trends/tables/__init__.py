@@ -19,6 +19,7 @@ _TABLES: dict[str, str | type[TrendsTable]] = {
     "duckdb": f"{_PACKAGE}.duckdb:DuckDbTable",
     "mysql": f"{_PACKAGE}.mysql:MySqlTable",
     "postgres": f"{_PACKAGE}.postgres:PostgresTable",
+    "snowflake": f"{_PACKAGE}.snowflake:SnowflakeTable",
     "sqlite": f"{_PACKAGE}.sqlite:SqliteTable",
 }
 _GENERIC = f"{_PACKAGE}.generic:DbApiTable"

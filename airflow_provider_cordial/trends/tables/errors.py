@@ -8,6 +8,8 @@ from airflow_provider_cordial.exceptions import TableError, TransientTableError,
 
 _LONGEST = 500
 
+_ADVICE = "Correct the table or the load's columns; create_table=True creates a missing table."
+
 
 def is_driver_error(error: BaseException) -> bool:
     """Return whether an error is one of a database driver, all of which derive from its class ``Error`` (PEP 249)."""
@@ -22,14 +24,15 @@ def error_code(error: BaseException) -> str:
     return str(found or type(error).__name__)
 
 
-def table_error(table: str, conn_id: str, error: BaseException, *, is_transient: bool) -> TableError:
+def table_error(
+    table: str, conn_id: str, error: BaseException, *, is_transient: bool, advice: str = _ADVICE
+) -> TableError:
     """Return the error of a driver with the table, and what to do."""
     # Struck out before the text is cut: half a secret would not be recognized.
     text = " ".join(strike_out(str(error), _secrets(conn_id)).split())[:_LONGEST]
     what = f"Table {table!r} of connection {conn_id!r} cannot be loaded: {type(error).__name__}: {text.rstrip('.')}."
     if is_transient:
         return TransientTableError(f"{what} Retry the task: loading again ends with the same rows.", table=table)
-    advice = "Correct the table or the load's columns; create_table=True creates a missing table."
     return TableError(f"{what} The rows of the table are as before. {advice}", table=table)
 
 

@@ -13,7 +13,7 @@ from airflow_provider_cordial.trends import Columns, LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.tables import Staging, build_table
 
 #: The modules of this package that serve a warehouse.
-NAMES = ("sqlite", "duckdb", "unknown", "postgres", "mariadb")
+NAMES = ("sqlite", "duckdb", "unknown", "postgres", "mariadb", "snowflake")
 
 
 class Warehouse(ABC):

@@ -11,7 +11,6 @@ import pytest
 from tests.integration.servers.mariadb import MariaDb
 from tests.integration.warehouses import Warehouse
 
-
 #: The driver's C extension is not available everywhere.
 _CONNECTION = (
     "mysql.connector.connection_cext:CMySQLConnection"
