@@ -79,7 +79,6 @@ class SnowflakeTable(CopiedTable):
     begins_transactions = True
     begin = "BEGIN"
     create_temporary = "CREATE TEMPORARY TABLE"
-    staged, changed, _stage = "", "", ""
     #: Too many loads waited for the table.
     conflicts = ("625",)
     #: An internal error, a canceled statement, a timeout, and what the client cannot reach.
@@ -154,7 +153,7 @@ class SnowflakeTable(CopiedTable):
             self._check_twice(cursor, batch)
             return result
 
-    def fill(self, cursor: Any, target: str, batch: TrendsBatch, *, whole: bool) -> int:
+    def fill(self, cursor: Any, target: str, batch: TrendsBatch, *, whole: bool) -> int:  # noqa: ARG002 - never whole
         with tempfile.TemporaryDirectory(prefix="cordial-") as name:
             path = Path(name) / _FILE
             write_parquet(path, batch)
@@ -208,19 +207,20 @@ class SnowflakeTable(CopiedTable):
 
     def _make_unique(self, cursor: Any, batch: TrendsBatch) -> None:
         """Keep one row of each cell that the table has twice: the latest with a number."""
-        names = ", ".join(map(self.quote, self.columns.of_table))
         old = ", ".join(f"old.{self.quote(name)}" for name in self.columns.of_table)
         cell = ", ".join(f"old.{self.quote(name)}" for name in self.columns.key[:2])
-        contacts, moment = (f"old.{self.quote(self.columns[column])}" for column in ("contacts", "loaded_at"))
+        audience, contacts, moment = (
+            f"old.{self.quote(self.columns[column])}" for column in ("audience", "contacts", "loaded_at")
+        )
         joined, parameters = self._joined(batch)
         cursor.execute(
-            f"{self.insert_into(self.changed)} SELECT {old} {joined} WHERE {self._is_known} "
+            f"{self.insert_into(self.changed)} SELECT {old} {joined} WHERE {audience} IS NOT NULL "
             f"QUALIFY COUNT(*) OVER (PARTITION BY {cell}) > 1 AND ROW_NUMBER() OVER (PARTITION BY {cell} "
             f"ORDER BY CASE WHEN {contacts} IS NULL THEN 1 ELSE 0 END, {moment} DESC) = 1",
             parameters,
         )
         self._delete(cursor, batch, self.changed)
-        cursor.execute(f"{self.insert_into(self.quoted)} SELECT {names} FROM {self.changed}")
+        self.insert_staged(cursor, batch, self.changed)
         # TRUNCATE would commit.
         cursor.execute(f"DELETE FROM {self.changed}")
 
@@ -237,14 +237,11 @@ class SnowflakeTable(CopiedTable):
         self._check_written(cursor, batch)
 
     def _keep_changed(self, cursor: Any, batch: TrendsBatch) -> None:
-        names = ", ".join(f"new.{self.quote(name)}" for name in self.columns.of_table[:STAGED_COLUMNS])
         joined, parameters = self._joined(batch)
         untouched, values = self._untouched(batch)
-        shared = self.shared_values(batch)
-        marks = ", ".join([self.placeholder] * len(shared))
+        row, shared = self._row(batch, "new.")
         cursor.execute(
-            f"{self.insert_into(self.changed)} SELECT {names}, {marks} {joined} "
-            f"WHERE CASE WHEN {untouched} THEN 1 ELSE 0 END = 0",
+            f"{self.insert_into(self.changed)} SELECT {row} {joined} WHERE CASE WHEN {untouched} THEN 1 ELSE 0 END = 0",
             [*shared, *parameters, *values],
         )
 
@@ -260,17 +257,19 @@ class SnowflakeTable(CopiedTable):
         )
 
     def insert_staged(self, cursor: Any, batch: TrendsBatch, source: str) -> int:
-        # Rows of the same days together: a later load, or a query of some days, reads few partitions.
-        order = f"ORDER BY {self.quote(self.columns['snapshot_date'])}"
-        if source == self.changed:
-            names = ", ".join(map(self.quote, self.columns.of_table))
-            cursor.execute(f"{self.insert_into(self.quoted)} SELECT {names} FROM {source} {order}")
-            return self.affected(cursor)
-        names = ", ".join(map(self.quote, self.columns.of_table[:STAGED_COLUMNS]))
-        shared = self.shared_values(batch)
-        marks = ", ".join([self.placeholder] * len(shared))
-        cursor.execute(f"{self.insert_into(self.quoted)} SELECT {names}, {marks} FROM {source} {order}", shared)
+        row, shared = (
+            self._row(batch) if source == self.staged else (", ".join(map(self.quote, self.columns.of_table)), [])
+        )
+        # Rows of a day together: a later load, or a query of some days, reads few partitions.
+        order = self.quote(self.columns["snapshot_date"])
+        cursor.execute(f"{self.insert_into(self.quoted)} SELECT {row} FROM {source} ORDER BY {order}", shared)
         return self.affected(cursor)
+
+    def _row(self, batch: TrendsBatch, prefix: str = "") -> tuple[str, list[Any]]:
+        """Return a whole row from the file, and the parameters for what is the same in all rows."""
+        shared = self.shared_values(batch)
+        names = [prefix + self.quote(name) for name in self.columns.of_table[:STAGED_COLUMNS]]
+        return ", ".join([*names, *[self.placeholder] * len(shared)]), shared
 
     def _check_written(self, cursor: Any, batch: TrendsBatch) -> None:
         """Compare the table with the file once more, before the commit: nothing else excludes other loads.
@@ -324,13 +323,9 @@ class SnowflakeTable(CopiedTable):
             return value.astimezone(UTC).isoformat(timespec="microseconds")
         return value.isoformat()
 
-    @property
-    def _is_known(self) -> str:
-        return f"old.{self.quote(self.columns['audience'])} IS NOT NULL"
-
     def _session_parameters(self) -> dict[str, Any]:
         found = BaseHook.get_connection(self.conn_id).extra_dejson.get("session_parameters")
-        return found if isinstance(found, dict) else {}
+        return {name.upper(): value for name, value in found.items()} if isinstance(found, dict) else {}
 
 
 def _validate(columns: Columns, staging: Staging) -> None:

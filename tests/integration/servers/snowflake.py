@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -87,6 +88,11 @@ class Snowflake:
         """End all sessions, as Snowflake ends those of a client that is gone after some minutes."""
         self.ask(end_sessions=True)
 
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters of the last session."""
+        found: dict[str, Any] = self.ask(parameters=True)
+        return found
+
     def files(self) -> list[str]:
         """Return the files on all stages."""
         found: list[str] = self.ask(files=True)
@@ -118,6 +124,7 @@ def snowflake_server(folder: Path) -> Iterator[Snowflake]:
 class _Rules:
     rules: list[dict[str, Any]] = field(default_factory=list)
     statements: list[str] = field(default_factory=list)
+    parameters: dict[str, Any] = field(default_factory=dict)
 
     def take(self, statement: str) -> dict[str, Any]:
         for rule in self.rules:
@@ -134,7 +141,7 @@ def _serve(port: int, password: str, pem: str) -> None:
     from fakesnow.transforms import stage
     from snowflake.connector.errors import ProgrammingError
     from starlette.requests import Request
-    from starlette.responses import JSONResponse
+    from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
 
     # The package has a function of the same name.
@@ -190,44 +197,55 @@ def _serve(port: int, password: str, pem: str) -> None:
             admin._duck_conn.cursor().execute(f"DELETE FROM {stages} WHERE name = ?", [name])
         connection.close()
 
+    def files() -> list[str]:
+        return [str(path.relative_to(bucket)) for path in sorted(bucket.rglob("*")) if path.is_file()]
+
     async def login(request: Request) -> JSONResponse:
         import gzip
 
         body = await request.body()
         if request.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
-        if json.loads(body)["data"].get("PASSWORD") != password:
+        data = json.loads(body)["data"]
+        rules.parameters = data["SESSION_PARAMETERS"]
+        if data.get("PASSWORD") != password:
             message = "Incorrect username or password was specified."
             return JSONResponse({"data": {}, "code": "390100", "message": message, "success": False})
-        return await server.login_request(request)
+        answer = json.loads((await server.login_request(request)).body)
+        # Without it a client does not end its session.
+        answer["data"]["masterToken"] = answer["data"]["token"]
+        return JSONResponse(answer)
 
     async def session(request: Request) -> JSONResponse:
         if request.query_params.get("delete"):
             end(server.to_token(request))
             return JSONResponse({"data": None, "code": None, "message": None, "success": True})
-        return await server.session(request)
+        answer: JSONResponse = await server.session(request)
+        return answer
 
-    async def control(request: Request) -> JSONResponse:
+    async def control(request: Request) -> Response:
         what = await request.json()
         answer: Any = None
         if "query" in what:
             cursor = server.shared_fs.connect(DATABASE, SCHEMA).cursor()
             execute(cursor, what["query"])
-            answer = [[x if isinstance(x, int | None) else str(x) for x in row] for row in cursor.fetchall()]
+            answer = [[int(x) if isinstance(x, Decimal) else x for x in row] for row in cursor.fetchall()]
         elif "rule" in what:
             rules.rules.append(what["rule"])
         elif "end_sessions" in what:
             for token in list(server.sessions):
                 end(token)
+        elif "parameters" in what:
+            answer = rules.parameters
         elif "files" in what:
-            answer = [str(path.relative_to(bucket)) for path in sorted(bucket.rglob("*")) if path.is_file()]
+            answer = files()
         elif "statements" in what:
             answer, rules.statements = rules.statements, []
         else:
             rules.__init__()  # type: ignore[misc]
-        return JSONResponse(answer)
+        return Response(json.dumps(answer, default=str))
 
-    FakeSnowflakeCursor.execute = executed
+    FakeSnowflakeCursor.execute = executed  # type: ignore[method-assign, assignment]
     server.app.router.routes[:0] = [
         Route("/session/v1/login-request", login, methods=["POST"]),
         Route("/session", session, methods=["POST"]),

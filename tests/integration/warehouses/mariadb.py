@@ -11,6 +11,7 @@ import pytest
 from tests.integration.servers.mariadb import MariaDb
 from tests.integration.warehouses import Warehouse
 
+
 #: The driver's C extension is not available everywhere.
 _CONNECTION = (
     "mysql.connector.connection_cext:CMySQLConnection"
