@@ -19,7 +19,7 @@ from tests.integration.servers.postgres import Postgres, binaries, postgres_serv
 from tests.integration.servers.redis import Redis, redis_server
 from tests.integration.servers.redis import is_installed as is_redis_installed
 from tests.integration.servers.snowflake import Snowflake, snowflake_server
-from tests.integration.servers.snowflake import is_installed as is_fakesnow_installed
+from tests.integration.servers.snowflake import installed_version as fakesnow_version
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -109,7 +109,7 @@ def mariadb() -> Iterator[MariaDb]:
 
 @pytest.fixture(scope="package")
 def snowflake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Snowflake]:
-    if not is_fakesnow_installed():
+    if fakesnow_version() is None:
         if os.environ.get("CI"):
             pytest.fail("CI must have fakesnow: install fakesnow[server]")
         pytest.skip("fakesnow is not installed in this environment (fakesnow[server])")

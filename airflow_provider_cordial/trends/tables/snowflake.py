@@ -6,7 +6,7 @@ import logging
 import re
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -153,6 +153,15 @@ class SnowflakeTable(CopiedTable):
             self._check_twice(cursor, batch)
             return result
 
+    def unique_keys(self, cursor: Any) -> Iterable[list[str]]:
+        # Not enforced, but they tell whose the rows are.
+        keys: dict[str, list[str]] = {}
+        for kind in ("PRIMARY", "UNIQUE"):
+            cursor.execute(f"SHOW {kind} KEYS IN TABLE {self.quoted}")
+            for row in _rows(cursor):
+                keys.setdefault(row["constraint_name"], []).append(row["column_name"])
+        return keys.values()
+
     def fill(self, cursor: Any, target: str, batch: TrendsBatch, *, whole: bool) -> int:  # noqa: ARG002 - never whole
         with tempfile.TemporaryDirectory(prefix="cordial-") as name:
             path = Path(name) / _FILE
@@ -170,10 +179,8 @@ class SnowflakeTable(CopiedTable):
             f'$1:"contacts"::NUMBER(38, 0) FROM {location}) FILE_FORMAT = (TYPE = PARQUET NULL_IF = ()) '
             "ON_ERROR = ABORT_STATEMENT"
         )
-        columns = [column[0].lower() for column in cursor.description]
-        found = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
         # A file that was not found, or was skipped, is not an error.
-        return sum(int(one["rows_loaded"]) for one in found if one["status"] == "LOADED")
+        return sum(int(row["rows_loaded"]) for row in _rows(cursor) if row["status"] == "LOADED")
 
     @contextmanager
     def _location(self, cursor: Any) -> Iterator[str]:
@@ -326,6 +333,11 @@ class SnowflakeTable(CopiedTable):
     def _session_parameters(self) -> dict[str, Any]:
         found = BaseHook.get_connection(self.conn_id).extra_dejson.get("session_parameters")
         return {name.upper(): value for name, value in found.items()} if isinstance(found, dict) else {}
+
+
+def _rows(cursor: Any) -> list[dict[str, Any]]:
+    names = [column[0].lower() for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def _validate(columns: Columns, staging: Staging) -> None:

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from importlib import import_module
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,17 @@ from tests.integration.servers.trouble import certificate
 PROJECT = Path(__file__).resolve().parents[3]
 DATABASE, SCHEMA, USER = "DB1", "MARKETING", "CORDIAL_LOADER"
 
-_UNIQUE = re.compile(r", (PRIMARY KEY|UNIQUE) \([^)]*\)")
+_CREATE = re.compile(r'CREATE TABLE (?:IF NOT EXISTS )?"?(\w+)')
+_UNIQUE = re.compile(r", (PRIMARY|UNIQUE)(?: KEY)? \(([^)]*)\)")
+_SHOW = re.compile(r'SHOW (PRIMARY|UNIQUE) KEYS IN TABLE "(\w+)"')
+_DROP = re.compile(r"DROP TABLE IF EXISTS (\w+)")
 _TEMPORARY_STAGE = re.compile(r"CREATE TEMPORARY STAGE (\w+)")
 _DDL = re.compile(r"\s*(CREATE|DROP|ALTER|TRUNCATE)\b", re.IGNORECASE)
 
 
-def is_installed() -> bool:
-    return find_spec("fakesnow") is not None and find_spec("uvicorn") is not None
+def installed_version() -> str | None:
+    """Return the version of fakesnow, if it and its server are installed."""
+    return version("fakesnow") if find_spec("fakesnow") and find_spec("uvicorn") else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +153,7 @@ def _serve(port: int, password: str, pem: str) -> None:
     server: Any = import_module("fakesnow.server")
     rules = _Rules()
     temporary: dict[int, list[str]] = defaultdict(list)
+    keys: dict[str, list[tuple[str, str]]] = {}
     execute = FakeSnowflakeCursor.execute
     bucket = Path(stage.LOCAL_BUCKET_PATH)
     # The user's own stage.
@@ -163,6 +169,23 @@ def _serve(port: int, password: str, pem: str) -> None:
         folder = statement.split()[1].removeprefix("@~/")
         shutil.rmtree(bucket / DATABASE / SCHEMA / "~" / folder, ignore_errors=True)
         return "SELECT 1 WHERE FALSE"
+
+    def without_keys(statement: str) -> str:
+        """Keep the keys of a table out of the database, and list them."""
+        if match := _DROP.match(statement):
+            keys.pop(match[1].upper(), None)
+        elif match := _CREATE.match(statement):
+            keys.setdefault(match[1].upper(), _UNIQUE.findall(statement))
+        elif (match := _SHOW.match(statement)) and match[2] in keys:
+            rows = [
+                f"('{kind}{n}', '{column.strip().strip(chr(34)).upper()}')"
+                for n, (kind, columns) in enumerate(keys[match[2]])
+                if kind == match[1]
+                for column in columns.split(",")
+            ]
+            values = f"(VALUES {', '.join(rows)})" if rows else "(SELECT '', '' WHERE FALSE)"
+            return f'SELECT * FROM {values} AS found ("constraint_name", "column_name")'
+        return _UNIQUE.sub("", statement)
 
     def executed(cursor: Any, statement: str, *args: Any, **options: Any) -> Any:
         rules.statements.append(statement)
@@ -181,7 +204,7 @@ def _serve(port: int, password: str, pem: str) -> None:
                 execute(cursor, "COMMIT")
             if match := _TEMPORARY_STAGE.match(statement):
                 temporary[id(cursor._conn)].append(match[1])
-            return execute(cursor, _UNIQUE.sub("", statement), *args, **options)
+            return execute(cursor, without_keys(statement), *args, **options)
         except duckdb.TransactionException as error:
             # Where DuckDB refuses at once, Snowflake waits; this is its error when too many wait.
             message = f"Statement has locked the table, and this lock has not yet been released. {error}"
@@ -228,7 +251,7 @@ def _serve(port: int, password: str, pem: str) -> None:
         answer: Any = None
         if "query" in what:
             cursor = server.shared_fs.connect(DATABASE, SCHEMA).cursor()
-            execute(cursor, what["query"])
+            execute(cursor, without_keys(what["query"]))
             answer = [[int(x) if isinstance(x, Decimal) else x for x in row] for row in cursor.fetchall()]
         elif "rule" in what:
             rules.rules.append(what["rule"])

@@ -2,20 +2,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.servers.snowflake import Snowflake
+from tests.integration.servers.snowflake import Snowflake, installed_version
 from tests.integration.warehouses import Warehouse
 
 
 class SnowflakeWarehouse(Warehouse):
-    served_by = f"fakesnow {version('fakesnow')}"
+    served_by = f"fakesnow {installed_version()}"
     text = "VARCHAR"
     moment = "TIMESTAMP_NTZ"
+    own_key = "id NUMBER AUTOINCREMENT PRIMARY KEY"
     steps = (
         "snowflake.connector.cursor:SnowflakeCursor.execute",
         "snowflake.connector.file_transfer_agent:SnowflakeFileTransferAgent.execute",
