@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -243,9 +245,18 @@ def test_a_number_that_is_there_twice_is_kept_once(server: Snowflake) -> None:
     load(batch({"a": [1, None], "b": [5, 6]}))
     server.query("INSERT INTO trends SELECT 'a', '2026-11-10', NULL, 'j9', '2027-01-01'")
     server.query("INSERT INTO trends SELECT 'a', '2026-11-11', 8, 'j9', '2027-01-01'")
-    assert load(batch({"a": [None, None], "b": [5, 6]})) == LoadResult(kept=2, same=2)
-    assert server.query(READ)[:2] == [OLD[0], ("a", "2026-11-11", 8, "j9")]
-    assert len(server.query(READ)) == 4
+    assert load(batch({"a": [None, 9], "b": [5, 6]})) == LoadResult(kept=1, corrected=1, same=2)
+    b = [("b", "2026-11-10", 5, "j1"), ("b", "2026-11-11", 6, "j1")]
+    assert server.query(READ) == [OLD[0], ("a", "2026-11-11", 9, "j1"), *b]
+    assert kinds(server.statements()).count("BEGIN") == 2
+
+
+def test_the_moment_has_a_zone(server: Snowflake) -> None:
+    moment = datetime(2026, 11, 25, 10, tzinfo=timezone(timedelta(hours=2)))
+    load(replace(batch({"a": [1, 2]}), loaded_at=moment))
+    (insert,) = (one for one in server.statements() if one.startswith("INSERT"))
+    assert "'2026-11-25T08:00:00.000000+00:00'" in insert
+    assert server.query("SELECT DISTINCT loaded_at FROM trends") == [("2026-11-25 08:00:00",)]
 
 
 @pytest.mark.parametrize(
