@@ -81,7 +81,7 @@ class SnowflakeTable(CopiedTable):
     create_temporary = "CREATE TEMPORARY TABLE"
     #: Too many loads waited for the table.
     conflicts = ("625",)
-    #: An internal error, a canceled statement, a timeout, and what the client cannot reach.
+    #: An internal error, a canceled statement, a timeout, an expired session, and what the client cannot reach.
     transient = (*conflicts, "603", "604", "630", "2500", "251011", "251012", "253003", "39011")
 
     def __init__(
