@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import secrets
 import shutil
@@ -117,11 +118,12 @@ class Snowflake:
 def snowflake_server(folder: Path) -> Iterator[Snowflake]:
     """Serve fakesnow on a free loopback port.
 
-    :param folder: of the certificate.
+    :param folder: of the certificate, and of the files on stages.
     """
     server = Snowflake(free_port(), secrets.token_urlsafe(12), certificate(folder / "localhost.pem"))
     command = [sys.executable, "-m", __name__, str(server.port), server.password, str(server.certificate)]
-    with running(command, server.port, cwd=PROJECT):
+    # fakesnow leaves the files of its stages in the folder for temporary files.
+    with running(command, server.port, cwd=PROJECT, env={**os.environ, "TMPDIR": str(folder)}):
         yield server
 
 
