@@ -120,7 +120,7 @@ def snowflake_server(folder: Path) -> Iterator[Snowflake]:
 
     :param folder: of the certificate, and of the files on stages.
     """
-    server = Snowflake(free_port(), secrets.token_urlsafe(12), certificate(folder / "localhost.pem"))
+    server = Snowflake(free_port(), secrets.token_hex(12), certificate(folder / "localhost.pem"))
     command = [sys.executable, "-m", __name__, str(server.port), server.password, str(server.certificate)]
     # fakesnow leaves the files of its stages in the folder for temporary files.
     with running(command, server.port, cwd=PROJECT, env={**os.environ, "TMPDIR": str(folder)}):
