@@ -48,8 +48,8 @@ def delivery_asset(destination: Destination) -> Asset:
 def exports_to_load(inlet_events: Any, delivered: Any, loaded: Any, *, days: int = 30) -> list[dict[str, Any]]:
     """Return the delivered exports that were not loaded yet, the oldest first.
 
-    A DAG that is scheduled on an asset is not told of every event: of two within a fraction of a second, Airflow may
-    pass on one. All events are recorded, so the next run finds what an earlier one was not told of. Loading an export
+    A DAG that is scheduled on an asset does not receive every event: of two within a fraction of a second, Airflow can
+    drop one. All events are recorded, so the next run finds what an earlier one did not receive. Loading an export
     twice results in the same rows.
 
     :param inlet_events: ``inlet_events`` of a task that has both assets among its ``inlets``.

@@ -49,7 +49,7 @@ with DAG(
 
     @task(inlets=[delivered, loaded])
     def exports(inlet_events: Any = None) -> list[dict[str, Any]]:
-        """Return all exports that are delivered and not loaded, also those that no run was told of."""
+        """Return all exports that are delivered and not loaded, also those that no run received."""
         return exports_to_load(inlet_events, delivered, loaded)
 
     AudienceTrendsToSqlOperator.partial(

@@ -23,6 +23,8 @@ from tests.integration.servers.postgres import Postgres, binaries, postgres_serv
 from tests.integration.servers.redis import Redis, redis_server
 from tests.integration.servers.redis import is_installed as is_redis_installed
 from tests.integration.servers.redshift import Redshift, redshift_double
+from tests.integration.servers.snowflake import Snowflake, snowflake_server
+from tests.integration.servers.snowflake import installed_version as fakesnow_version
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -133,6 +135,16 @@ def databricks() -> Iterator[Databricks]:
 @pytest.fixture(scope="package")
 def redshift(postgres: Postgres, places: Places) -> Iterator[Redshift]:
     with redshift_double(postgres, places.bucket) as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def snowflake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Snowflake]:
+    if fakesnow_version() is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI must have fakesnow: install fakesnow[server]")
+        pytest.skip("fakesnow is not installed in this environment (fakesnow[server])")
+    with snowflake_server(tmp_path_factory.mktemp("snowflake")) as server:
         yield server
 
 

@@ -14,6 +14,7 @@ from tests.helpers.places import Places
 from tests.integration.servers.bigquery import BigQuery
 from tests.integration.servers.postgres import Postgres
 from tests.integration.servers.redshift import Redshift
+from tests.integration.servers.snowflake import Snowflake
 
 PROJECT = Path(__file__).resolve().parents[2]
 AUDIENCES = ("opened_last_30_days", "purchased_last_30_days")
@@ -84,6 +85,15 @@ def test_s3_to_redshift(places: Places, redshift: Redshift, tmp_path: Path) -> N
     assert rows == [(*one, "acme") for one in snapshots(places, "2026-11-11", "2026-11-11")]
     found = places.bucket.client().list_objects_v2(Bucket=places.bucket.name, Prefix="staging/")
     assert "Contents" not in found
+
+
+def test_s3_to_snowflake(places: Places, snowflake: Snowflake, tmp_path: Path) -> None:
+    places.sandbox.control.reset()
+    snowflake.reset()
+    environment = airflow(places, tmp_path, snowflake_default=snowflake.airflow_connection()) | snowflake.environment()
+    run("example_s3_to_snowflake", "2026-11-12T03:00:00-08:00", environment)
+    rows = snowflake.query("SELECT audience, snapshot_date, contacts FROM audience_trends ORDER BY 1, 2")
+    assert rows == snapshots(places, "2026-11-11", "2026-11-11")
 
 
 def snapshots(places: Places, start: str, end: str) -> list[tuple[str, str, int]]:

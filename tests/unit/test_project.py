@@ -90,6 +90,7 @@ def test_every_example_is_read_and_serialized_by_airflow() -> None:
         "example_range_backfill": [*group, "ranges"],
         "example_s3_to_postgres": three,
         "example_s3_to_redshift": three,
+        "example_s3_to_snowflake": three,
     }
     load = restored["example_audience_trends"].task_dict["load"]
     assert load.upstream_task_ids == {"export", "wait"}

@@ -24,6 +24,7 @@ _TABLES: dict[str, str | type[TrendsTable]] = {
     "mysql": f"{_PACKAGE}.mysql:MySqlTable",
     "postgres": f"{_PACKAGE}.postgres:PostgresTable",
     "redshift": f"{_PACKAGE}.redshift:RedshiftTable",
+    "snowflake": f"{_PACKAGE}.snowflake:SnowflakeTable",
     "sqlite": f"{_PACKAGE}.sqlite:SqliteTable",
 }
 _GENERIC = f"{_PACKAGE}.generic:DbApiTable"

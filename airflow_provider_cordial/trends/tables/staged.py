@@ -17,8 +17,8 @@ class StagedTable(DbApiTable):
     """The table in a database with temporary tables, and a fast way to fill a table."""
 
     #: The temporary tables: what the file has, and the part of it to write.
-    staged: ClassVar[str] = "cordial_staged"
-    changed: ClassVar[str] = "cordial_changed"
+    staged: str = "cordial_staged"
+    changed: str = "cordial_changed"
 
     #: The beginning of the statement that creates them, and what follows the name.
     create_temporary: ClassVar[str] = "CREATE TEMP TABLE"

@@ -120,7 +120,7 @@ def event(minutes: float, job_id: str | None, **extra: Any) -> Any:
     return SimpleNamespace(timestamp=timestamp, extra={"job_id": job_id, **extra})
 
 
-def test_what_is_delivered_and_not_loaded_is_found_whatever_a_run_was_told() -> None:
+def test_what_is_delivered_and_not_loaded_is_found_whatever_a_run_received() -> None:
     delivered, loaded = object(), object()
     events = {
         delivered: [
