@@ -44,7 +44,7 @@ def copy_examples(folder: Path) -> None:
         text = re.sub(r"(start_date=.*),\n", r"\1,\n    end_date=datetime(2026, 6, 1, tzinfo=ZoneInfo('UTC')),\n", text)
         text = text.replace('"retry_delay": timedelta(minutes=1)', '"retry_delay": timedelta(seconds=3)')
         # The sandbox lists a job at once, so a missing job need not be searched for two minutes.
-        text = text.replace("max_active_tis_per_dag=4,", "max_active_tis_per_dag=8, settling_time=15,")
+        text = text.replace("max_active_tis_per_dag=4,", "max_active_tis_per_dag=4, settling_time=15,")
         (folder / f"example_{name}.py").write_text(text)
 
 
