@@ -27,7 +27,7 @@ from psycopg.errors import UndefinedTable
 
 from tests.integration.servers.postgres import Postgres
 
-START_TIMEOUT = 120.0
+START_TIMEOUT = 240.0
 END_TIMEOUT = 15.0
 
 #: Airflow runs the code of this folder, also where another one is installed.

@@ -49,7 +49,7 @@ def airflow(
         yield airflow
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_it_waits_in_the_triggerer_loads_and_retries(
     airflow: Airflow, sandbox: SandboxProcess, elephant: Postgres, tmp_path: Path
 ) -> None:
@@ -59,7 +59,7 @@ def test_it_waits_in_the_triggerer_loads_and_retries(
     # Long enough that the sensor's own first poll does not end the wait.
     sandbox.control.behaviour(job_fails_with=None, job_seconds=15)
     airflow.trigger("waits")
-    airflow.wait_for({"retries": ["success"], "waits": ["success"]}, timeout=200)
+    airflow.wait_for({"retries": ["success"], "waits": ["success"]}, timeout=300)
 
     assert sorted(statuses(sandbox)) == ["Done", "Done", "Failed"]
     tries = "SELECT dag_id, task_id, try_number FROM task_instance ORDER BY 1, 2"

@@ -31,7 +31,7 @@ def airflow(tmp_path: Path, postgres: Postgres, sandbox: SandboxProcess, airflow
 
 
 @pytest.mark.xdist_group("airflow")
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_a_retry_finds_its_job_and_a_clear_exports_again(airflow: Airflow, sandbox: SandboxProcess) -> None:
     tasks = Tasks(airflow, sandbox)
     airflow.wait_until(lambda: airflow.states().get("daily") == ["success"], "the scheduled run")
