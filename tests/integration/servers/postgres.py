@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -97,7 +96,7 @@ def postgres_server() -> Iterator[Postgres]:
                 cwd=home,
             )
             try:
-                _wait(server.port, process)
+                _wait(server, process)
                 yield server
             finally:
                 # runuser forwards the signal.
@@ -105,13 +104,13 @@ def postgres_server() -> Iterator[Postgres]:
                 process.wait(START_TIMEOUT)
 
 
-def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
+def _wait(server: Postgres, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_TIMEOUT
     while True:
         assert process.poll() is None, "PostgreSQL did not start"
         try:
-            socket.create_connection((LOOPBACK, port), timeout=1).close()
-        except OSError:
+            server.connect().close()
+        except psycopg.OperationalError:  # nothing listens, or the server is starting up
             assert time.monotonic() < deadline
             time.sleep(0.05)
         else:
