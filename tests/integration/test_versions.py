@@ -62,7 +62,8 @@ def test_it_waits_in_the_triggerer_loads_and_retries(
     airflow.wait_for({"retries": ["success"], "waits": ["success"]}, timeout=300)
 
     assert sorted(statuses(sandbox)) == ["Done", "Done", "Failed"]
-    tries = "SELECT dag_id, task_id, try_number FROM task_instance ORDER BY 1, 2"
+    # Airflow 3.4 has a row for each try.
+    tries = "SELECT dag_id, task_id, max(try_number) FROM task_instance GROUP BY 1, 2 ORDER BY 1, 2"
     assert airflow.rows(tries) == [
         ("retries", "export", 2),
         ("retries", "load", 1),
