@@ -216,7 +216,7 @@ def install(cell: Cell, *arguments: str) -> None:
 
 def check_installed(cell: Cell) -> None:
     """Run the checks inside of the environment, and take over their verdicts."""
-    home = MATRIX / "home"
+    home = cell.environment / "home"
     shutil.rmtree(home, ignore_errors=True)
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW", "PYTHON"))},
