@@ -173,6 +173,18 @@ def test_direct_imports_are_declared(folder: Path, name: str) -> None:
             assert needed in requirements, f"{path} imports {module}"
 
 
+def test_the_lower_bounds_are_what_the_matrix_tests(provider: Distribution) -> None:
+    pins: dict[str, list[str]] = {}
+    for line in (PROJECT / "requirements-airflow-3.0.6.txt").read_text().splitlines():
+        name, _, version = line.partition(" ")[0].partition("==")
+        pins.setdefault(name.partition("[")[0], []).append(version)
+    for requirement in provider.metadata().get_all("Requires-Dist") or []:
+        if found := re.match(r"([\w.-]+)>=([\d.]+)", requirement):
+            name, bound = found.groups()
+            tested = [version for version in pins[name] if f"{version}.".startswith(f"{bound}.")]
+            assert tested, f"{requirement}: the matrix tests {pins[name]}"
+
+
 def test_the_source_distributions_contain_no_file_of_ci_or_tests(
     provider: Distribution, sandbox_package: Distribution
 ) -> None:
