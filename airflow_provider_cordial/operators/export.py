@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_cordial._compat import conf, is_trigger_timeout
+from airflow_provider_cordial._compat import conf, forget_earlier_try, is_trigger_timeout
 from airflow_provider_cordial.assets import publish_event
 from airflow_provider_cordial.destinations import Destination, destination_from_json
 from airflow_provider_cordial.exceptions import InvalidExportError, InvalidParameterError, JobFailedError
@@ -150,7 +150,7 @@ class CordialExportOperator(BaseOperator):
         write_job_link(context, submitted.job_url)
         if self.wait_for_completion:
             with self._destination_in_errors(context):
-                self._wait(hook, submitted.job_id, deadline)
+                self._wait(context, hook, submitted.job_id, deadline)
         self._publish(context, submitted)
         return submitted.job_id
 
@@ -165,6 +165,10 @@ class CordialExportOperator(BaseOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the triggerer; if the framework's own timeout ended the wait, poll the job one last time."""
+        is_of_earlier_try, next_kwargs = forget_earlier_try(next_kwargs, context)
+        if is_of_earlier_try:
+            self.log.info("Airflow has resumed the wait of an earlier try; executing the task instead")
+            return self.execute(context)
         if not is_trigger_timeout(next_method, next_kwargs):
             return super().resume_execution(next_method, next_kwargs, context)
         from airflow_provider_cordial.hooks.cordial import CordialHook
@@ -262,10 +266,10 @@ class CordialExportOperator(BaseOperator):
             msg = f"{error.message} Destination: {self._rendered_destination(context)!r}."
             raise JobFailedError(msg, job=error.job) from None
 
-    def _wait(self, hook: CordialHook, job_id: str, deadline: float) -> None:
+    def _wait(self, context: Context, hook: CordialHook, job_id: str, deadline: float) -> None:
         if not self.deferrable:
             wait_for_job(hook, job_id, poll_interval=self.poll_interval, deadline=deadline, log=self.log)
             return
         from airflow_provider_cordial.triggers.job import build_deferral
 
-        self.defer(**build_deferral(self.cordial_conn_id, job_id, self.poll_interval, deadline))
+        self.defer(**build_deferral(context, self.cordial_conn_id, job_id, self.poll_interval, deadline))

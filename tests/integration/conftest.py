@@ -42,6 +42,15 @@ def sandbox(tmp_path: Path) -> Iterator[SandboxProcess]:
         yield sandbox
 
 
+@pytest.fixture
+def airflow_bin(request: pytest.FixtureRequest) -> Path:
+    """The folder of the commands of another version of Airflow, whose environment has the provider's wheel."""
+    folder = request.config.getoption("--airflow-bin")
+    if folder is None:
+        pytest.skip("needs an environment with another version of Airflow: make test-matrix")
+    return Path(folder).absolute()
+
+
 @pytest.fixture(scope="package")
 def places(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Places]:
     folder = tmp_path_factory.mktemp("places")

@@ -15,6 +15,7 @@ from airflow.sdk import BaseHook
 from airflow.serialization.serialized_objects import DagSerialization
 
 import airflow_provider_cordial
+from airflow_provider_cordial.get_provider_info import get_provider_info
 from airflow_provider_cordial.hooks.cordial import CordialHook
 from cordial_sandbox.process import SandboxProcess
 
@@ -39,6 +40,7 @@ def test_airflow_lists_the_provider_and_its_connection_type() -> None:
 
 def test_the_versions_agree() -> None:
     assert importlib.metadata.version("airflow-provider-cordial") == airflow_provider_cordial.__version__
+    assert get_provider_info()["versions"] == [airflow_provider_cordial.__version__]
 
 
 def test_a_connection_makes_its_hook(cordial: SandboxProcess) -> None:
