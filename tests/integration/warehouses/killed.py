@@ -17,7 +17,11 @@ from tests.integration.warehouses import Warehouse
 _TIMEOUT = 120
 
 #: Imported once, in the process that all loads are forked from.
-_PRELOADED = ["tests.integration.warehouses.killed", "airflow.providers.common.sql.hooks.sql"]
+_PRELOADED = [
+    "tests.integration.warehouses.killed",
+    "airflow.providers.common.sql.hooks.sql",
+    "tests.integration.warehouses.preloaded",
+]
 
 
 def kill_at(warehouse: Warehouse, batch: TrendsBatch, step: int) -> bool:
