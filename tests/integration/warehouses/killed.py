@@ -26,6 +26,7 @@ _PRELOADED = [
     "airflow.providers.amazon.aws.hooks.redshift_sql",
     "airflow.providers.amazon.aws.hooks.s3",
     "airflow_provider_cordial.trends.tables.redshift",
+    "tests.integration.warehouses.preloaded",
 ]
 
 
