@@ -31,10 +31,11 @@ class AudienceTrendsToSqlOperator(AudienceTrendsLoadOperator):
 
     More parameters and errors: see ``AudienceTrendsLoadOperator``.
 
-    :param conn_id: an Airflow connection to PostgreSQL, MySQL, MariaDB, SQLite, or DuckDB; to another database whose
-        hook is a ``DbApiHook`` that can switch autocommit off; or of a type that was registered with
-        ``trends.register_table`` (templated).
-    :param table: ``table`` or ``schema.table`` (templated).
+    :param conn_id: an Airflow connection to PostgreSQL, MySQL, MariaDB, SQLite, DuckDB, Snowflake, BigQuery, Redshift,
+        or Databricks; to another database whose hook is a ``DbApiHook`` that can switch autocommit off; or of a type
+        that was registered with ``trends.register_table`` (templated).
+    :param table: ``table`` or ``schema.table``; in Snowflake and Databricks also ``database.schema.table``, in BigQuery
+        ``dataset.table`` or ``project.dataset.table`` (templated).
     :param staging: where the load leaves its file for the warehouse: ``s3://bucket/prefix`` for Redshift,
         ``/Volumes/catalog/schema/volume`` for Databricks, a dataset for BigQuery, by default that of the table
         (templated). Other warehouses need none.

@@ -333,15 +333,7 @@ class BigQueryTable(TrendsTable):
                 "writes to its staging table. The rows of the table are as before. Retry the task."
             )
             raise TableError(msg, table=self.name)
-        keeps = batch.on_blank == "keep"
-        result = LoadResult(
-            new=found["new"],
-            same=found["same"],
-            corrected=found["corrected"],
-            blank=found["blank"] + (0 if keeps else found["lost"]),
-            kept=found["lost"] if keeps else 0,
-        )
-        return result, found
+        return LoadResult.of_counts(found, batch.on_blank), found
 
     def _merge(
         self, batch: TrendsBatch, table: bigquery.Table, source: str, parameters: list[Any]

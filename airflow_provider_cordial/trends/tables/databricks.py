@@ -280,15 +280,7 @@ class DatabricksTable(TrendsTable):
                 "not read the others. The rows of the table are as before. Retry the task."
             )
             raise TableError(msg, table=self.name)
-        keeps = batch.on_blank == "keep"
-        result = LoadResult(
-            new=found["new"],
-            same=found["same"],
-            corrected=found["corrected"],
-            blank=found["blank"] + (0 if keeps else found["lost"]),
-            kept=found["lost"] if keeps else 0,
-        )
-        return result, found["untouched"] < batch.cells or found["doubled"] > 0
+        return LoadResult.of_counts(found, batch.on_blank), found["untouched"] < batch.cells or found["doubled"] > 0
 
     @property
     def quoted(self) -> str:

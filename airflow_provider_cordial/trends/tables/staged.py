@@ -136,15 +136,7 @@ class StagedTable(DbApiTable):
         joined, parameters = self._joined(batch)
         cursor.execute(f"SELECT {counts}, COUNT(*) {joined}", [*values, *parameters])
         found = dict(zip((*conditions, "pairs"), map(int, cursor.fetchall()[0]), strict=True))
-        keeps = batch.on_blank == "keep"
-        result = LoadResult(
-            new=found["new"],
-            same=found["same"],
-            corrected=found["corrected"],
-            blank=found["blank"] + (0 if keeps else found["lost"]),
-            kept=found["lost"] if keeps else 0,
-        )
-        return result, found
+        return LoadResult.of_counts(found, batch.on_blank), found
 
     def _find_namesake(self, cursor: Any, batch: TrendsBatch) -> str:
         audience = self.quote(self.columns["audience"])
