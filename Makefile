@@ -1,5 +1,5 @@
 # The two commands to know: make demo, make test.
-.PHONY: help demo test test-integration test-warehouses test-airflow-3-2 test-cluster test-faults lint types format lock benchmark bench-wait bench-limit chaos chaos-waits kill-loads clean
+.PHONY: help demo playground docs screenshots first-success test test-browser test-integration test-warehouses test-airflow-3-2 test-cluster test-faults lint types format lock benchmark bench-wait bench-limit chaos chaos-waits kill-loads clean
 
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(if $(shell $(name) -c \
 	'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))))
@@ -7,7 +7,15 @@ BIN := .venv/bin
 
 help:
 	@echo 'make demo       export, wait and load seven days, from a local Cordial into a table'
+	@echo 'make playground a whole Airflow with its UI, a local Cordial, connections, and the example DAGs'
+	@echo 'make docs       build the documentation in site/; a warning or a dead link fails it'
+	@echo 'make first-success'
+	@echo '                the commands of the five-minute start, in a clean environment, and their seconds'
 	@echo 'make test       the whole test suite'
+	@echo 'make test-browser'
+	@echo '                a browser walks through the playground (root on Debian, to install Chromium)'
+	@echo 'make screenshots'
+	@echo '                the same, and the pictures of the documentation are taken again'
 	@echo 'make test-integration'
 	@echo '                the destinations again, on servers as in production (root on Debian)'
 	@echo 'make test-warehouses'
@@ -36,6 +44,23 @@ help:
 
 demo: .venv/.ready
 	@$(BIN)/python scripts/demo.py
+
+playground: .venv/.ready
+	@$(BIN)/python scripts/playground.py
+
+docs: .venv-docs/.ready
+	.venv-docs/bin/mkdocs build --strict --quiet
+
+first-success: .venv/.ready
+	@$(BIN)/python scripts/first_success.py
+
+test-browser: .venv/.ready .venv-docs/.ready
+	scripts/install_browser.sh
+	.venv-docs/bin/python -m pytest --confcutdir tests/browser tests/browser
+
+screenshots: .venv/.ready .venv-docs/.ready
+	scripts/install_browser.sh
+	.venv-docs/bin/python -m pytest --confcutdir tests/browser tests/browser --pictures docs/images
 
 # In two processes; only one of them runs a whole Airflow (the xdist_group of its tests).
 test: .venv/.ready
@@ -100,8 +125,11 @@ lock: .venv/.ready
 		$(BIN)/uv pip compile - --universal --python-version 3.11 --upgrade --quiet --exclude-newer 2026-06-15 \
 		--no-header --no-annotate --no-emit-index-url -o requirements-airflow-3.2.txt
 
+	$(BIN)/uv pip compile requirements-docs.in --universal --python-version 3.11 --upgrade --quiet \
+		--no-header --no-annotate --no-emit-index-url -o requirements-docs.txt
+
 clean:
-	rm -rf .venv .venv-airflow-3.2 .servers .demo
+	rm -rf .venv .venv-airflow-3.2 .venv-docs .servers .demo .playground .browser site
 
 .venv/.ready: requirements-dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or later is needed; give it as make PYTHON=/path/to/python3' >&2; exit 1; }
@@ -116,6 +144,11 @@ clean:
 	@$(PYTHON) -m venv .venv-airflow-3.2
 	@VIRTUAL_ENV=.venv-airflow-3.2 $(BIN)/uv pip install --system-certs --quiet --compile-bytecode -r $<
 	@VIRTUAL_ENV=.venv-airflow-3.2 $(BIN)/uv pip install --system-certs --quiet --no-deps --editable .
+	@touch $@
+
+.venv-docs/.ready: requirements-docs.txt .venv/.ready
+	@$(PYTHON) -m venv .venv-docs
+	@VIRTUAL_ENV=.venv-docs $(BIN)/uv pip install --system-certs --quiet --compile-bytecode -r $<
 	@touch $@
 
 .servers/.ready: scripts/install_servers.sh .venv/.ready
