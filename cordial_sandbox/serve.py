@@ -128,8 +128,15 @@ def _bind(store: Store, name: str, configured: int) -> socket.socket:
 def airflow_connections(address: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the connections to this sandbox as ``airflow connections import`` reads them."""
     sftp = address["sftp"]
+    # Apart from the host, because Airflow's UI only tests a connection with a port.
+    host, _, port = address["url"].rpartition(":")
     return {
-        "cordial_default": {"conn_type": "cordial", "host": address["url"], "password": address["api_key"]},
+        "cordial_default": {
+            "conn_type": "cordial",
+            "host": host,
+            "port": int(port),
+            "password": address["api_key"],
+        },
         "sftp_default": {
             "conn_type": "sftp",
             "host": sftp["host"],

@@ -34,7 +34,7 @@ with DAG(
             description="Names of saved audiences, one per line.",
         ),
         "first_day": Param("2026-01-01", type="string", format="date"),
-        "last_day": Param("2026-01-31", type="string", format="date", description="Included; over in the account."),
+        "last_day": Param("2026-01-31", type="string", format="date", description="Included; the day must be over."),
         "days_per_export": Param(31, type="integer", minimum=1, maximum=366),
         "destination": Param("sftp", type="string", enum=list(DESTINATIONS)),
     },

@@ -45,8 +45,9 @@ def main() -> int:
     parser.add_argument("--home", type=Path, help="folder of the state; kept at the end")
     parser.add_argument("--job-seconds", type=float, default=15.0, help="how long a job takes in the local Cordial")
     options = parser.parse_args()
-    # A service manager stops it as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A service manager stops it as Ctrl-C does, and so does a script, whose background jobs ignore Ctrl-C by default.
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.default_int_handler)
     started = time.monotonic()
     with ExitStack() as stack:
         home = options.home or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cordial-playground-")))

@@ -39,7 +39,8 @@ def test_the_page_is_kept_from_other_web_pages(cordial_sandbox: SandboxProcess) 
 def test_the_file_of_connections_is_as_airflow_reads_it(cordial_sandbox: SandboxProcess) -> None:
     content = json.loads((cordial_sandbox.data / "airflow-connections.json").read_text())
     cordial, sftp = (Connection(conn_id=name, **fields) for name, fields in content.items())
-    assert (cordial.conn_id, cordial.conn_type, cordial.host) == ("cordial_default", "cordial", cordial_sandbox.url)
+    assert (cordial.conn_id, cordial.conn_type) == ("cordial_default", "cordial")
+    assert f"{cordial.host}:{cordial.port}" == cordial_sandbox.url
     assert cordial.password == cordial_sandbox.api_key
     assert (sftp.conn_type, sftp.port, sftp.password) == (
         "sftp",
