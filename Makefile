@@ -27,7 +27,7 @@ help:
 	@echo 'make test-faults SEED=7'
 	@echo '                60 exports through a proxy that breaks requests, and 100 kills of Airflow processes'
 	@echo 'make lint types what CI checks as well: format, imports, wording, types'
-	@echo 'make benchmark  the figures of the README'
+	@echo 'make benchmark  the figures of the documentation'
 	@echo 'make bench-wait WAITS="100 1000 5000"'
 	@echo '                many deferred waits in one event loop, beside peers and a limit'
 	@echo 'make bench-limit'

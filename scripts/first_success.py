@@ -20,7 +20,7 @@ from local_airflow import PROJECT, end_session
 
 COMMANDS = PROJECT / "docs" / "examples" / "start.sh"
 DAG = PROJECT / "docs" / "examples" / "cordial_trends.py"
-#: A command more, and it is no quick start.
+#: What fits a five-minute start.
 MOST_COMMANDS = 8
 
 _END = "@@ended"

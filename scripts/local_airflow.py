@@ -21,7 +21,7 @@ from cordial_sandbox.process import SandboxProcess
 PROJECT = Path(__file__).resolve().parent.parent
 EXAMPLES = PROJECT / "example_dags"
 
-END_TIMEOUT = 15.0
+END_TIMEOUT = 8.0
 
 
 def connections(sandbox: SandboxProcess, warehouse: Path) -> dict[str, dict[str, Any]]:

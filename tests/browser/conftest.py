@@ -24,6 +24,9 @@ ARTIFACTS = PROJECT / ".browser"
 CHROMIUM = "/usr/bin/chromium"
 START_TIMEOUT = 400.0
 
+#: Pixels of the window.
+WIDTH, HEIGHT = 1360, 860
+
 try:
     from playwright import sync_api
 except ImportError:  # the environment of the other tests
@@ -98,7 +101,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def page(browser: Any, playground: Playground, request: pytest.FixtureRequest) -> Iterator[Any]:
     """A page whose relative addresses are those of Airflow's UI; its last state is an artifact."""
-    context = browser.new_context(base_url=playground.url, viewport={"width": 1360, "height": 860}, locale="en-US")
+    context = browser.new_context(base_url=playground.url, viewport={"width": WIDTH, "height": HEIGHT}, locale="en-US")
     page = context.new_page()
     page.set_default_timeout(60_000)
     try:
@@ -114,11 +117,12 @@ Picture = Callable[..., None]
 
 @pytest.fixture
 def picture(page: Any, request: pytest.FixtureRequest) -> Picture:
-    """Take a screenshot: always as an artifact, and for the documentation if its folder is given."""
+    """Take a screenshot as an artifact, and for the documentation, which shows some, if its folder is given."""
 
-    def take(name: str, **options: Any) -> None:
-        for folder in filter(None, (ARTIFACTS, request.config.getoption("--pictures"))):
+    def take(name: str, *, shown: bool = False, height: int = HEIGHT) -> None:
+        pictures = request.config.getoption("--pictures") if shown else None
+        for folder in filter(None, (ARTIFACTS, pictures)):
             folder.mkdir(exist_ok=True)
-            page.screenshot(path=folder / f"{name}.png", **options)
+            page.screenshot(path=folder / f"{name}.png", clip={"x": 0, "y": 0, "width": WIDTH, "height": height})
 
     return take

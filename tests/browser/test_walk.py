@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import pytest
@@ -65,6 +66,17 @@ def wait_for_state(page: Any, address: str, state: str) -> None:
     page.get_by_text(state, exact=True).first.wait_for(timeout=SLOW)
 
 
+def wait_for_run(page: Any, run: str, state: str) -> None:
+    """Wait for the state of a run; its page also shows the states of tasks."""
+    dag_id, run_id = re.search(r"/dags/([^/]+)/runs/([^/?]+)", run).groups()  # type: ignore[union-attr]
+    deadline = time.monotonic() + SLOW / 1000
+    while page.request.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}").json()["state"] != state:
+        assert time.monotonic() < deadline, (run, state)
+        page.wait_for_timeout(500)
+    page.goto(run)
+    page.get_by_role("table").wait_for(timeout=SLOW)
+
+
 def test_a_connection_is_added_and_its_test_is_green(page: Any, playground: Playground, picture: Picture) -> None:
     host, _, port = playground.sandbox["url"].rpartition(":")
     add_connection(page, "cordial_by_hand", host=host, port=port, key=playground.sandbox["api_key"])
@@ -74,7 +86,11 @@ def test_a_connection_is_added_and_its_test_is_green(page: Any, playground: Play
     assert answer == {"status": True, "message": f"Connected to {host}:{port}; the API key is accepted."}
     red, green, blue = map(int, re.findall(r"\d+", color)[:3])
     assert green > max(red, blue), color
-    picture("connection-tested")
+    page.goto("/connections")
+    page.get_by_placeholder("Search Connections").fill("cordial")
+    page.get_by_text("2 Connections").wait_for()
+    press_test(page, "cordial_by_hand")
+    picture("connection-tested", shown=True)
 
 
 def test_a_wrong_key_is_named(page: Any, playground: Playground, picture: Picture) -> None:
@@ -94,13 +110,13 @@ def test_a_deferred_task_has_a_link_to_its_job(page: Any, playground: Playground
     wait_for_state(page, f"{run}/tasks/wait/details", "Deferred")
     link = page.get_by_role("link", name="Cordial job")
     link.wait_for(timeout=SLOW)
-    picture("deferred-task")
+    picture("deferred-task", shown=True)
     (job,) = (job for job in playground.control.jobs() if job["status"] not in ("Done", "Failed"))
     assert link.get_attribute("href") == f"{playground.sandbox['url']}/jobs/{job['id']}"
     page.goto(link.get_attribute("href"))
     page.get_by_role("cell", name=job["name"]).wait_for()
     picture("job-page")
-    wait_for_state(page, run, "Success")
+    wait_for_run(page, run, "success")
 
 
 def test_a_failed_task_states_why_on_the_first_line(page: Any, playground: Playground, picture: Picture) -> None:
@@ -112,7 +128,8 @@ def test_a_failed_task_states_why_on_the_first_line(page: Any, playground: Playg
     assert lines[0].endswith(f"AwaitedJobFailedError: Job {job['id']} Failed: Permission denied: /exports.")
     assert len(lines[0]) <= VISIBLE
     assert "Check Cordial's Jobs page" in lines[1]
-    picture("failed-task")
+    # Below are the paths of this machine.
+    picture("failed-task", shown=True, height=432)
     page.goto(f"{run}/tasks/wait/details")
     page.get_by_role("link", name="Cordial job").wait_for(timeout=SLOW)
 
@@ -147,9 +164,9 @@ def open_range_form(page: Any, **values: str) -> None:
 
 def test_a_range_is_exported_in_parts(page: Any, playground: Playground, picture: Picture) -> None:
     open_range_form(page, first_day="2026-09-01", last_day="2026-09-30", days_per_export="10")
-    picture("range-form")
+    picture("range-form", shown=True)
     run = confirm(page)
-    wait_for_state(page, run, "Success")
+    wait_for_run(page, run, "success")
     picture("range-run")
     parts = {(job["selected_timeframe_start"], job["selected_timeframe_end"]) for job in playground.control.jobs()}
     assert {("2026-09-01", "2026-09-10"), ("2026-09-11", "2026-09-20"), ("2026-09-21", "2026-09-30")} <= parts
@@ -170,4 +187,4 @@ def test_the_assets_page_lists_tables_and_deliveries(page: Any, picture: Picture
     page.goto("/assets")
     for name in ("x-airflow-sql://warehouse/audience_trends", "x-airflow-sftp://sftp_default/exports"):
         page.get_by_role("link", name=name).wait_for()
-    picture("assets")
+    picture("assets", shown=True)
