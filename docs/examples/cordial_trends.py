@@ -14,7 +14,7 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=ZoneInfo("America/Los_Angeles")),
     catchup=False,
     doc_md=__doc__,
-):
+) as dag:
     audience_trends_to_sql(
         audiences=["opened_last_30_days", "purchased_last_30_days"],
         destination=SftpDestination(conn_id="sftp_default", path="exports"),

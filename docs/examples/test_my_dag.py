@@ -33,10 +33,10 @@ def warehouse(cordial_sandbox: SandboxProcess, tmp_path: Path, monkeypatch: pyte
 
 @pytest.fixture
 def dag() -> DAG:
-    """The DAG of this folder."""
+    """The DAG, whose file is in the DAGs folder."""
     import cordial_trends
 
-    return next(value for value in vars(cordial_trends).values() if isinstance(value, DAG))
+    return cordial_trends.dag
 
 
 # [START tests]
