@@ -84,7 +84,7 @@ def running(command: list[str], environment: Mapping[str, str], log: Path) -> It
         end_session(process)
 
 
-def end_session(leader: subprocess.Popen[bytes]) -> None:
+def end_session(leader: subprocess.Popen[Any]) -> None:
     """End the leader, which ends the others, and kill what is left."""
     deadline = time.monotonic() + END_TIMEOUT
     for how in (signal.SIGTERM, signal.SIGKILL):

@@ -120,7 +120,7 @@ def test_a_deferred_task_has_a_link_to_its_job(page: Any, playground: Playground
 
 
 def test_a_failed_task_states_why_on_the_first_line(page: Any, playground: Playground, picture: Picture) -> None:
-    playground.control.behaviour(job_fails_with="Permission denied: /exports", job_seconds=1)
+    playground.control.behaviour(job_fails_with="Permission denied: /exports", job_seconds=0.1)
     run = trigger(page, "example_audience_trends")
     wait_for_state(page, f"{run}/tasks/wait", "Failed")
     lines = log_lines(page, "AwaitedJobFailedError")

@@ -105,7 +105,7 @@ def test_the_commands_of_the_connection_page_work(
     assert "Connection success!" in done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     connection = Connection.from_json(found["AIRFLOW_CONN_CORDIAL_DEFAULT"], conn_id="cordial_default")
-    read = CordialConnection.from_airflow(connection)  # type: ignore[arg-type]
+    read = CordialConnection.from_airflow(connection)
     assert (read.base_url, read.timezone.key) == ("https://api.usw2.cordial.io", "America/New_York")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped,unused-ignore]
 from airflow.models.connection import Connection
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -158,7 +158,7 @@ def test_every_field_of_the_connection_is_described() -> None:
 def test_the_file_of_connections_is_valid() -> None:
     fields = yaml.safe_load((DOCS / "examples" / "connections.yaml").read_text())["cordial_default"]
     extra = fields.pop("extra_dejson")
-    connection = CordialConnection.from_airflow(Connection(conn_id="cordial_default", extra=extra, **fields))  # type: ignore[arg-type]
+    connection = CordialConnection.from_airflow(Connection(conn_id="cordial_default", extra=extra, **fields))
     assert (connection.base_url, connection.timezone.key) == ("https://api.usw2.cordial.io", "America/New_York")
 
 
