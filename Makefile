@@ -49,7 +49,8 @@ playground: .venv/.ready
 	@$(BIN)/python scripts/playground.py
 
 docs: .venv-docs/.ready
-	.venv-docs/bin/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+	@echo 'The documentation is in site/index.html'
 
 first-success: .venv/.ready
 	@$(BIN)/python scripts/first_success.py

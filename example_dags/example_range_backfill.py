@@ -31,7 +31,7 @@ with DAG(
             type="array",
             items={"type": "string", "pattern": "\\S"},
             minItems=1,
-            description="Names of saved audiences, one per line.",
+            description="Names of saved audiences, one per line, without blank lines.",
         ),
         "first_day": Param("2026-01-01", type="string", format="date"),
         "last_day": Param("2026-01-31", type="string", format="date", description="Included; the day must be over."),

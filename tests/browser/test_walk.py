@@ -183,6 +183,23 @@ def test_reversed_days_are_refused_before_an_export(page: Any, playground: Playg
     assert len(playground.control.jobs()) == before
 
 
+def test_a_blank_line_is_refused_by_the_form(page: Any, playground: Playground, picture: Picture) -> None:
+    before = len(playground.control.jobs())
+    open_range_form(page, audiences="opened_last_30_days\n\npurchased_last_30_days")
+    page.get_by_role("dialog").get_by_role("button", name="Trigger", exact=True).click()
+    page.get_by_text("Failed to Trigger Dag").first.wait_for()
+    picture("blank-line")
+    assert len(playground.control.jobs()) == before
+
+
+def test_the_page_of_an_example_explains_it(page: Any, picture: Picture) -> None:
+    page.goto("/dags/example_daily_backfill")
+    page.get_by_role("button", name="Dag Docs").click()
+    page.get_by_text("Export and wait in one task").wait_for()
+    page.get_by_role("code").filter(has_text="airflow backfill create --dag-id").wait_for()
+    picture("dag-docs")
+
+
 def test_the_assets_page_lists_tables_and_deliveries(page: Any, picture: Picture) -> None:
     page.goto("/assets")
     for name in ("x-airflow-sql://warehouse/audience_trends", "x-airflow-sftp://sftp_default/exports"):
