@@ -1,5 +1,5 @@
 # The two commands to know: make demo, make test.
-.PHONY: help demo playground docs screenshots first-success test test-browser test-integration test-warehouses test-airflow-3-2 test-cluster test-faults lint types format lock benchmark bench-wait bench-limit chaos chaos-waits kill-loads clean
+.PHONY: help demo playground docs screenshots first-success test test-browser test-integration test-warehouses test-matrix release test-cluster test-faults lint types format lock benchmark bench-wait bench-limit chaos chaos-waits kill-loads clean
 
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(if $(shell $(name) -c \
 	'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))))
@@ -20,8 +20,8 @@ help:
 	@echo '                the destinations again, on servers as in production (root on Debian)'
 	@echo 'make test-warehouses'
 	@echo '                the same contract for every warehouse, and a table of what was run against which'
-	@echo 'make test-airflow-3-2'
-	@echo '                submit once without a task state store, on Airflow 3.2'
+	@echo 'make test-matrix MATRIX="--one 3.1.8"'
+	@echo '                the wheels under every supported Airflow and Python, and a table; or under some'
 	@echo 'make test-cluster'
 	@echo '                a month of runs and a year of ranges on Celery, Redis and PostgreSQL, with faults'
 	@echo 'make test-faults SEED=7'
@@ -40,6 +40,7 @@ help:
 	@echo '                200 waits in a real triggerer while requests, keys, databases, and pollers fail'
 	@echo 'make kill-loads N=300'
 	@echo '                kill 300 loads into databases and files: each target has the old rows or the new ones'
+	@echo 'make release    build both distributions in dist, check, and try them'
 	@echo 'make lock       pin the development environment again'
 
 demo: .venv/.ready
@@ -64,18 +65,27 @@ screenshots: .venv/.ready .venv-docs/.ready
 	.venv-docs/bin/python -m pytest --confcutdir tests/browser tests/browser --pictures docs/images
 
 # In two processes; only one of them runs a whole Airflow (the xdist_group of its tests).
-test: .venv/.ready
+test: .venv/.ready .venv-bqemulator/.ready
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup
 
 test-integration: .venv/.ready .servers/.ready
 	$(BIN)/python -m pytest --servers strict tests/integration/test_destinations.py tests/integration/test_reading.py \
 		tests/integration/test_files.py tests/integration/test_odd_servers.py
 
-test-warehouses: .venv/.ready
+test-warehouses: .venv/.ready .venv-bqemulator/.ready
 	$(BIN)/python -m pytest --warehouse-table tests/integration/warehouses
 
-test-airflow-3-2: .venv/.ready .venv-airflow-3.2/.ready
-	$(BIN)/python -m pytest --airflow-3-2 .venv-airflow-3.2/bin tests/integration/test_without_state_store.py
+test-matrix: .venv/.ready
+	$(BIN)/python scripts/matrix.py $(MATRIX)
+
+# Builds both distributions, checks what they contain, and runs them where nothing of this folder is on the path.
+release: .venv/.ready
+	rm -rf dist
+	$(BIN)/uv build --system-certs --quiet --out-dir dist .
+	$(BIN)/uv build --system-certs --quiet --out-dir dist cordial_sandbox
+	$(BIN)/uv tool run --system-certs 'twine>=6.2' check --strict dist/*.whl dist/*.tar.gz
+	$(BIN)/python -m pytest --distributions dist tests/integration/test_distributions.py
+	$(BIN)/python scripts/matrix.py --distributions dist --one 3.3.2
 
 test-cluster: .venv/.ready
 	$(BIN)/python -m pytest --cluster full tests/integration/test_cluster.py
@@ -97,9 +107,10 @@ format: .venv/.ready
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-benchmark: .venv/.ready
+benchmark: .venv/.ready .venv-bqemulator/.ready
 	$(BIN)/python benchmarks/dag_parse.py
 	$(BIN)/python benchmarks/load.py
+	for name in snowflake bigquery redshift databricks; do $(BIN)/python benchmarks/warehouses/$$name.py || exit 1; done
 
 bench-wait: .venv/.ready
 	$(BIN)/python benchmarks/wait.py $(if $(WAITS),--waits $(WAITS)) $(ARGS)
@@ -118,33 +129,33 @@ kill-loads: .venv/.ready
 
 lock: .venv/.ready
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet \
-		--all-extras --group dev \
+		--all-extras --group dev --no-emit-package cordial-sandbox \
 		--no-header --no-annotate --no-emit-index-url -o requirements-dev.txt
-	# As Airflow 3.2 was installed when it was the latest.
-	printf '%s\n' apache-airflow==3.2.2 apache-airflow-providers-amazon apache-airflow-providers-postgres \
-		apache-airflow-providers-sftp | \
-		$(BIN)/uv pip compile - --universal --python-version 3.11 --upgrade --quiet --exclude-newer 2026-06-15 \
-		--no-header --no-annotate --no-emit-index-url -o requirements-airflow-3.2.txt
-
+	# The emulator needs older packages than the provider; its extensions of DuckDB must fit DuckDB's version.
+	printf '%s\n' bqemulator==1.4.0 duckdb==1.5.5 duckdb-extension-spatial==1.5.5 duckdb-extension-icu==1.5.5 \
+		duckdb-extensions numpy | \
+		$(BIN)/uv pip compile - --universal --python-version 3.11 --upgrade --quiet \
+		--no-header --no-annotate --no-emit-index-url -o requirements-bqemulator.txt
+	$(BIN)/python scripts/matrix.py --lock
 	$(BIN)/uv pip compile requirements-docs.in --universal --python-version 3.11 --upgrade --quiet \
 		--no-header --no-annotate --no-emit-index-url -o requirements-docs.txt
 
 clean:
-	rm -rf .venv .venv-airflow-3.2 .venv-docs .servers .demo .playground .browser site
+	rm -rf .venv .venv-bqemulator .venv-docs .matrix .servers .demo .browser dist site
 
-.venv/.ready: requirements-dev.txt pyproject.toml
+.venv/.ready: requirements-dev.txt pyproject.toml cordial_sandbox/pyproject.toml
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or later is needed; give it as make PYTHON=/path/to/python3' >&2; exit 1; }
 	@echo 'Making the environment in .venv; this takes a minute or two the first time ...'
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements-dev.txt)"
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --system-certs --quiet --compile-bytecode -r requirements-dev.txt
-	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --system-certs --quiet --no-deps --editable .
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --system-certs --quiet --no-deps --editable . --editable cordial_sandbox
 	@touch $@
 
-.venv-airflow-3.2/.ready: requirements-airflow-3.2.txt .venv/.ready
-	@$(PYTHON) -m venv .venv-airflow-3.2
-	@VIRTUAL_ENV=.venv-airflow-3.2 $(BIN)/uv pip install --system-certs --quiet --compile-bytecode -r $<
-	@VIRTUAL_ENV=.venv-airflow-3.2 $(BIN)/uv pip install --system-certs --quiet --no-deps --editable .
+# The emulator of BigQuery: only its server runs there.
+.venv-bqemulator/.ready: requirements-bqemulator.txt .venv/.ready
+	@$(PYTHON) -m venv .venv-bqemulator
+	@VIRTUAL_ENV=.venv-bqemulator $(BIN)/uv pip install --system-certs --quiet --compile-bytecode -r $<
 	@touch $@
 
 .venv-docs/.ready: requirements-docs.txt .venv/.ready

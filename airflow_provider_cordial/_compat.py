@@ -45,6 +45,7 @@ __all__ = [
     "AirflowSkipException",
     "BaseHook",
     "conf",
+    "forget_earlier_try",
     "is_trigger_timeout",
     "mask_secret",
 ]
@@ -56,6 +57,24 @@ def is_trigger_timeout(next_method: str, next_kwargs: Mapping[str, Any] | None) 
 
     error = (next_kwargs or {}).get("error")
     return next_method == TRIGGER_FAIL_REPR and error == TriggerFailureReason.TRIGGER_TIMEOUT
+
+
+#: The argument of a deferral with the number of its try.
+DEFERRED_TRY = "deferred_try"
+
+
+def forget_earlier_try(
+    next_kwargs: Mapping[str, Any] | None, context: Mapping[str, Any]
+) -> tuple[bool, dict[str, Any] | None]:
+    """Return whether a retry was given the event of an earlier try, and the arguments without the number of the try.
+
+    Airflow 3.0 resumes every retry of a task that was deferred once, with its old event, instead of executing it.
+    """
+    if next_kwargs is None:
+        return False, None
+    rest = dict(next_kwargs)
+    deferred_try = rest.pop(DEFERRED_TRY, None)
+    return deferred_try not in (None, getattr(context.get("ti"), "try_number", None)), rest
 
 
 def mask_secret(secret: str) -> None:

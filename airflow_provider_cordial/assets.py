@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias
@@ -45,11 +45,39 @@ def delivery_asset(destination: Destination) -> Asset:
     return Asset(destination.asset_uri)
 
 
+def exports_to_load(inlet_events: Any, delivered: Any, loaded: Any, *, days: int = 30) -> list[dict[str, Any]]:
+    """Return the delivered exports that were not loaded yet, the oldest first.
+
+    A DAG that is scheduled on an asset does not receive every event: of two within a fraction of a second, Airflow can
+    drop one. All events are recorded, so the next run finds what an earlier one did not receive. Loading an export
+    twice results in the same rows.
+
+    :param inlet_events: ``inlet_events`` of a task that has both assets among its ``inlets``.
+    :param delivered: the asset of the deliveries.
+    :param loaded: the asset of the table.
+    :param days: how far to look back.
+    """
+    since = datetime.now(UTC) - timedelta(days=days)
+    done = {event.extra.get("job_id") for event in _since(inlet_events[loaded], since)}
+    exports: dict[str, dict[str, Any]] = {}
+    for event in _since(inlet_events[delivered], since):
+        job_id = event.extra.get("job_id")
+        if job_id not in done and "export" in event.extra:
+            exports[str(job_id)] = event.extra["export"]
+    return list(exports.values())
+
+
+def _since(events: Any, moment: datetime) -> Iterable[Any]:
+    if hasattr(events, "after"):  # Airflow 3.1 and later
+        events = events.after(moment.isoformat())
+    return sorted((event for event in events if event.timestamp >= moment), key=lambda event: event.timestamp)
+
+
 def publish_event(
     context: Mapping[str, Any],
     outlets: Iterable[Any],
     *,
-    asset_uri: str | None,
+    asset_uris: Iterable[str],
     days: Iterable[date],
     extra: Mapping[str, Any],
 ) -> None:
@@ -59,7 +87,7 @@ def publish_event(
     under its own key; the same holds for a DAG that finds its partitions at run time. An event with a key starts only
     DAGs with a ``PartitionedAssetTimetable``, and an event without a key only the others.
 
-    :param asset_uri: the asset to add to an ``AssetAlias`` among the outlets.
+    :param asset_uris: of the assets to add to an ``AssetAlias`` among the outlets.
     :param days: the days that were produced; the event lists them under ``days``.
     :param extra: everything else that the event carries.
     """
@@ -73,8 +101,8 @@ def publish_event(
     content = {"days": [day.isoformat() for day in days], **extra}
     for outlet in outlets:
         if isinstance(outlet, AssetAlias):
-            if asset_uri is not None:
-                events[outlet].add(Asset(asset_uri), extra=content)
+            for uri in asset_uris:
+                events[outlet].add(Asset(uri), extra=content)
         elif isinstance(outlet, Asset | AssetRef):
             event = events[outlet]
             event.extra = {**event.extra, **content}

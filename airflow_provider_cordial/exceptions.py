@@ -100,6 +100,10 @@ class InvalidExportError(InvalidParameterError):
     """The requested export is invalid: found before anything was sent."""
 
 
+class MissingExtraError(InvalidParameterError):
+    """An extra of the provider's distribution is not installed."""
+
+
 class AccessError(RefusedError):
     """401 or 403."""
 

@@ -1,13 +1,15 @@
 """The metadata that Airflow discovers.
 
 Airflow calls this in every process, and an error here would break the discovery of all providers, so this module
-only imports ``typing``. It also describes the connection form for all Airflow versions: 3.2 and later read it from
-here, earlier ones from the two form methods of the hook.
+only imports ``typing`` and the version. It also describes the connection form for all Airflow versions: 3.2 and later
+read it from here, earlier ones from the two form methods of the hook.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
+
+from airflow_provider_cordial import __version__
 
 DEFAULT_HOST = "https://api.cordial.io"
 OTHER_HOST = "https://api.usw2.cordial.io"
@@ -111,6 +113,7 @@ def get_provider_info() -> dict[str, Any]:
         "package-name": "airflow-provider-cordial",
         "name": integration,
         "description": "Export Audience Trends from Cordial, wait for the job, load the delivered CSV.",
+        "versions": [__version__],
         "integrations": [
             {
                 "integration-name": integration,

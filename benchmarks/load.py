@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -225,10 +225,15 @@ def compare(databases: list[Database], folder: Path, audiences: int, days: int) 
         for with_key in (False, True):
             database.compare(path, audiences * days, with_key=with_key)
     print("\nMemory of ours, by the length of the file")
+    (duckdb,) = [one for one in databases if one.name == "DuckDB"]
+    # A key is kept in memory, whatever the limit.
+    limited = replace(
+        duckdb, name="DuckDB in 64 MB", connection={**duckdb.connection, "extra": {"memory_limit": "64MB"}}
+    )
     for length in (31, 366):
         write(path, 10 * audiences, length)
-        for database in databases:
-            seconds, megabytes = database.run(OURS, path, with_key=True)
+        for database in (*databases, limited):
+            seconds, megabytes = database.run(OURS, path, with_key=database is not limited)
             rows = 10 * audiences * length
             size = f"{10 * audiences:,} x {length}"
             print(f"  {database.name:16} {size:>12}: {megabytes:4.0f} MB, {rows / seconds:10,.0f} rows/s")

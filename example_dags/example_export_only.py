@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from airflow.sdk import DAG, task
 
-from airflow_provider_cordial.assets import delivery_asset, table_asset
+from airflow_provider_cordial.assets import delivery_asset, exports_to_load, table_asset
 from airflow_provider_cordial.destinations import SftpDestination
 from airflow_provider_cordial.operators import AudienceTrendsExportOperator
 from airflow_provider_cordial.transfers import AudienceTrendsToSqlOperator
@@ -19,6 +19,7 @@ from airflow_provider_cordial.transfers import AudienceTrendsToSqlOperator
 # [START export_only]
 destination = SftpDestination(conn_id="sftp_default", path="exports")
 delivered = delivery_asset(destination)
+loaded = table_asset("warehouse", "trends_of_another_dag")
 
 with DAG(
     dag_id="example_export_only",
@@ -37,18 +38,25 @@ with DAG(
         outlets=[delivered],
     )
 
-with DAG(dag_id="example_load_only", schedule=[delivered], catchup=False, doc_md=__doc__, tags=["cordial"]):
+with DAG(
+    dag_id="example_load_only",
+    schedule=[delivered],
+    catchup=False,
+    max_active_runs=1,
+    doc_md=__doc__,
+    tags=["cordial"],
+):
 
-    @task
-    def exports(triggering_asset_events: Any = None) -> list[dict[str, Any]]:
-        """Return the delivered exports; a run may have several events."""
-        return [event.extra["export"] for event in triggering_asset_events[delivered]]
+    @task(inlets=[delivered, loaded])
+    def exports(inlet_events: Any = None) -> list[dict[str, Any]]:
+        """Return all exports that are delivered and not loaded, also those that no run received."""
+        return exports_to_load(inlet_events, delivered, loaded)
 
     AudienceTrendsToSqlOperator.partial(
         task_id="load",
         conn_id="warehouse",
         table="trends_of_another_dag",
         create_table=True,
-        outlets=[table_asset("warehouse", "trends_of_another_dag")],
+        outlets=[loaded],
     ).expand(export=exports())
 # [END export_only]

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PYTHON_FOLDERS = ("airflow_provider_cordial", "cordial_sandbox", "tests", "benchmarks", "scripts", "example_dags")
-MARKDOWN = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/**/*.md")
+MARKDOWN = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "cordial_sandbox/README.md", "docs/**/*.md")
 
 #: These files have to quote the phrases.
 EXEMPT = ("scripts/check_wording.py", "tests/unit/test_wording.py")

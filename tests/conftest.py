@@ -28,7 +28,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--servers", choices=["embedded", "strict"], default="embedded", help="which storage servers to test against"
     )
     parser.addoption("--warehouse-table", action="store_true", help="print what was run against each warehouse")
-    parser.addoption("--airflow-3-2", help="the folder of the commands of an environment with Airflow 3.2")
+    parser.addoption("--airflow-bin", type=Path, help="the folder of the commands of another version of Airflow")
+    parser.addoption("--distributions", type=Path, help="the folder of the distributions; by default they are built")
     parser.addoption("--cluster", choices=["small", "full"], default="small", help="how much the cluster has to do")
     parser.addoption("--faults", choices=["small", "full"], default="small", help="how often the whole Airflow fails")
     parser.addoption(

@@ -101,7 +101,7 @@ class AsyncCordialClient:
         self._pacer = shared_pacer(connection)
         self._session = aiohttp.ClientSession(
             connection.base_url,
-            headers={**api.HEADERS, "Authorization": f"Basic {connection.basic_token}"},
+            headers=api.HEADERS,
             timeout=aiohttp.ClientTimeout(
                 total=min(connection.total_timeout, STATUS_TIMEOUT),
                 sock_connect=connection.connect_timeout,
@@ -110,7 +110,16 @@ class AsyncCordialClient:
             connector=aiohttp.TCPConnector(ssl=_tls_context()),
         )
         # aiohttp would read the environment again for each request, in a thread.
-        self._proxy = _proxy_to(connection.base_url)
+        proxy, login = _proxy_to(connection.base_url)
+        # Not headers of the session: aiohttp would send the API key to the proxy, as its login.
+        headers = {"Authorization": f"Basic {connection.basic_token}"}
+        # aiohttp sends proxy_headers only with CONNECT; a request to an http address goes to the proxy itself.
+        is_tunneled = connection.base_url.startswith("https:")
+        self._options: dict[str, Any] = {
+            "proxy": proxy,
+            "headers": headers if is_tunneled else {**headers, **login},
+            "proxy_headers": login if is_tunneled and login else None,
+        }
         self._in_flight = 0
         self._is_retired = False
 
@@ -164,7 +173,7 @@ class AsyncCordialClient:
         limiter, clock = self._pacer.limiter(request.endpoint), asyncio.get_running_loop().time
         try:
             async with self._session.request(
-                request.method, request.path, params=request.params, allow_redirects=False, **self._proxy
+                request.method, request.path, params=request.params, allow_redirects=False, **self._options
             ) as response:
                 answer = api.Answer(response.status, response.headers, await _read(request, response))
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -184,20 +193,23 @@ async def _read(request: api.Request, response: aiohttp.ClientResponse) -> bytes
     return bytes(body)
 
 
-def _proxy_to(base_url: str) -> dict[str, Any]:
-    """Return aiohttp's options for the proxy that the environment sets for an address, as requests would use it."""
+def _proxy_to(base_url: str) -> tuple[str | None, dict[str, str]]:
+    """Return the proxy that the environment sets for an address, as requests would use it, and its login as headers."""
+    import base64
+    from urllib.parse import unquote, urlsplit
     from urllib.request import getproxies, proxy_bypass
 
-    import aiohttp
-    from yarl import URL
-
-    address = URL(base_url)
+    address = urlsplit(base_url)
     proxy = getproxies().get(address.scheme)
-    if not proxy or proxy_bypass(f"{address.host}:{address.port}"):
-        return {}
-    url = URL(proxy)
-    login = aiohttp.BasicAuth(url.user, url.password or "") if url.user else None
-    return {"proxy": url.with_user(None), "proxy_auth": login}
+    port = address.port or {"http": 80, "https": 443}[address.scheme]
+    if not proxy or proxy_bypass(f"{address.hostname}:{port}"):
+        return None, {}
+    url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    if not url.username:
+        return url.geturl(), {}
+    login = f"{unquote(url.username)}:{unquote(url.password or '')}".encode()
+    without_login = url._replace(netloc=url.netloc.rpartition("@")[2])
+    return without_login.geturl(), {"Proxy-Authorization": f"Basic {base64.b64encode(login).decode()}"}
 
 
 @cache

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from airflow_provider_cordial.destinations.base import Address, DeliveredFile, Destination, GuardedStream
+from airflow_provider_cordial.destinations.base import (
+    Address,
+    DeliveredFile,
+    Destination,
+    GuardedStream,
+    requires_extra,
+)
 from airflow_provider_cordial.destinations.object_paths import (
     normalize_bucket,
     normalize_key,
@@ -77,7 +83,8 @@ class AzureBlobDestination(Destination):
 
     @contextmanager
     def reader(self, *, timeout: float) -> Iterator[AzureBlobReader]:
-        from airflow.providers.microsoft.azure.hooks.wasb import WasbHook
+        with requires_extra("microsoft-azure"):
+            from airflow.providers.microsoft.azure.hooks.wasb import WasbHook
 
         account, path = _validate_account(self.account), normalize_key(self.path)
         container = normalize_bucket("container", self.container, "wasbs")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol, Self, TypeVar
 
 from airflow_provider_cordial._compat import mask_secret
-from airflow_provider_cordial.exceptions import InvalidConnectionError, InvalidExportError
+from airflow_provider_cordial.exceptions import InvalidConnectionError, InvalidExportError, MissingExtraError
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -52,6 +52,22 @@ class DeliveredFile:
     @property
     def name(self) -> str:
         return self.path.rpartition("/")[2]
+
+
+@contextmanager
+def requires_extra(name: str) -> Iterator[None]:
+    """Import what an extra of this distribution installs.
+
+    :raises MissingExtraError: it is not installed here.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        msg = (
+            f"Missing package {error.name!r}: this destination needs the extra {name!r}. Install it where the task "
+            f"runs: pip install 'airflow-provider-cordial[{name}]'"
+        )
+        raise MissingExtraError(msg) from error
 
 
 class Reader(Protocol):

@@ -24,6 +24,7 @@ from airflow_provider_cordial.destinations.base import (
     build_server_uri,
     normalize_folder,
     require_field,
+    requires_extra,
 )
 from airflow_provider_cordial.exceptions import (
     DestinationAccessError,
@@ -75,7 +76,8 @@ class FtpDestination(Destination):
 
     @contextmanager
     def reader(self, *, timeout: float) -> Iterator[FtpReader]:
-        from airflow.providers.ftp.hooks.ftp import FTPHook, FTPSHook
+        with requires_extra("ftp"):
+            from airflow.providers.ftp.hooks.ftp import FTPHook, FTPSHook
 
         hook = (FTPSHook if self.tls else FTPHook)(ftp_conn_id=self.conn_id)
         guard = partial(_guard, f"Airflow connection {self.conn_id!r}")

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO, cast
 
-from airflow_provider_cordial.destinations.base import Address, DeliveredFile, Destination, GuardedStream
+from airflow_provider_cordial.destinations.base import (
+    Address,
+    DeliveredFile,
+    Destination,
+    GuardedStream,
+    requires_extra,
+)
 from airflow_provider_cordial.destinations.object_paths import (
     normalize_bucket,
     normalize_key,
@@ -65,7 +71,8 @@ class GcsDestination(Destination):
 
     @contextmanager
     def reader(self, *, timeout: float) -> Iterator[GcsReader]:
-        from airflow.providers.google.cloud.hooks.gcs import GCSHook
+        with requires_extra("google"):
+            from airflow.providers.google.cloud.hooks.gcs import GCSHook
 
         bucket, path = normalize_bucket("bucket", self.bucket, "gs"), normalize_key(self.path)
         guard = partial(_guard, f"bucket {bucket!r} with Airflow connection {self.conn_id!r}")

@@ -14,6 +14,7 @@ from airflow_provider_cordial.destinations.base import (
     DeliveredFile,
     Destination,
     GuardedStream,
+    requires_extra,
 )
 from airflow_provider_cordial.destinations.object_paths import (
     normalize_bucket,
@@ -98,8 +99,9 @@ class S3Destination(Destination):
 
     @contextmanager
     def reader(self, *, timeout: float) -> Iterator[S3Reader]:
-        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-        from botocore.config import Config
+        with requires_extra("amazon"):
+            from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+            from botocore.config import Config
 
         bucket, path = normalize_bucket("bucket", self.bucket, "s3"), normalize_key(self.path)
         guard = partial(_guard, f"bucket {bucket!r} with Airflow connection {self.conn_id!r}")

@@ -59,6 +59,9 @@ class AudienceTrendsExport(Export):
     def days(self) -> Iterable[date]:
         return self.timeframe
 
+    def reads(self) -> Sequence[str]:
+        return self.audiences
+
     def event_extra(self) -> dict[str, Any]:
         return {"audiences": list(self.audiences), **self.refusals()}
 

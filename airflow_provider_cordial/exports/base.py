@@ -62,6 +62,10 @@ class Export(ABC):
         """Return the days that the file covers, for asset events."""
         return ()
 
+    def reads(self) -> Iterable[str]:
+        """Return the names of what the export reads in Cordial, for lineage: audiences for instance."""
+        return ()
+
     def event_extra(self) -> dict[str, Any]:
         """Return what else the asset events of this export carry."""
         return {}

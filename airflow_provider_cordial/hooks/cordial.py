@@ -227,10 +227,14 @@ class CordialHook(BaseHook):
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Describe the form's extra fields to Airflow before 3.2; later versions read the provider's metadata."""
-        from wtforms import FloatField, IntegerField, StringField
+        """Describe the form's extra fields to Airflow before 3.2; later versions read the provider's metadata.
 
-        types = {"string": StringField, "number": FloatField, "integer": IntegerField}
+        Those versions drop the whole connection type if a field is of a class other than string, integer, password, or
+        boolean. So their form takes whole numbers; a fraction can be set in the extra's JSON.
+        """
+        from wtforms import IntegerField, StringField
+
+        types = {"string": StringField, "number": IntegerField, "integer": IntegerField}
         return {field.name: types[field.json_type](field.label, description=field.help) for field in CONNECTION_FIELDS}
 
     @classmethod

@@ -6,10 +6,11 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, get_args
+from urllib.parse import urlsplit
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_cordial._compat import conf, is_trigger_timeout
+from airflow_provider_cordial._compat import conf, forget_earlier_try, is_trigger_timeout
 from airflow_provider_cordial.assets import publish_event
 from airflow_provider_cordial.destinations import Destination, destination_from_json
 from airflow_provider_cordial.exceptions import InvalidExportError, InvalidParameterError, JobFailedError
@@ -77,6 +78,8 @@ class CordialExportOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("name", "destination", "cordial_conn_id", "job_id")
     ui_color = "#d5e8f0"
+    #: What this process has exported, for lineage.
+    _published: SubmittedExport | None = None
     operator_extra_links = (CordialJobLink(),)
 
     def __init__(
@@ -147,7 +150,7 @@ class CordialExportOperator(BaseOperator):
         write_job_link(context, submitted.job_url)
         if self.wait_for_completion:
             with self._destination_in_errors(context):
-                self._wait(hook, submitted.job_id, deadline)
+                self._wait(context, hook, submitted.job_id, deadline)
         self._publish(context, submitted)
         return submitted.job_id
 
@@ -162,6 +165,10 @@ class CordialExportOperator(BaseOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the triggerer; if the framework's own timeout ended the wait, poll the job one last time."""
+        is_of_earlier_try, next_kwargs = forget_earlier_try(next_kwargs, context)
+        if is_of_earlier_try:
+            self.log.info("Airflow has resumed the wait of an earlier try; executing the task instead")
+            return self.execute(context)
         if not is_trigger_timeout(next_method, next_kwargs):
             return super().resume_execution(next_method, next_kwargs, context)
         from airflow_provider_cordial.hooks.cordial import CordialHook
@@ -171,6 +178,17 @@ class CordialExportOperator(BaseOperator):
             poll_last_time(CordialHook(self.cordial_conn_id), submitted.job_id, log=self.log)
         self._publish(context, submitted)
         return submitted.job_id
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
+        """Return the audiences that the export read and the file that Cordial delivers, for OpenLineage."""
+        from airflow_provider_cordial.hooks.cordial import CordialHook
+        from airflow_provider_cordial.lineage import audience_datasets, delivered_dataset, operator_lineage
+
+        if self._published is None:
+            return None
+        host = urlsplit(CordialHook(self.cordial_conn_id).connection.base_url).netloc
+        inputs = audience_datasets(host, self._published.export.reads())
+        return operator_lineage(inputs, [delivered_dataset(self._published)])
 
     def on_kill(self) -> None:
         """Log what continues in Cordial."""
@@ -229,11 +247,12 @@ class CordialExportOperator(BaseOperator):
 
     def _publish(self, context: Context, submitted: SubmittedExport) -> None:
         """Add what was exported to the asset events of the outlets."""
+        self._published = submitted
         export = submitted.export
         publish_event(
             context,
             self.outlets,
-            asset_uri=export.destination.asset_uri,
+            asset_uris=[uri] if (uri := export.destination.asset_uri) else (),
             days=export.days(),
             extra={**export.event_extra(), "job_id": submitted.job_id, "export": submitted.to_json()},
         )
@@ -247,10 +266,10 @@ class CordialExportOperator(BaseOperator):
             msg = f"{error.message} Destination: {self._rendered_destination(context)!r}."
             raise JobFailedError(msg, job=error.job) from None
 
-    def _wait(self, hook: CordialHook, job_id: str, deadline: float) -> None:
+    def _wait(self, context: Context, hook: CordialHook, job_id: str, deadline: float) -> None:
         if not self.deferrable:
             wait_for_job(hook, job_id, poll_interval=self.poll_interval, deadline=deadline, log=self.log)
             return
         from airflow_provider_cordial.triggers.job import build_deferral
 
-        self.defer(**build_deferral(self.cordial_conn_id, job_id, self.poll_interval, deadline))
+        self.defer(**build_deferral(context, self.cordial_conn_id, job_id, self.poll_interval, deadline))

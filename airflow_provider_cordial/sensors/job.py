@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from airflow_provider_cordial._compat import AirflowSensorTimeout, AirflowSkipException, conf, is_trigger_timeout
+from airflow_provider_cordial._compat import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    conf,
+    forget_earlier_try,
+    is_trigger_timeout,
+)
 from airflow_provider_cordial.exceptions import (
     AwaitedJobFailedError,
     CordialError,
@@ -97,7 +103,7 @@ class JobSensor(BaseSensorOperator):
         from airflow_provider_cordial.triggers.job import build_deferral
 
         # It raises TaskDeferred.
-        return self.defer(**build_deferral(self.cordial_conn_id, self.job_id, self.poke_interval, deadline))
+        return self.defer(**build_deferral(context, self.cordial_conn_id, self.job_id, self.poke_interval, deadline))
 
     def poke(self, context: Context) -> PokeReturnValue | None:  # type: ignore[override]
         """Poll the job once."""
@@ -124,6 +130,10 @@ class JobSensor(BaseSensorOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the triggerer; if Airflow's own timeout ended the wait, poll the job one last time."""
+        is_of_earlier_try, next_kwargs = forget_earlier_try(next_kwargs, context)
+        if is_of_earlier_try:
+            self.log.info("Airflow has resumed the wait of an earlier try; executing the task instead")
+            return self.execute(context)
         if not is_trigger_timeout(next_method, next_kwargs):
             return super().resume_execution(next_method, next_kwargs, context)
         try:

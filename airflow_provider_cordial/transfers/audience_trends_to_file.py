@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cordial.exceptions import InvalidExportError
+from airflow_provider_cordial.lineage import file_dataset
 from airflow_provider_cordial.transfers.base import AudienceTrendsLoadOperator
 
 if TYPE_CHECKING:
@@ -91,7 +93,10 @@ class AudienceTrendsToFileOperator(AudienceTrendsLoadOperator):
                 place = target / f"{columns['snapshot_date']}={day}" if day else target
                 _publish(ready, place / f"{name}{ready.suffix}")
         self.log.info("Wrote %d rows of %s in %d files to %s", rows, timeframe, len(files), self.path)
-        return self._finish(context, trends, rows, asset_uri=None, files=len(files), path=self.path)
+        # An Airflow connection before the @ is not part of the place.
+        uri = re.sub(r"//[^/@]*@", "//", self.path)
+        written = file_dataset(uri, columns=tuple(columns.of_file))
+        return self._finish(context, trends, rows, written=written, files=len(files), path=self.path)
 
     def _validate(self, columns: Columns) -> None:
         from airflow_provider_cordial.trends.columns import DATA_COLUMNS

@@ -23,15 +23,19 @@ class AudienceTrendsToSqlOperator(AudienceTrendsLoadOperator):
     again results in the same rows, and a killed load leaves the table unchanged.
 
     The default outlet is ``assets.table_asset(conn_id, table)``, if neither of the two is templated; set it explicitly
-    in ``partial`` for mapped loads. Events on the outlets carry the export's ``days`` and ``audiences``, the
-    ``job_id``, and the other results; for partition keys see ``assets.publish_event``.
+    in ``partial`` for mapped loads. An ``AssetAlias`` among the outlets gets this asset, and the one by which other
+    providers know the table, ``postgres://host:5432/database/schema/table`` for instance.
+
+    Events on the outlets carry the export's ``days`` and ``audiences``, the ``job_id``, and the other results; for
+    partition keys see ``assets.publish_event``.
 
     More parameters and errors: see ``AudienceTrendsLoadOperator``.
 
-    :param conn_id: an Airflow connection to PostgreSQL, MySQL, MariaDB, SQLite, or DuckDB; to another database whose
-        hook is a ``DbApiHook`` that can switch autocommit off; or of a type that was registered with
-        ``trends.register_table`` (templated).
-    :param table: ``table`` or ``schema.table`` (templated).
+    :param conn_id: an Airflow connection to PostgreSQL, MySQL, MariaDB, SQLite, DuckDB, Snowflake, BigQuery, Redshift,
+        or Databricks; to another database whose hook is a ``DbApiHook`` that can switch autocommit off; or of a type
+        that was registered with ``trends.register_table`` (templated).
+    :param table: ``table`` or ``schema.table``; in Snowflake and Databricks also ``database.schema.table``, in BigQuery
+        ``dataset.table`` or ``project.dataset.table`` (templated).
     :param staging: where the load leaves its file for the warehouse: ``s3://bucket/prefix`` for Redshift,
         ``/Volumes/catalog/schema/volume`` for Databricks, a dataset for BigQuery, by default that of the table
         (templated). Other warehouses need none.
@@ -79,21 +83,36 @@ class AudienceTrendsToSqlOperator(AudienceTrendsLoadOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Find the file, wait until it is complete, and load it."""
         # Imported here to keep DAG parsing fast.
+        from airflow_provider_cordial.lineage import Dataset
         from airflow_provider_cordial.trends.tables import Staging, build_table
+        from airflow_provider_cordial.trends.tables.location import locate_table
 
         if self.on_blank not in ("keep", "replace"):
             msg = f"Invalid on_blank {self.on_blank!r}: use keep or replace."
             raise InvalidExportError(msg)
+        columns = self._rendered_columns(context)
         table = build_table(
             self.conn_id,
             self.table,
-            self._rendered_columns(context),
+            columns,
             create=self.create_table,
             staging=Staging(location=self.staging, conn_id=self.staging_conn_id, owner=_owner(context)),
         )
         with self._open_trends(context) as trends:
             loaded = table.load(trends.batch(datetime.now(UTC), on_blank=self.on_blank))
-        counts = self._finish(context, trends, loaded, asset_uri=table_uri(self.conn_id, self.table))
+        location = locate_table(self.conn_id, self.table)
+        ours = table_uri(self.conn_id, self.table)
+        counts = self._finish(
+            context,
+            trends,
+            loaded,
+            asset_uris=[ours, location.uri] if location else [ours],
+            written=Dataset(
+                location.namespace if location else f"x-airflow-sql://{self.conn_id}",
+                location.name if location else self.table,
+                tuple(columns.of_table),
+            ),
+        )
         shown = ", ".join(f"{name} {value}" for name, value in {**counts, "job_id": trends.job_id}.items())
         self.log.info("Loaded %s into %s: %s", trends.export.timeframe, self.table, shown)
         return counts

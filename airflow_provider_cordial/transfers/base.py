@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
 from airflow_provider_cordial.assets import publish_event
 from airflow_provider_cordial.client import metrics
+from airflow_provider_cordial.exports.base import SubmittedExport
+from airflow_provider_cordial.lineage import Dataset, delivered_dataset
 from airflow_provider_cordial.links.job import CordialJobLink, write_job_link
 
 if TYPE_CHECKING:
@@ -40,6 +43,8 @@ class AudienceTrendsLoadOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("export", "source_path")
     ui_color = "#f0ead5"
+    #: What this process has read and written.
+    _lineage: tuple[Dataset, Dataset] | None = None
     operator_extra_links = (CordialJobLink(),)
 
     def __init__(
@@ -63,6 +68,15 @@ class AudienceTrendsLoadOperator(BaseOperator):
         self.csv_format = csv_format
         self.file_wait = file_wait
 
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
+        """Return the delivered file, and what it was loaded into, for OpenLineage."""
+        from airflow_provider_cordial.lineage import operator_lineage
+
+        if self._lineage is None:
+            return None
+        delivered, written = self._lineage
+        return operator_lineage([delivered], [written])
+
     def _rendered_columns(self, context: Context) -> Columns:
         from airflow_provider_cordial.trends import Columns
 
@@ -84,11 +98,20 @@ class AudienceTrendsLoadOperator(BaseOperator):
         )
 
     def _finish(
-        self, context: Context, trends: DeliveredTrends, loaded: LoadResult | int, *, asset_uri: str | None, **more: Any
+        self,
+        context: Context,
+        trends: DeliveredTrends,
+        loaded: LoadResult | int,
+        *,
+        asset_uris: Sequence[str] = (),
+        written: Dataset,
+        **more: Any,
     ) -> dict[str, Any]:
         """Publish the load on the outlets, and return its result.
 
         :param loaded: what became of the cells, or only the number of rows.
+        :param asset_uris: of the assets to add to an ``AssetAlias`` among the outlets.
+        :param written: the table or the files, for lineage.
         :param more: what else the event and the result contain.
         """
         counts = {**trends.counts(loaded), **trends.export.refusals(), **more}
@@ -98,10 +121,12 @@ class AudienceTrendsLoadOperator(BaseOperator):
                 metrics.count(f"load.{name}", counts[name], operator=type(self).__name__)
         # The audiences and days of the event are lists: those of the export.
         extra = {name: value for name, value in counts.items() if name not in ("audiences", "days")}
+        delivered = delivered_dataset(SubmittedExport.from_json(self.export))
+        self._lineage = (delivered, replace(written, rows=counts["rows"]))
         publish_event(
             context,
             self.outlets,
-            asset_uri=asset_uri,
+            asset_uris=asset_uris,
             days=trends.export.days(),
             extra={**trends.export.event_extra(), **extra, "job_id": trends.job_id},
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Literal
@@ -56,6 +56,17 @@ class LoadResult:
     corrected: int = 0
     blank: int = 0
     kept: int = 0
+
+    @classmethod
+    def of_counts(cls, counts: Mapping[str, int], on_blank: OnBlank) -> LoadResult:
+        """Return the result of a comparison with the table.
+
+        :param counts: the fields, and under ``lost`` the blanks where the table has a number.
+        """
+        lost = counts["lost"]
+        kept, replaced = (lost, 0) if on_blank == "keep" else (0, lost)
+        known = {name: counts[name] for name in ("new", "same", "corrected")}
+        return cls(**known, blank=counts["blank"] + replaced, kept=kept)
 
     def __add__(self, other: LoadResult) -> LoadResult:
         return LoadResult(**{name: count + getattr(other, name) for name, count in asdict(self).items()})

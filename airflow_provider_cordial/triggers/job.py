@@ -5,25 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_cordial._compat import DEFERRED_TRY
 from airflow_provider_cordial.client.job import Job
 from airflow_provider_cordial.exceptions import CordialError, InvalidParameterError
 from airflow_provider_cordial.jobs.events import build_event
 from airflow_provider_cordial.jobs.options import is_moment, validate_duration
 from airflow_provider_cordial.jobs.watcher import build_watcher
 
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
 #: Seconds between the trigger's own deadline and Airflow's timeout of the deferral.
 BACKSTOP = 300.0
 
 
-def build_deferral(cordial_conn_id: str, job_id: str, poll_interval: float, deadline: float) -> dict[str, Any]:
+def build_deferral(
+    context: Context, cordial_conn_id: str, job_id: str, poll_interval: float, deadline: float
+) -> dict[str, Any]:
     """Return the arguments of ``defer`` for a ``JobTrigger``; the task resumes in ``execute_complete``."""
     return {
         "trigger": JobTrigger(cordial_conn_id, job_id, poll_interval, deadline),
         "method_name": "execute_complete",
+        "kwargs": {DEFERRED_TRY: getattr(context.get("ti"), "try_number", None)},
         "timeout": timedelta(seconds=deadline - time.time() + BACKSTOP),
     }
 

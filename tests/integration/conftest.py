@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from collections.abc import Iterator
@@ -14,10 +15,16 @@ from cordial_sandbox.process import SandboxProcess
 from tests.helpers.places import Places
 from tests.helpers.sandbox import SetConnection
 from tests.integration.servers import AzureAccount, GoogleStorage, Login, embedded, strict
+from tests.integration.servers.bigquery import BigQuery, bigquery_server
+from tests.integration.servers.bigquery import is_installed as is_bigquery_installed
+from tests.integration.servers.databricks import Databricks, databricks_server
 from tests.integration.servers.mariadb import MariaDb, mariadb_server, server_binary
 from tests.integration.servers.postgres import Postgres, binaries, postgres_server
 from tests.integration.servers.redis import Redis, redis_server
 from tests.integration.servers.redis import is_installed as is_redis_installed
+from tests.integration.servers.redshift import Redshift, redshift_double
+from tests.integration.servers.snowflake import Snowflake, snowflake_server
+from tests.integration.servers.snowflake import installed_version as fakesnow_version
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -33,6 +40,15 @@ def sandbox(tmp_path: Path) -> Iterator[SandboxProcess]:
     """A sandbox for one test, in which a job takes a second."""
     with SandboxProcess(tmp_path / "sandbox", job_seconds=1) as sandbox:
         yield sandbox
+
+
+@pytest.fixture
+def airflow_bin(request: pytest.FixtureRequest) -> Path:
+    """The folder of the commands of another version of Airflow, whose environment has the provider's wheel."""
+    folder = request.config.getoption("--airflow-bin")
+    if folder is None:
+        pytest.skip("needs an environment with another version of Airflow: make test-matrix")
+    return Path(folder).absolute()
 
 
 @pytest.fixture(scope="package")
@@ -102,6 +118,42 @@ def mariadb() -> Iterator[MariaDb]:
             pytest.fail("CI must have MariaDB: install the package mariadb-server")
         pytest.skip("no MariaDB is installed on this machine (the package mariadb-server)")
     with mariadb_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def bigquery() -> Iterator[BigQuery]:
+    if not is_bigquery_installed():
+        if os.environ.get("CI"):
+            pytest.fail("CI must have the emulator of BigQuery: make .venv-bqemulator/.ready")
+        pytest.skip("no emulator of BigQuery is installed on this machine (make .venv-bqemulator/.ready)")
+    with bigquery_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def databricks() -> Iterator[Databricks]:
+    if importlib.util.find_spec("pysail") is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI must have Sail: install the packages pysail and pyspark-client")
+        pytest.skip("Sail is not installed (the packages pysail and pyspark-client)")
+    with databricks_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def redshift(postgres: Postgres, places: Places) -> Iterator[Redshift]:
+    with redshift_double(postgres, places.bucket) as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def snowflake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Snowflake]:
+    if fakesnow_version() is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI must have fakesnow: install fakesnow[server]")
+        pytest.skip("fakesnow is not installed in this environment (fakesnow[server])")
+    with snowflake_server(tmp_path_factory.mktemp("snowflake")) as server:
         yield server
 
 

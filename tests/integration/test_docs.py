@@ -115,3 +115,13 @@ def test_the_commands_of_backfills_and_limits_work(environment: dict[str, str], 
     run(["airflow", "dags", "reserialize"], environment, tmp_path)
     printed = run(["bash", "-euc", f". {EXAMPLES / 'backfill.sh'}"], environment, tmp_path)
     assert "2026-01-31" in printed
+
+
+def test_the_command_for_an_account_of_a_warehouse_works(tmp_path: Path) -> None:
+    (tmp_path / "connection.json").write_text(json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "x.db")}))
+    (command,) = [
+        line for line in (EXAMPLES / "test_warehouse.sh").read_text().splitlines() if line.startswith("python")
+    ]
+    command = command.replace("connection.json", str(tmp_path / "connection.json")).replace("python", sys.executable, 1)
+    # The tests themselves drop and create the table many times.
+    assert "tests" in run(["bash", "-c", f"{command} --collect-only -q"], dict(os.environ), PROJECT)

@@ -8,12 +8,33 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.helpers.places import Places
+from tests.integration.servers.bigquery import BigQuery
 from tests.integration.servers.postgres import Postgres
+from tests.integration.servers.redshift import Redshift
+from tests.integration.servers.snowflake import Snowflake
 
 PROJECT = Path(__file__).resolve().parents[2]
 AUDIENCES = ("opened_last_30_days", "purchased_last_30_days")
+
+
+def airflow(places: Places, home: Path, **connections: dict[str, Any]) -> dict[str, str]:
+    """Create the database of an Airflow, and return its environment."""
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW_")},
+        **{
+            f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields)
+            for name, fields in {**places.connections(), **connections}.items()
+        },
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "example_dags"),
+        "AIRFLOW__CORDIAL__POLL_INTERVAL": "0.2",
+    }
+    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=environment, check=True, capture_output=True)
+    return environment
 
 
 def run(dag_id: str, date: str, environment: dict[str, str]) -> None:
@@ -29,16 +50,7 @@ def test_s3_to_postgres_and_google_storage_to_parquet(places: Places, postgres: 
     database = postgres.with_database("examples")
     with database.connect() as connection:
         connection.execute("CREATE SCHEMA marketing")
-    connections = {**places.connections(), "postgres_default": database.airflow_connection()}
-    environment = {
-        **{key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW_")},
-        **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in connections.items()},
-        "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "example_dags"),
-        "AIRFLOW__CORDIAL__POLL_INTERVAL": "0.2",
-    }
-    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=environment, check=True, capture_output=True)
+    environment = airflow(places, tmp_path, postgres_default=database.airflow_connection())
 
     run("example_s3_to_postgres", "2026-11-09T00:00:00-08:00", environment)
     with database.connect() as connection:
@@ -52,6 +64,36 @@ def test_s3_to_postgres_and_google_storage_to_parquet(places: Places, postgres: 
     table = parquet.read_table(io.BytesIO(blob.download_as_bytes())).to_pylist()
     found = [(row["audience"], str(row["snapshot_date"]), row["contacts"]) for row in table]
     assert found == snapshots(places, "2026-11-11", "2026-11-11")
+
+
+def test_google_storage_to_bigquery(places: Places, bigquery: BigQuery, tmp_path: Path) -> None:
+    places.sandbox.control.reset()
+    environment = airflow(places, tmp_path) | {"BIGQUERY_EMULATOR_HOST": bigquery.url}
+    run("example_gcs_to_bigquery", "2026-11-12T03:00:00-08:00", environment)
+    rows = bigquery.query("SELECT audience, CAST(snapshot_date AS STRING), contacts FROM audience_trends ORDER BY 1, 2")
+    assert rows == snapshots(places, "2026-11-11", "2026-11-11")
+
+
+def test_s3_to_redshift(places: Places, redshift: Redshift, tmp_path: Path) -> None:
+    places.sandbox.control.reset()
+    redshift.query("DROP SCHEMA IF EXISTS marketing CASCADE; CREATE SCHEMA marketing")
+    environment = airflow(places, tmp_path, redshift_default=redshift.airflow_connection())
+    run("example_s3_to_redshift", "2026-11-12T03:00:00-08:00", environment)
+    rows = redshift.query(
+        "SELECT audience, snapshot_date::text, contacts, account FROM marketing.audience_trends ORDER BY 1, 2"
+    )
+    assert rows == [(*one, "acme") for one in snapshots(places, "2026-11-11", "2026-11-11")]
+    found = places.bucket.client().list_objects_v2(Bucket=places.bucket.name, Prefix="staging/")
+    assert "Contents" not in found
+
+
+def test_s3_to_snowflake(places: Places, snowflake: Snowflake, tmp_path: Path) -> None:
+    places.sandbox.control.reset()
+    snowflake.reset()
+    environment = airflow(places, tmp_path, snowflake_default=snowflake.airflow_connection()) | snowflake.environment()
+    run("example_s3_to_snowflake", "2026-11-12T03:00:00-08:00", environment)
+    rows = snowflake.query("SELECT audience, snapshot_date, contacts FROM audience_trends ORDER BY 1, 2")
+    assert rows == snapshots(places, "2026-11-11", "2026-11-11")
 
 
 def snapshots(places: Places, start: str, end: str) -> list[tuple[str, str, int]]:

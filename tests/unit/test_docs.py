@@ -36,6 +36,7 @@ RUN_BY = {
     "docs/examples/recipes.py": "tests/integration/test_docs.py",
     "docs/examples/start.sh": "scripts/first_success.py",
     "docs/examples/test_my_dag.py": "tests/integration/test_docs.py",
+    "docs/examples/test_warehouse.sh": "tests/integration/test_docs.py",
     "docs/examples/try.sh": "tests/browser/conftest.py",
 }
 

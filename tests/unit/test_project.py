@@ -15,6 +15,7 @@ from airflow.sdk import BaseHook
 from airflow.serialization.serialized_objects import DagSerialization
 
 import airflow_provider_cordial
+from airflow_provider_cordial.get_provider_info import get_provider_info
 from airflow_provider_cordial.hooks.cordial import CordialHook
 from cordial_sandbox.process import SandboxProcess
 
@@ -39,6 +40,7 @@ def test_airflow_lists_the_provider_and_its_connection_type() -> None:
 
 def test_the_versions_agree() -> None:
     assert importlib.metadata.version("airflow-provider-cordial") == airflow_provider_cordial.__version__
+    assert get_provider_info()["versions"] == [airflow_provider_cordial.__version__]
 
 
 def test_a_connection_makes_its_hook(cordial: SandboxProcess) -> None:
@@ -79,9 +81,20 @@ def test_every_example_is_read_and_serialized_by_airflow() -> None:
     group = ["audience_trends_to_sql.export", "audience_trends_to_sql.load"]
     assert {dag_id: sorted(dag.task_dict) for dag_id, dag in restored.items()} == {
         "example_audience_trends": three,
+        "example_azure_to_databricks": three,
         "example_daily_backfill": ["export", "load"],
         "example_export_done": ["pick_up"],
         "example_export_only": ["export"],
+        "example_gcs_to_bigquery": three,
+        "example_files_to_warehouses": [
+            "export",
+            "to_bigquery",
+            "to_databricks",
+            "to_redshift",
+            "to_snowflake",
+            "write_gcs",
+            "write_s3",
+        ],
         "example_gcs_to_parquet": three,
         "example_load_only": ["exports", "load"],
         "example_look_back": group,
@@ -89,6 +102,8 @@ def test_every_example_is_read_and_serialized_by_airflow() -> None:
         "example_partitions_producer": group,
         "example_range_backfill": [*group, "ranges"],
         "example_s3_to_postgres": three,
+        "example_s3_to_redshift": three,
+        "example_s3_to_snowflake": three,
     }
     load = restored["example_audience_trends"].task_dict["load"]
     assert load.upstream_task_ids == {"export", "wait"}

@@ -17,9 +17,14 @@ _PACKAGE = "airflow_provider_cordial.trends.tables"
 
 #: ``module:class`` by connection type; imported when a table is built. All others use ``_GENERIC``.
 _TABLES: dict[str, str | type[TrendsTable]] = {
+    "databricks": f"{_PACKAGE}.databricks:DatabricksTable",
     "duckdb": f"{_PACKAGE}.duckdb:DuckDbTable",
+    "gcpbigquery": f"{_PACKAGE}.bigquery:BigQueryTable",
+    "google_cloud_platform": f"{_PACKAGE}.bigquery:BigQueryTable",
     "mysql": f"{_PACKAGE}.mysql:MySqlTable",
     "postgres": f"{_PACKAGE}.postgres:PostgresTable",
+    "redshift": f"{_PACKAGE}.redshift:RedshiftTable",
+    "snowflake": f"{_PACKAGE}.snowflake:SnowflakeTable",
     "sqlite": f"{_PACKAGE}.sqlite:SqliteTable",
 }
 _GENERIC = f"{_PACKAGE}.generic:DbApiTable"
@@ -32,11 +37,8 @@ _NO_TRANSACTIONS = "it has no transactions"
 _UNSUPPORTED = {
     "athena": _COMMITS,
     "clickhouse": _NO_TRANSACTIONS,
-    "databricks": _COMMITS,
     "drill": _NO_TRANSACTIONS,
     "druid": _NO_TRANSACTIONS,
-    "gcpbigquery": _COMMITS,
-    "google_cloud_platform": _COMMITS,
     "hive_cli": _NO_TRANSACTIONS,
     "hiveserver2": _NO_TRANSACTIONS,
     "impala": _NO_TRANSACTIONS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_cordial._compat import AirflowException, BaseHook
@@ -20,6 +21,8 @@ _PACKAGES = {
     "redshift": "apache-airflow-providers-amazon",
 }
 
+ADVICE = "Correct the table or the load's columns; create_table=True creates a missing table."
+
 
 def is_driver_error(error: BaseException) -> bool:
     """Return whether an error is one of a database driver, all of which derive from its class ``Error`` (PEP 249)."""
@@ -29,19 +32,40 @@ def is_driver_error(error: BaseException) -> bool:
 def error_code(error: BaseException) -> str:
     """Return what a driver identifies an error by: a number, an SQLSTATE, a name, or else the class of the error."""
     first = error.args[0] if error.args else None
+    if isinstance(first, Mapping) and "C" in first:
+        return str(first["C"])
     codes = (getattr(error, name, None) for name in ("errno", "sqlstate", "pgcode", "sqlite_errorname"))
     found = next((code for code in codes if code), None) or (first if isinstance(first, int) else None)
     return str(found or type(error).__name__)
 
 
-def table_error(table: str, conn_id: str, error: BaseException, *, is_transient: bool) -> TableError:
-    """Return the error of a driver with the table, and what to do."""
+def error_text(error: BaseException) -> str:
+    """Return what a driver reports; some pass on the fields of an error as PostgreSQL's protocol names them."""
+    first = error.args[0] if error.args else None
+    if isinstance(first, Mapping) and "M" in first:
+        return ": ".join(str(first[name]) for name in ("M", "D") if first.get(name))
+    return str(error)
+
+
+def table_error(
+    table: str,
+    conn_id: str,
+    error: BaseException,
+    *,
+    is_transient: bool,
+    text: str | None = None,
+    advice: str = ADVICE,
+) -> TableError:
+    """Return the error of a driver with the table, and what to do.
+
+    :param text: what the driver reports, by default the error as a text.
+    :param advice: what to do if a retry does not help.
+    """
     # Struck out before the text is cut: half a secret would not be recognized.
-    text = " ".join(strike_out(str(error), _secrets(conn_id)).split())[:_LONGEST]
+    text = " ".join(strike_out(error_text(error) if text is None else text, _secrets(conn_id)).split())[:_LONGEST]
     what = f"Table {table!r} of connection {conn_id!r} cannot be loaded: {type(error).__name__}: {text.rstrip('.')}."
     if is_transient:
         return TransientTableError(f"{what} Retry the task: loading again ends with the same rows.", table=table)
-    advice = "Correct the table or the load's columns; create_table=True creates a missing table."
     return TableError(f"{what} The rows of the table are as before. {advice}", table=table)
 
 

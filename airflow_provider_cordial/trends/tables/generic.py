@@ -128,7 +128,11 @@ class DbApiTable(TrendsTable):
 
     def _is_conflict(self, error: TableError) -> bool:
         cause = error.__cause__
-        return cause is not None and error_code(cause).startswith(self.conflicts)
+        return cause is not None and self.code(cause).startswith(self.conflicts)
+
+    def code(self, error: BaseException) -> str:
+        """Return what ``conflicts`` and ``transient`` are compared with."""
+        return error_code(error)
 
     @contextmanager
     def connection(self) -> Iterator[Any]:
@@ -143,7 +147,7 @@ class DbApiTable(TrendsTable):
         except Exception as error:
             if not is_driver_error(error):
                 raise
-            is_transient = error_code(error).startswith(self.transient)
+            is_transient = self.code(error).startswith(self.transient)
             raise table_error(self.name, self.conn_id, error, is_transient=is_transient) from error
 
     def prepare(self, connection: Any) -> None:

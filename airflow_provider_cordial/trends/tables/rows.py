@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from airflow_provider_cordial.trends.batch import TrendsBatch
 
 #: Rows of a row group: memory does not grow with the file.
-_GROUP = 100_000
+_GROUP = 30_000
 
 
 def write_csv(path: Path, batch: TrendsBatch) -> None:

@@ -17,8 +17,8 @@ class StagedTable(DbApiTable):
     """The table in a database with temporary tables, and a fast way to fill a table."""
 
     #: The temporary tables: what the file has, and the part of it to write.
-    staged: ClassVar[str] = "cordial_staged"
-    changed: ClassVar[str] = "cordial_changed"
+    staged: str = "cordial_staged"
+    changed: str = "cordial_changed"
 
     #: The beginning of the statement that creates them, and what follows the name.
     create_temporary: ClassVar[str] = "CREATE TEMP TABLE"
@@ -136,15 +136,7 @@ class StagedTable(DbApiTable):
         joined, parameters = self._joined(batch)
         cursor.execute(f"SELECT {counts}, COUNT(*) {joined}", [*values, *parameters])
         found = dict(zip((*conditions, "pairs"), map(int, cursor.fetchall()[0]), strict=True))
-        keeps = batch.on_blank == "keep"
-        result = LoadResult(
-            new=found["new"],
-            same=found["same"],
-            corrected=found["corrected"],
-            blank=found["blank"] + (0 if keeps else found["lost"]),
-            kept=found["lost"] if keeps else 0,
-        )
-        return result, found
+        return LoadResult.of_counts(found, batch.on_blank), found
 
     def _find_namesake(self, cursor: Any, batch: TrendsBatch) -> str:
         audience = self.quote(self.columns["audience"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,7 +17,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tests.integration.servers import LOOPBACK, free_port
+from tests.integration.servers import LOOPBACK, free_port, running
 
 START_TIMEOUT = 30.0
 
@@ -89,30 +88,21 @@ def postgres_server() -> Iterator[Postgres]:
         subprocess.run(initdb, check=True, capture_output=True, cwd=home)
         settings = ["listen_addresses=127.0.0.1", f"unix_socket_directories={home}", "fsync=off"]
         command = [*as_user, str(folder / "postgres"), "-D", str(home / "data"), "-p", str(server.port)]
-        with (home / "postgres.log").open("wb") as log:
-            process = subprocess.Popen(
-                [*command, *(part for setting in settings for part in ("-c", setting))],
-                stdout=log,
-                stderr=log,
-                cwd=home,
-            )
-            try:
-                _wait(server.port, process)
-                yield server
-            finally:
-                # runuser forwards the signal.
-                process.terminate()
-                process.wait(START_TIMEOUT)
+        command += [part for setting in settings for part in ("-c", setting)]
+        # runuser forwards the signal.
+        with running(command, server.port, cwd=home):
+            _wait_until_it_accepts(server)
+            yield server
 
 
-def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
+def _wait_until_it_accepts(server: Postgres) -> None:
+    """Wait beyond the moment when the port is open: until then it answers that it is starting up."""
     deadline = time.monotonic() + START_TIMEOUT
     while True:
-        assert process.poll() is None, "PostgreSQL did not start"
         try:
-            socket.create_connection((LOOPBACK, port), timeout=1).close()
-        except OSError:
-            assert time.monotonic() < deadline
+            server.connect().close()
+        except psycopg.OperationalError:
+            assert time.monotonic() < deadline, "PostgreSQL did not start"
             time.sleep(0.05)
         else:
             return

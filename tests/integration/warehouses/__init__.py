@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -12,8 +13,23 @@ import pytest
 from airflow_provider_cordial.trends import Columns, LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.tables import Staging, build_table
 
+#: The environment variable with an account to test in place of the emulators: see ``scripts/test_warehouse.py``.
+ACCOUNT = "CORDIAL_TEST_WAREHOUSE"
+
 #: The modules of this package that serve a warehouse.
-NAMES = ("sqlite", "duckdb", "unknown", "postgres", "mariadb")
+NAMES: tuple[str, ...] = (
+    "sqlite",
+    "duckdb",
+    "unknown",
+    "postgres",
+    "mariadb",
+    "snowflake",
+    "bigquery",
+    "redshift",
+    "databricks",
+)
+if os.environ.get(ACCOUNT):
+    NAMES = ("account",)
 
 
 class Warehouse(ABC):

@@ -17,7 +17,17 @@ from tests.integration.warehouses import Warehouse
 _TIMEOUT = 120
 
 #: Imported once, in the process that all loads are forked from.
-_PRELOADED = ["tests.integration.warehouses.killed", "airflow.providers.common.sql.hooks.sql"]
+_PRELOADED = [
+    "tests.integration.warehouses.killed",
+    "airflow.providers.common.sql.hooks.sql",
+    "airflow.providers.databricks.hooks.databricks_sql",
+    "databricks.sql.client",
+    "pyarrow.parquet",
+    "airflow.providers.amazon.aws.hooks.redshift_sql",
+    "airflow.providers.amazon.aws.hooks.s3",
+    "airflow_provider_cordial.trends.tables.redshift",
+    "tests.integration.warehouses.preloaded",
+]
 
 
 def kill_at(warehouse: Warehouse, batch: TrendsBatch, step: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from airflow.sdk import Asset, AssetAlias, PartitionedAtRuntime
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
-from airflow_provider_cordial.assets import delivery_asset, publish_event, table_asset
+from airflow_provider_cordial.assets import delivery_asset, exports_to_load, publish_event, table_asset
 from airflow_provider_cordial.destinations import (
     AzureBlobDestination,
     Destination,
@@ -33,7 +33,7 @@ ONE_DAY = Timeframe(date(2026, 11, 10), date(2026, 11, 10))
 def publish(outlet: Any, timeframe: Timeframe = TWO_DAYS, **context: Any) -> Any:
     """Return the event that a task publishes on its only outlet."""
     run = {"outlet_events": OutletEventAccessors(), "dag": SimpleNamespace(timetable=None), **context}
-    publish_event(run, [outlet], asset_uri=TABLE.uri, days=timeframe, extra=EXTRA)
+    publish_event(run, [outlet], asset_uris=[TABLE.uri], days=timeframe, extra=EXTRA)
     return run["outlet_events"][outlet]
 
 
@@ -66,7 +66,7 @@ def test_an_event_lists_days_and_extra_and_keeps_earlier_extra() -> None:
     assert event.partition_keys == set()
     run: dict[str, Any] = {"outlet_events": OutletEventAccessors(), "dag": SimpleNamespace(timetable=None)}
     run["outlet_events"][TABLE].extra = {"team": "crm"}
-    publish_event(run, [TABLE, "not an asset"], asset_uri=None, days=TWO_DAYS, extra=EXTRA)
+    publish_event(run, [TABLE, "not an asset"], asset_uris=[], days=TWO_DAYS, extra=EXTRA)
     assert run["outlet_events"][TABLE].extra == {"team": "crm", **CONTENT}
     assert len(run["outlet_events"]) == 1
 
@@ -113,3 +113,25 @@ def test_a_runtime_partitioned_producer_publishes_its_days() -> None:
 )
 def test_a_load_has_its_table_as_the_default_outlet(options: dict[str, Any], outlets: list[Any]) -> None:
     assert AudienceTrendsToSqlOperator(task_id="load", export={}, **options).outlets == outlets
+
+
+def event(minutes: float, job_id: str | None, **extra: Any) -> Any:
+    timestamp = datetime.now(UTC) - timedelta(minutes=minutes)
+    return SimpleNamespace(timestamp=timestamp, extra={"job_id": job_id, **extra})
+
+
+def test_what_is_delivered_and_not_loaded_is_found_whatever_a_run_received() -> None:
+    delivered, loaded = object(), object()
+    events = {
+        delivered: [
+            event(5, "j3", export={"name": "c"}),
+            event(9, "j1", export={"name": "a"}),
+            event(7, "j2", export={"name": "b"}),
+            event(6, "j2", export={"name": "b"}),
+            event(4, None),
+            event(40 * 24 * 60, "j0", export={"name": "old"}),
+        ],
+        loaded: [event(8, "j1", rows=2), event(1, None)],
+    }
+    assert exports_to_load(events, delivered, loaded) == [{"name": "b"}, {"name": "c"}]
+    assert exports_to_load(events, delivered, loaded, days=60)[0] == {"name": "old"}

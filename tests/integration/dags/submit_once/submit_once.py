@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from airflow.sdk import DAG, CronTriggerTimetable
+from airflow.sdk import DAG
 
 from airflow_provider_cordial.destinations import SftpDestination, UiDestination
 from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
@@ -52,7 +52,7 @@ with DAG("neighbors", schedule=None, is_paused_upon_creation=False):
 
 with DAG(
     "daily",
-    schedule=CronTriggerTimetable("0 3 * * *", timezone="America/Los_Angeles"),
+    schedule="0 3 * * *",
     start_date=datetime(2026, 11, 11, tzinfo=LOS_ANGELES),
     end_date=datetime(2026, 11, 12, tzinfo=LOS_ANGELES),
     catchup=True,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from airflow_provider_cordial.destinations import (
     SftpDestination,
     UiDestination,
 )
-from airflow_provider_cordial.exceptions import RefusedError
+from airflow_provider_cordial.exceptions import MissingExtraError, RefusedError
 from cordial_sandbox.process import SandboxProcess
 from tests.helpers.operators import export
 from tests.helpers.sandbox import SetConnection
@@ -191,3 +193,27 @@ def test_incomplete_destinations_are_rejected_before_sending(
     assert "secret-key-123" not in rejected.value.message
     assert "token-123" not in rejected.value.message
     assert cordial.control.requests() == []
+
+
+@pytest.mark.parametrize(
+    ("destination", "module", "extra"),
+    [
+        (S3Destination(bucket="b", path="p"), "airflow.providers.amazon.aws.hooks.s3", "amazon"),
+        (GcsDestination(bucket="b", path="p"), "airflow.providers.google.cloud.hooks.gcs", "google"),
+        (
+            AzureBlobDestination(account="a", container="c", path="p"),
+            "airflow.providers.microsoft.azure.hooks.wasb",
+            "microsoft-azure",
+        ),
+        (FtpDestination(conn_id="c", path="p"), "airflow.providers.ftp.hooks.ftp", "ftp"),
+    ],
+    ids=["s3", "gcs", "azure", "ftp"],
+)
+def test_a_missing_extra_is_named_with_its_command(
+    destination: Destination, module: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if the package were not installed.
+    monkeypatch.setitem(sys.modules, module, None)
+    command = re.escape(f"pip install 'airflow-provider-cordial[{extra}]'")
+    with pytest.raises(MissingExtraError, match=command), destination.reader(timeout=1):
+        pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import socket
 import time
@@ -357,6 +358,35 @@ def test_the_client_uses_the_proxy_of_the_environment(
     with pytest.raises(ConnectionFailedError, match="no answer"):
         asyncio.run(get())
     assert len(received) == 1
+
+
+@pytest.mark.filterwarnings("error::DeprecationWarning:aiohttp")
+def test_the_proxy_of_an_https_address_receives_its_login(
+    set_connection: SetConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_connection("cordial_default", conn_type="cordial", password="KEY-123456")
+    for name in ("no_proxy", "NO_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    received: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async def get() -> None:
+        async with await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            monkeypatch.setenv("https_proxy", f"http://some%40one:secret%3A1@127.0.0.1:{port}")
+            async with AsyncCordialClient(await read_connection("cordial_default")) as client:
+                await client.get_job("548817d0")
+
+    with pytest.raises(ConnectionFailedError):
+        asyncio.run(get())
+    assert received[0].startswith(b"CONNECT api.cordial.io:443 ")
+    assert b"Proxy-Authorization: Basic " + base64.b64encode(b"some@one:secret:1") in received[0]
+    assert base64.b64encode(b"KEY-123456:") not in received[0]
 
 
 def test_a_retired_client_closes_after_its_requests(cordial: SandboxProcess) -> None:

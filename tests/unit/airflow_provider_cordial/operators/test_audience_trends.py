@@ -243,6 +243,25 @@ def test_a_done_job_at_the_trigger_timeout_is_a_success(cordial: SandboxProcess)
         operator.resume_execution("__fail__", {"error": "Trigger failure"}, context)  # type: ignore[arg-type]
 
 
+def test_a_retry_executes_although_airflow_resumes_it_with_an_old_event(cordial: SandboxProcess) -> None:
+    cordial.control.behaviour(job_fails_with="The storage is full.", job_seconds=0)
+    operator = AudienceTrendsExportOperator(
+        task_id="export", audiences=["opened_last_30_days"], destination=SFTP, wait_for_completion=True, deferrable=True
+    )
+    context = run_context(try_number=1)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context)  # type: ignore[arg-type]
+    (job,) = cordial.control.jobs()
+    event = {"status": "success", "job_id": job["id"], "job": {"status": "Done"}, "error": None}
+    kwargs = {**(deferred.value.kwargs or {}), "event": event}
+    assert operator.resume_execution("execute_complete", kwargs, context) == job["id"]  # type: ignore[arg-type]
+    while cordial.control.job(job["id"])["status"] != "Failed":
+        time.sleep(0.02)
+    with pytest.raises(TaskDeferred):
+        operator.resume_execution("execute_complete", kwargs, run_context(try_number=2))  # type: ignore[arg-type]
+    assert len(cordial.control.jobs()) == 2
+
+
 def test_the_event_of_another_job_is_never_a_success(cordial: SandboxProcess) -> None:
     context = run_context()
     operator = AudienceTrendsExportOperator(

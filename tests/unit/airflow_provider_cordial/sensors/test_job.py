@@ -277,6 +277,18 @@ def test_a_trigger_timeout_polls_the_job_one_last_time(cordial: SandboxProcess) 
     assert sensor(job_id, deferrable=True).resume_execution(*timed_out)["status"] == "Done"
 
 
+def test_a_retry_executes_although_airflow_resumes_it_with_an_old_event(cordial: SandboxProcess) -> None:
+    job_id = submit_job(cordial, job_seconds=0)
+    while cordial.control.job(job_id)["status"] != "Done":
+        time.sleep(0.02)
+    event = {"status": "error", "job_id": job_id, "job": None, "error": {"class": "ServerError", "message": "down"}}
+    retry: Any = {**context(), "ti": SimpleNamespace(try_number=2)}
+    resumed = sensor(job_id, deferrable=True).resume_execution(
+        "execute_complete", {"deferred_try": 1, "event": event}, retry
+    )
+    assert resumed["status"] == "Done"
+
+
 def test_the_deadline_precedes_the_execution_timeout(cordial: SandboxProcess) -> None:
     job_id = submit_job(cordial, job_stays_in="Pending")
     started = time.time()
