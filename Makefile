@@ -1,5 +1,5 @@
 # The two commands to know: make demo, make test.
-.PHONY: help demo test test-integration test-warehouses test-matrix release test-cluster test-faults lint types format lock benchmark bench-wait bench-limit chaos chaos-waits kill-loads clean
+.PHONY: help demo playground docs screenshots first-success test test-browser test-integration test-warehouses test-matrix release test-cluster test-faults lint types format lock benchmark bench-wait bench-limit chaos chaos-waits kill-loads clean
 
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(if $(shell $(name) -c \
 	'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))))
@@ -7,7 +7,15 @@ BIN := .venv/bin
 
 help:
 	@echo 'make demo       export, wait and load seven days, from a local Cordial into a table'
+	@echo 'make playground a whole Airflow with its UI, a local Cordial, connections, and the example DAGs'
+	@echo 'make docs       build the documentation in site/; a warning or a dead link fails it'
+	@echo 'make first-success'
+	@echo '                the commands of the five-minute start, in a clean environment, and their seconds'
 	@echo 'make test       the whole test suite'
+	@echo 'make test-browser'
+	@echo '                a browser walks through the playground (root on Debian, to install Chromium)'
+	@echo 'make screenshots'
+	@echo '                the same, and the pictures of the documentation are taken again'
 	@echo 'make test-integration'
 	@echo '                the destinations again, on servers as in production (root on Debian)'
 	@echo 'make test-warehouses'
@@ -19,7 +27,7 @@ help:
 	@echo 'make test-faults SEED=7'
 	@echo '                60 exports through a proxy that breaks requests, and 100 kills of Airflow processes'
 	@echo 'make lint types what CI checks as well: format, imports, wording, types'
-	@echo 'make benchmark  the figures of the README'
+	@echo 'make benchmark  the figures of the documentation'
 	@echo 'make bench-wait WAITS="100 1000 5000"'
 	@echo '                many deferred waits in one event loop, beside peers and a limit'
 	@echo 'make bench-limit'
@@ -37,6 +45,24 @@ help:
 
 demo: .venv/.ready
 	@$(BIN)/python scripts/demo.py
+
+playground: .venv/.ready
+	@$(BIN)/python scripts/playground.py
+
+docs: .venv-docs/.ready
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+	@echo 'The documentation is in site/index.html'
+
+first-success: .venv/.ready
+	@$(BIN)/python scripts/first_success.py
+
+test-browser: .venv/.ready .venv-docs/.ready
+	scripts/install_browser.sh
+	.venv-docs/bin/python -m pytest --confcutdir tests/browser tests/browser
+
+screenshots: .venv/.ready .venv-docs/.ready
+	scripts/install_browser.sh
+	.venv-docs/bin/python -m pytest --confcutdir tests/browser tests/browser --pictures docs/images
 
 # In two processes; only one of them runs a whole Airflow (the xdist_group of its tests).
 test: .venv/.ready .venv-bqemulator/.ready
@@ -111,9 +137,11 @@ lock: .venv/.ready
 		$(BIN)/uv pip compile - --universal --python-version 3.11 --upgrade --quiet \
 		--no-header --no-annotate --no-emit-index-url -o requirements-bqemulator.txt
 	$(BIN)/python scripts/matrix.py --lock
+	$(BIN)/uv pip compile requirements-docs.in --universal --python-version 3.11 --upgrade --quiet \
+		--no-header --no-annotate --no-emit-index-url -o requirements-docs.txt
 
 clean:
-	rm -rf .venv .venv-bqemulator .matrix .servers .demo dist
+	rm -rf .venv .venv-bqemulator .venv-docs .matrix .servers .demo .browser dist site
 
 .venv/.ready: requirements-dev.txt pyproject.toml cordial_sandbox/pyproject.toml
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or later is needed; give it as make PYTHON=/path/to/python3' >&2; exit 1; }
@@ -128,6 +156,11 @@ clean:
 .venv-bqemulator/.ready: requirements-bqemulator.txt .venv/.ready
 	@$(PYTHON) -m venv .venv-bqemulator
 	@VIRTUAL_ENV=.venv-bqemulator $(BIN)/uv pip install --system-certs --quiet --compile-bytecode -r $<
+	@touch $@
+
+.venv-docs/.ready: requirements-docs.txt .venv/.ready
+	@$(PYTHON) -m venv .venv-docs
+	@VIRTUAL_ENV=.venv-docs $(BIN)/uv pip install --system-certs --quiet --compile-bytecode -r $<
 	@touch $@
 
 .servers/.ready: scripts/install_servers.sh .venv/.ready

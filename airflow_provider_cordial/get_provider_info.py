@@ -22,12 +22,14 @@ DEFAULT_TIMEZONE = "America/Los_Angeles"
 #: Seconds. How long a job takes is not documented.
 DEFAULT_POLL_INTERVAL = 30.0
 
-# Not the port: Airflow 3.3 sends a hidden port as text when it tests the connection, and then rejects it.
+# Not the port: in Airflow 3.3 the button Test sends a hidden port as text, and is rejected. It sends a blank port as 0,
+# which is then not the stored port, and is rejected too: so the form asks for a port.
 HIDDEN_FIELDS = ["login", "schema"]
 RELABELING = {"password": "API key", "host": "Host"}
 PLACEHOLDERS = {
     "password": "the raw API key, neither encoded nor followed by a colon",
     "host": f"{DEFAULT_HOST} or {OTHER_HOST}",
+    "port": "443, without which Airflow 3.3 cannot test the connection",
 }
 
 

@@ -10,6 +10,7 @@ import signal
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -45,7 +46,7 @@ async def serve(settings: Settings) -> None:
         _stop_on_signals(server)
         # The socket listens from here on: a client that connects before the server runs is served a moment later.
         listener.listen()
-        address = {
+        address: dict[str, Any] = {
             "url": f"http://{HOST}:{listener.getsockname()[1]}",
             "api_key": settings.api_key,
             "pid": os.getpid(),
@@ -57,7 +58,8 @@ async def serve(settings: Settings) -> None:
                 "root": str(folder.root),
             },
         }
-        _write_address(data / "sandbox.json", address)
+        _write_json(data / "airflow-connections.json", airflow_connections(address))
+        _write_json(data / "sandbox.json", address)
         log.info(
             "Cordial sandbox is ready at %s, its SFTP server at %s:%s (folder %r); addresses and secrets are in %s",
             address["url"],
@@ -123,10 +125,34 @@ def _bind(store: Store, name: str, configured: int) -> socket.socket:
     return listener
 
 
-def _write_address(path: Path, address: dict[str, object]) -> None:
+def airflow_connections(address: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the connections to this sandbox as ``airflow connections import`` reads them."""
+    sftp = address["sftp"]
+    # Apart from the host, because Airflow's UI only tests a connection with a port.
+    host, _, port = address["url"].rpartition(":")
+    return {
+        "cordial_default": {
+            "conn_type": "cordial",
+            "host": host,
+            "port": int(port),
+            "password": address["api_key"],
+        },
+        "sftp_default": {
+            "conn_type": "sftp",
+            "host": sftp["host"],
+            "port": sftp["port"],
+            "login": sftp["username"],
+            "password": sftp["password"],
+            # The server is on this machine.
+            "extra": json.dumps({"no_host_key_check": "true", "look_for_keys": "false"}),
+        },
+    }
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
     partial = path.with_suffix(".part")
     partial.touch(mode=0o600)
-    partial.write_text(json.dumps(address, indent=1))
+    partial.write_text(json.dumps(content, indent=1))
     partial.replace(path)
 
 

@@ -6,6 +6,7 @@ from), and ``warehouse`` (any database with a DbApiHook).
 
 from __future__ import annotations
 
+# [START dag]
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -44,3 +45,4 @@ with DAG(
     )
     export >> wait >> load
     # [END audience_trends]
+# [END dag]

@@ -1,7 +1,7 @@
 """Export and wait in one task, load in another: every day, and for past days with ``airflow backfill create``.
 
 At most four exports run in Cordial at a time, however many runs a backfill starts: a task that waits counts while it is
-deferred. For a limit over several DAGs use a pool that was created with ``--include-deferred``. To backfill::
+deferred. For a limit over several DAGs use a pool that was created with ``--include-deferred``. To backfill:
 
     airflow backfill create --dag-id example_daily_backfill --from-date 2026-01-01 --to-date 2026-02-01
 

@@ -10,13 +10,18 @@ from __future__ import annotations
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from airflow.sdk import DAG, CronDataIntervalTimetable
+from airflow.sdk import DAG
 
 from airflow_provider_cordial.destinations import S3Destination
 from airflow_provider_cordial.operators import AudienceTrendsExportOperator
 from airflow_provider_cordial.sensors import JobSensor
 from airflow_provider_cordial.transfers import AudienceTrendsToSqlOperator
 from airflow_provider_cordial.trends import Columns
+
+try:
+    from airflow.sdk import CronDataIntervalTimetable
+except ImportError:  # Airflow 3.0 and 3.1
+    from airflow.timetables.interval import CronDataIntervalTimetable
 
 with DAG(
     dag_id="example_s3_to_snowflake",

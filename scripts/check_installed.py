@@ -19,6 +19,9 @@ from typing import Any
 #: Example DAGs that need a later Airflow, and how their error begins to be read.
 NEEDS = {"example_partitions.py": ((3, 2), "cannot import name 'CronPartitionTimetable'")}
 
+#: Modules that need a later Airflow.
+MODULES_NEED = {"airflow_provider_cordial.retry_policy": (3, 3)}
+
 PROVIDER = "airflow_provider_cordial"
 
 
@@ -29,7 +32,7 @@ def check_modules() -> str:
     names = [
         found.name
         for found in pkgutil.walk_packages(package.__path__, f"{PROVIDER}.")
-        if ".example_dags" not in found.name
+        if ".example_dags" not in found.name and airflow_version() >= MODULES_NEED.get(found.name, (3, 0))
     ]
     lazy = 0
     for name in names:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -14,9 +12,10 @@ from contextlib import closing, contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 
+from local_airflow import EXAMPLES, PROJECT, as_variables, connections, environment
+
 from cordial_sandbox.process import SandboxProcess
 
-PROJECT = Path(__file__).resolve().parent.parent
 RESULTS = PROJECT / ".demo"
 DAG_ID = "example_audience_trends"
 FIRST_DAY = date(2026, 11, 10)
@@ -51,41 +50,22 @@ def main() -> int:
 
 def airflow_environment(home: Path, sandbox: SandboxProcess, warehouse: Path) -> dict[str, str]:
     """Return the environment of an Airflow with its defaults, and the three connections of the example DAG."""
-    connections = {
-        "cordial_default": {"conn_type": "cordial", "host": sandbox.url, "password": sandbox.api_key},
-        "sftp_default": {
-            "conn_type": "sftp",
-            "host": sandbox.sftp.host,
-            "port": sandbox.sftp.port,
-            "login": sandbox.sftp.username,
-            "password": sandbox.sftp.password,
-            "extra": {"no_host_key_check": "true", "look_for_keys": "false"},
-        },
-        "warehouse": {"conn_type": "sqlite", "host": str(warehouse)},
-    }
     return {
-        **{key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW__")},
-        **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in connections.items()},
-        "AIRFLOW_HOME": str(home / "airflow"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORDIAL__POLL_INTERVAL": "0.5",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "example_dags"),
-        # Byte code halves the time of everything below, also if the environment disables it.
-        "PYTHONDONTWRITEBYTECODE": "",
-        "PYTHONPYCACHEPREFIX": str(RESULTS / "pycache"),
+        **environment(home / "airflow", dags=EXAMPLES, cache=RESULTS / "pycache", CORDIAL__POLL_INTERVAL="0.5"),
+        **as_variables(connections(sandbox, warehouse)),
     }
 
 
-def run_airflow(home: Path, environment: dict[str, str]) -> None:
+def run_airflow(home: Path, variables: dict[str, str]) -> None:
     """Run the DAG for each day, one after another, in a separate process."""
     log = RESULTS / "airflow.log"
     with log.open("w") as output:
         with step("Airflow creates its database"):
             migrate = [sys.executable, "-m", "airflow", "db", "migrate"]
-            finish(subprocess.Popen(migrate, env=environment, stdout=output, stderr=output), log)
+            finish(subprocess.Popen(migrate, env=variables, stdout=output, stderr=output), log)
         command = [sys.executable, str(PROJECT / "scripts" / "run_dag.py"), DAG_ID, *run_dates()]
         process = subprocess.Popen(
-            command, env=environment, cwd=home, stdout=subprocess.PIPE, stderr=output, text=True, bufsize=1
+            command, env=variables, cwd=home, stdout=subprocess.PIPE, stderr=output, text=True, bufsize=1
         )
         try:
             for line in process.stdout or ():

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
 
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+
 _DEFAULTS = {field.name: field.default for field in CONNECTION_FIELDS}
 
 
@@ -162,6 +164,8 @@ def _base_url(name: str, connection: Connection) -> str:
             "clear text. http is accepted only for a host on this machine."
         )
         raise InvalidConnectionError(msg)
+    if port == _DEFAULT_PORTS[parts.scheme]:  # of the same base URL, and so of the same console
+        port = None
     hostname = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{hostname}" + (f":{port}" if port else "")
 

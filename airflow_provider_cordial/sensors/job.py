@@ -115,7 +115,7 @@ class JobSensor(BaseSensorOperator):
                 time.sleep(REJECTION_PAUSE)
                 job = self._observe(watcher)
         except CordialError as error:
-            raise self._skipped_or(for_sensor(error)) from error
+            raise self._skipped_or(for_sensor(error)) from None
         return PokeReturnValue(is_done=True, xcom_value=job.to_json()) if job else None
 
     def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:  # noqa: ARG002
@@ -123,7 +123,8 @@ class JobSensor(BaseSensorOperator):
         try:
             job = parse_event(event, self.job_id)
         except CordialError as error:
-            raise for_sensor(error) from error
+            # Not the error that it replaces: the log would show the same message twice.
+            raise for_sensor(error) from None
         self.log.info("Job %s is %s", job.id, job.status)
         return job.to_json()
 

@@ -28,12 +28,14 @@ REPOSITORY = "https://github.com/airflow-provider-cordial/airflow-provider-cordi
 #: The distribution of each package that the provider imports, where the names differ.
 DISTRIBUTIONS = {
     "airflow.providers.amazon": "apache-airflow-providers-amazon",
+    "airflow.providers.common.compat": "apache-airflow-providers-common-compat",
     "airflow.providers.common.sql": "apache-airflow-providers-common-sql",
     "airflow.providers.databricks": "apache-airflow-providers-databricks",
     "airflow.providers.ftp": "apache-airflow-providers-ftp",
     "airflow.providers.google": "apache-airflow-providers-google",
     "airflow.providers.microsoft.azure": "apache-airflow-providers-microsoft-azure",
     "airflow.providers.mysql": "apache-airflow-providers-mysql",
+    "airflow.providers.openlineage": "apache-airflow-providers-openlineage",
     "airflow.providers.postgres": "apache-airflow-providers-postgres",
     "airflow.providers.sftp": "apache-airflow-providers-sftp",
     "airflow.providers.snowflake": "apache-airflow-providers-snowflake",

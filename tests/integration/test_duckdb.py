@@ -74,7 +74,7 @@ def test_a_database_that_another_process_has_open_is_temporary(cordial: SandboxP
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout
         assert process.stdout.readline() == b"1\n"
-        with pytest.raises(TransientTableError, match="(?s)Could not set lock.* Retry the task"):
+        with pytest.raises(TransientTableError, match=r"(?s)Could not set lock.*\sRetry the task"):
             load(export(job_id="j2"))
         process.communicate(b"\n", timeout=30)
     assert rows(database) == PLAIN_ROWS

@@ -150,7 +150,7 @@ def test_a_location_outside_of_s3_is_refused(server: Redshift, location: str) ->
 
 
 def test_a_table_of_another_database_is_refused(server: Redshift) -> None:
-    with pytest.raises(InvalidExportError, match=r"^Invalid table name 'dev.public.trends'.*its own database"):
+    with pytest.raises(InvalidExportError, match=r"(?s)^Invalid table name 'dev.public.trends'.*its own database"):
         load(server, batch({"a": [1, 2]}), table="dev.public.trends")
     assert server.statements == []
 
@@ -172,7 +172,7 @@ def test_the_keys_are_in_no_error(server: Redshift, monkeypatch: pytest.MonkeyPa
     secret = "wrong/secret+key/of+forty/characters/1234"
     credentials = ReadOnlyCredentials("ASIATEMPORARY1234567", secret, TOKEN)
     monkeypatch.setattr(S3Hook, "get_credentials", lambda *_: credentials)
-    with pytest.raises(TableError, match="Redshift does not copy s3://.*s3:GetObject and s3:ListBucket") as failed:
+    with pytest.raises(TableError, match="(?s)Redshift does not copy s3://.*s3:GetObject and s3:ListBucket") as failed:
         load(server, batch({"a": [3, 4]}))
     (copy,) = (one for one in server.statements if TOKEN in one)
     assert f"aws_secret_access_key={secret};token={TOKEN}'" in copy
@@ -210,11 +210,11 @@ def test_a_bucket_without_access_is_an_error(
     load(server, batch({"a": [1, 2]}))
     access, secret = server.bucket.getter if login == "getter" else ("AKIANOBODY1234567890", "nobody's secret")
     set_connection("aws_default", **{**server.bucket.connection(), "login": access, "password": secret})
-    with pytest.raises(TableError, match=rf"no access to s3://.*{message}|{message}") as failed:
+    with pytest.raises(TableError, match=rf"(?s)no access to s3://.*{message}|{message}") as failed:
         load(server, batch({"a": [3, 4]}))
     assert not failed.value.retry_helps
-    assert "The rows of the table are as before" in str(failed.value)
-    assert secret not in str(failed.value)
+    assert "The rows of the table are as before" in failed.value.message
+    assert secret not in failed.value.message
     assert server.query("SELECT contacts FROM trends ORDER BY 1") == [(1,), (2,)]
 
 
@@ -222,7 +222,7 @@ def test_a_bucket_that_does_not_answer_is_temporary(server: Redshift, set_connec
     fields = server.bucket.connection("http://127.0.0.1:9")
     extra = {**fields["extra"], "config_kwargs": {"retries": {"total_max_attempts": 1}}}
     set_connection("aws_default", **{**fields, "extra": extra})
-    with pytest.raises(TransientTableError, match="no access to s3://.*Could not connect"):
+    with pytest.raises(TransientTableError, match="(?s)no access to s3://.*Could not connect"):
         load(server, batch({"a": [1, 2]}))
 
 
@@ -248,7 +248,7 @@ def test_a_missing_privilege_is_named(server: Redshift, set_connection: SetConne
     limited_user(server, set_connection, f"GRANT {grants} ON trends TO limited")
     with pytest.raises(TableError, match="permission denied for table trends") as failed:
         load(server, batch({"a": [3, 4]}), create=False)
-    assert "Grant the user of connection 'warehouse' SELECT, INSERT, and DELETE on the table" in str(failed.value)
+    assert "Grant the user of connection 'warehouse' SELECT, INSERT, and DELETE on the table" in failed.value.message
     assert "LOCK" in server.statements[-2] or "LOCK" in server.statements[-1]
     assert not failed.value.retry_helps
     limited_user(server, set_connection, "GRANT SELECT, INSERT, DELETE ON trends TO limited")
@@ -269,7 +269,7 @@ def test_a_conflict_that_persists_is_temporary(server: Redshift, monkeypatch: py
     load(server, batch({"a": [1, 2]}))
     for _ in range(5):
         server.fail_once("LOCK", RefusedError("could not complete because of conflict with concurrent transaction"))
-    with pytest.raises(TransientTableError, match="conflict with concurrent transaction. Retry the task"):
+    with pytest.raises(TransientTableError, match="conflict with concurrent transaction\\.\\sRetry the task"):
         load(server, batch({"a": [3, 4]}))
 
 
@@ -279,7 +279,7 @@ def test_a_lost_connection_is_temporary(server: Redshift, statement: str) -> Non
     server.fail_once(statement, ConnectionError())
     with pytest.raises(TransientTableError, match="Retry the task") as failed:
         load(server, batch({"a": [3, 4]}))
-    assert server.postgres.password not in str(failed.value)
+    assert server.postgres.password not in failed.value.message
     assert server.query("SELECT contacts FROM trends ORDER BY 1") == [(1,), (2,)]
 
 
@@ -324,7 +324,7 @@ def test_a_table_of_another_schema_with_other_types(server: Redshift) -> None:
     rows = server.query("SELECT name, day::text, size, account, run FROM marketing.trends ORDER BY day")
     assert rows == [("a", "2026-11-10", 1, "it's %s", "r1"), ("a", "2026-11-11", 3, "it's %s", "r1")]
     server.query("ALTER TABLE marketing.trends ADD PRIMARY KEY (name, day)")
-    with pytest.raises(UnsuitableTableError, match=r"has the unique key \(name, day\).*Add Account to the key"):
+    with pytest.raises(UnsuitableTableError, match=r"(?s)has the unique key \(name, day\).*Add Account to the key"):
         load(server, batch({"a": [1, 3]}), table="marketing.trends", columns=columns)
 
 
@@ -334,7 +334,7 @@ def test_a_name_is_as_long_as_its_bytes(server: Redshift) -> None:
     assert server.query("SELECT DISTINCT audience, account FROM trends") == [(longest, longest)]
     with pytest.raises(TableError, match="value too long") as failed:
         load(server, batch({f"{longest}x": [1, 2]}), columns=Columns(scope={"account": "x"}))
-    assert "The rows of the table are as before" in str(failed.value)
+    assert "The rows of the table are as before" in failed.value.message
 
 
 def test_a_namesake_under_another_collation_is_not_deleted(server: Redshift) -> None:

@@ -1,4 +1,4 @@
-"""One job per submission in a whole Airflow: each row of the README's table of retry and clear."""
+"""One job per submission in a whole Airflow: each row of the table of retry and clear in docs/submit-once.md."""
 
 from __future__ import annotations
 

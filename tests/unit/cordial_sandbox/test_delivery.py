@@ -291,9 +291,9 @@ def test_secrets_are_erased_once_the_job_has_ended(own_sandbox: SandboxProcess) 
     for secret in (destination_password, own_sandbox.api_key):
         assert secret not in "".join(responses)
         for path in own_sandbox.data.rglob("*"):
-            if path.is_file() and path.name != "sandbox.json":
+            if path.is_file() and path.name not in ("sandbox.json", "airflow-connections.json"):
                 assert secret.encode() not in path.read_bytes(), path
-    for name in ("sandbox.json", "sandbox.sqlite", "sftp_host_key"):
+    for name in ("sandbox.json", "airflow-connections.json", "sandbox.sqlite", "sftp_host_key"):
         assert (own_sandbox.data / name).stat().st_mode & 0o077 == 0, name
 
 

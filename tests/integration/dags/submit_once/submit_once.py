@@ -1,4 +1,4 @@
-"""DAGs whose export is killed, cleared, edited, and backfilled: the rows of the README's table."""
+"""DAGs whose export is killed, cleared, edited, and backfilled: the rows of the table in docs/submit-once.md."""
 
 from __future__ import annotations
 

@@ -35,7 +35,9 @@ def read(**fields: Any) -> CordialConnection:
         ({"host": "http://127.0.0.1:8080"}, "http://127.0.0.1:8080"),
         ({"host": "127.0.0.1", "port": 8080, "schema": "http"}, "http://127.0.0.1:8080"),
         ({"host": "http://localhost", "port": 9}, "http://localhost:9"),
-        ({"host": "http://[::1]:80"}, "http://[::1]:80"),
+        ({"host": "http://[::1]:80"}, "http://[::1]"),
+        ({"port": 443}, "https://api.cordial.io"),
+        ({"host": "https://api.cordial.io:8443"}, "https://api.cordial.io:8443"),
     ],
 )
 def test_the_address(fields: dict[str, Any], url: str) -> None:

@@ -157,7 +157,7 @@ def test_native_templates_keep_audience_names_or_are_rejected(cordial: SandboxPr
         operator.render_template_fields({"params": {"name": name, "names": [name]}})
         return operator
 
-    # The two recipes of the README.
+    # The two recipes of docs/operators.md.
     assert rendered("{{ params.names }}").audiences == [name]
     assert rendered(["{{ params.name | tojson }}"]).audiences == [name]
     with pytest.raises(InvalidExportError, match=r"(?s)expected text, got .* quote the value: .* tojson"):

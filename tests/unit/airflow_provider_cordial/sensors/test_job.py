@@ -282,7 +282,7 @@ def test_a_retry_executes_although_airflow_resumes_it_with_an_old_event(cordial:
     while cordial.control.job(job_id)["status"] != "Done":
         time.sleep(0.02)
     event = {"status": "error", "job_id": job_id, "job": None, "error": {"class": "ServerError", "message": "down"}}
-    retry: Any = {**context(), "ti": SimpleNamespace(try_number=2)}
+    retry: Any = {**context(), "ti": SimpleNamespace(try_number=2, xcom_push=lambda **_: None)}
     resumed = sensor(job_id, deferrable=True).resume_execution(
         "execute_complete", {"deferred_try": 1, "event": event}, retry
     )

@@ -1,0 +1,132 @@
+"""The recipes that the documentation quotes; tests/integration/test_docs.py runs each DAG."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from airflow.sdk import DAG, task
+
+from airflow_provider_cordial.assets import table_asset
+from airflow_provider_cordial.destinations import FileWait, SftpDestination
+from airflow_provider_cordial.exports import Timeframe
+from airflow_provider_cordial.operators import AudienceTrendsExportOperator
+from airflow_provider_cordial.retry_policy import CordialRetryPolicy
+from airflow_provider_cordial.task_groups import audience_trends_to_sql
+from airflow_provider_cordial.transfers import AudienceTrendsToFileOperator, AudienceTrendsToSqlOperator
+from airflow_provider_cordial.trends import Columns, CsvFormat
+
+START = datetime(2026, 1, 1, tzinfo=ZoneInfo("America/Los_Angeles"))
+AUDIENCES = ["opened_last_30_days", "purchased_last_30_days"]
+DESTINATION = SftpDestination(conn_id="sftp_default", path="exports")
+
+with DAG("docs_one_task", schedule="0 3 * * *", start_date=START, catchup=False):
+    # [START one_task]
+    export = AudienceTrendsExportOperator(
+        task_id="export",
+        audiences=["opened_last_30_days", "purchased_last_30_days"],
+        destination=SftpDestination(conn_id="sftp_default", path="exports"),
+        wait_for_completion=True,
+        deferrable=True,
+    )
+    # [END one_task]
+    # [START accounts]
+    load = AudienceTrendsToSqlOperator(
+        task_id="load",
+        export=export.output["export"],
+        conn_id="warehouse",
+        table="trends_of_accounts",
+        create_table=True,
+        columns=Columns(scope={"account": "us"}, names={"snapshot_date": "day"}),
+    )
+    # [END accounts]
+
+with DAG("docs_csv_format", schedule="0 3 * * *", start_date=START, catchup=False):
+    export = AudienceTrendsExportOperator(
+        task_id="export", audiences=AUDIENCES, destination=DESTINATION, wait_for_completion=True, deferrable=True
+    )
+    # [START csv_format]
+    load = AudienceTrendsToSqlOperator(
+        task_id="load",
+        export=export.output["export"],
+        conn_id="warehouse",
+        table="audience_trends",
+        create_table=True,
+        csv_format=CsvFormat(date_formats=("%m/%d/%Y",), blank_marks=("", "n/a")),
+        file_wait=FileWait(timeout=1800),
+        on_missing="warn",
+    )
+    # [END csv_format]
+
+with DAG("docs_files", schedule="0 3 * * *", start_date=START, catchup=False):
+    export = AudienceTrendsExportOperator(
+        task_id="export", audiences=AUDIENCES, destination=DESTINATION, wait_for_completion=True, deferrable=True
+    )
+    # [START files]
+    AudienceTrendsToFileOperator(
+        task_id="write",
+        export=export.output["export"],
+        path="{{ var.value.trends_folder }}",
+        file_format="csv",
+    )
+    # [END files]
+
+with DAG("docs_timeframe", schedule=None, start_date=START):
+    # [START timeframe]
+    AudienceTrendsExportOperator(
+        task_id="export_range",
+        audiences=["opened_last_30_days"],
+        destination=SftpDestination(conn_id="sftp_default", path="exports"),
+        selected_timeframe_start="2026-10-01",
+        selected_timeframe_end="2026-10-31",
+    )
+    # [END timeframe]
+    # [START skip]
+    AudienceTrendsExportOperator(
+        task_id="export_others",
+        audiences=["opened_last_30_days", "renamed_last_week"],
+        destination=SftpDestination(conn_id="sftp_default", path="exports"),
+        timeframe=Timeframe(date(2026, 10, 1), date(2026, 10, 31)),
+        on_refused_audience="skip",
+    )
+    # [END skip]
+
+first_day, last_day = date(2026, 9, 1), date(2026, 10, 15)
+
+with DAG("docs_ranges", schedule=None, start_date=START):
+    # [START ranges]
+    audience_trends_to_sql.partial(
+        audiences=["opened_last_30_days", "purchased_last_30_days"],
+        destination=SftpDestination(conn_id="sftp_default", path="exports"),
+        conn_id="warehouse",
+        load_options={"create_table": True},
+    ).expand(timeframe=Timeframe(first_day, last_day).chunks(31))
+    # [END ranges]
+
+with DAG("docs_after_load", schedule=[table_asset("warehouse", "audience_trends")], catchup=False):
+    # [START after_load]
+    @task
+    def report(triggering_asset_events: Any = None) -> list[str]:
+        """Return the days that were loaded; a run may have several events."""
+        events = triggering_asset_events[table_asset("warehouse", "audience_trends")]
+        return sorted({day for event in events for day in event.extra["days"]})
+
+    # [END after_load]
+    report()
+
+# [START retry_policy]
+with DAG(
+    "docs_retry_policy",
+    schedule="0 3 * * *",
+    start_date=START,
+    catchup=False,
+    default_args={"retries": 5, "retry_delay": timedelta(minutes=5), "retry_policy": CordialRetryPolicy()},
+):
+    audience_trends_to_sql(
+        audiences=["opened_last_30_days", "purchased_last_30_days"],
+        destination=SftpDestination(conn_id="sftp_default", path="exports"),
+        conn_id="warehouse",
+        load_options={"create_table": True},
+    )
+# [END retry_policy]
