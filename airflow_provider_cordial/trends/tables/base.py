@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from datetime import date
 
+from airflow_provider_cordial.exceptions import UnsupportedWarehouseError
+from airflow_provider_cordial.exports.timeframe import Timeframe
 from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import Columns, validate_identifier
 from airflow_provider_cordial.trends.tables.staging import Staging
@@ -36,6 +40,18 @@ class TrendsTable(ABC):
         """
         for part in name.split("."):
             validate_identifier("table", part, whole=name)
+
+    def cells(self, audiences: Sequence[str], timeframe: Timeframe) -> Iterator[tuple[str, date, bool]]:  # noqa: ARG002
+        """Yield the audience and the day of each row that the table has of them in the scope, and whether it is blank.
+
+        :raises UnsupportedWarehouseError: the class of the table does not support it.
+        :raises TableError: the table cannot be read.
+        """
+        msg = (
+            f"Table {self.name!r} cannot be asked what it has: {type(self).__name__} has no method cells. Add it to "
+            "the class, or load without a plan."
+        )
+        raise UnsupportedWarehouseError(msg)
 
     @abstractmethod
     def load(self, batch: TrendsBatch) -> LoadResult | int:

@@ -8,9 +8,9 @@ import random
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
@@ -24,6 +24,7 @@ from airflow_provider_cordial.exceptions import (
     TableError,
     UnsuitableTableError,
 )
+from airflow_provider_cordial.exports.timeframe import Timeframe
 from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import DATA_COLUMNS, Columns, validate_identifier
 from airflow_provider_cordial.trends.tables.base import TrendsTable
@@ -131,6 +132,26 @@ class BigQueryTable(TrendsTable):
                 return LoadResult()
             with self._staged(batch, table.location) as staging:
                 return self._again_after_conflicts(lambda: self._replace(batch, table, staging))
+
+    def cells(self, audiences: Sequence[str], timeframe: Timeframe) -> Iterator[tuple[str, date, bool]]:
+        with self._errors():
+            table = self._open()
+            # Nothing but what a range needs.
+            batch = TrendsBatch(
+                audiences=tuple(audiences),
+                days=tuple(timeframe),
+                rows=(),
+                blanks=0,
+                job_id="",
+                loaded_at=datetime.now(UTC),
+            )
+            audience, day, contacts = map(_quote, self.columns.of_table[:3])
+            statement = (
+                f"SELECT {audience}, {day}, {contacts} IS NULL FROM {_quote(self.whole_name)} "
+                f"WHERE {self._range(batch)}"
+            )
+            for row in self._query(statement, self._parameters(batch), table.location):
+                yield row[0], row[1], bool(row[2])
 
     def _again_after_conflicts(self, run: Callable[[], _T]) -> _T:
         for attempt in range(1, ATTEMPTS + 1):

@@ -24,11 +24,17 @@ from airflow_provider_cordial.exceptions import (
     TableError,
     UnsuitableTableError,
 )
+from airflow_provider_cordial.exports.timeframe import Timeframe
 from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import DATA_COLUMNS, TABLE_COLUMNS, Columns
 from airflow_provider_cordial.trends.tables.base import TrendsTable
 from airflow_provider_cordial.trends.tables.errors import is_driver_error, table_error
-from airflow_provider_cordial.trends.tables.generic import closing_quietly, day_ranges
+from airflow_provider_cordial.trends.tables.generic import (
+    AUDIENCES_PER_STATEMENT,
+    batches,
+    closing_quietly,
+    day_ranges,
+)
 from airflow_provider_cordial.trends.tables.rows import write_parquet
 from airflow_provider_cordial.trends.tables.staging import Staging
 
@@ -133,6 +139,24 @@ class DatabricksTable(TrendsTable):
                     return LoadResult()
                 with self._staged(cursor, path) as staged:
                     return self._replace(cursor, batch, _joined(self, batch, names, staged), names)
+
+    def cells(self, audiences: Sequence[str], timeframe: Timeframe) -> Iterator[tuple[str, date, bool]]:
+        audience, day, contacts = (_quote(self.columns[column]) for column in DATA_COLUMNS)
+        with (
+            tempfile.TemporaryDirectory(prefix="cordial-") as folder,
+            self._errors(),
+            self._connection(folder) as cursor,
+        ):
+            if self.create_if_missing:
+                cursor.execute(self._create())
+            for some in batches(audiences, AUDIENCES_PER_STATEMENT):
+                names = ", ".join(map(_literal, some))
+                cursor.execute(
+                    f"SELECT {audience}, {day}, {contacts} IS NULL FROM {self.quoted} "
+                    f"WHERE {_cells(self.columns, [*timeframe])} AND {audience} IN ({names})"
+                )
+                for name, moment, is_blank in cursor.fetchall():
+                    yield str(name), moment, bool(is_blank)
 
     @contextmanager
     def _connection(self, folder: str) -> Iterator[Any]:

@@ -19,6 +19,7 @@ from airflow_provider_cordial.exceptions import (
     UnsuitableTableError,
     UnsupportedWarehouseError,
 )
+from airflow_provider_cordial.exports.timeframe import Timeframe
 from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import Columns
 from airflow_provider_cordial.trends.csv import AudienceRow
@@ -125,6 +126,24 @@ class DbApiTable(TrendsTable):
             self.lock(cursor)
             self.check(cursor)
             return self.replace(cursor, batch) if batch.cells else LoadResult()
+
+    def cells(self, audiences: Sequence[str], timeframe: Timeframe) -> Iterator[tuple[str, date, bool]]:
+        wanted = set(audiences)
+        audience, day, contacts = map(self.quote, self.columns.of_table[:3])
+        with self.connection() as connection, self.transaction(connection) as cursor:
+            if self.create_if_missing:
+                self.create(cursor)
+            for where, parameters in self.ranges(timeframe, audiences):
+                cursor.execute(
+                    f"SELECT {audience}, {day}, CASE WHEN {contacts} IS NULL THEN 1 ELSE 0 END FROM {self.quoted} "
+                    f"WHERE {where}",
+                    parameters,
+                )
+                while rows := cursor.fetchmany(BATCH):
+                    for name, moment, is_blank in rows:
+                        # A column may ignore case or accents.
+                        if name in wanted:
+                            yield name, date.fromisoformat(str(moment)[:10]), bool(is_blank)
 
     def _is_conflict(self, error: TableError) -> bool:
         cause = error.__cause__

@@ -7,12 +7,14 @@ import os
 import random
 import re
 import threading
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
 from airflow_provider_cordial.exceptions import TableError, UnsuitableTableError
+from airflow_provider_cordial.exports.timeframe import Timeframe
 from airflow_provider_cordial.trends import Columns, LoadResult
+from airflow_provider_cordial.trends.coverage import Coverage, read_coverage
 from tests.helpers.loads import ELEVEN, ODD, TEN, batch
 from tests.helpers.sandbox import SetConnection
 from tests.integration.warehouses import Warehouse
@@ -270,6 +272,32 @@ def test_more_rows_than_a_statement_takes(warehouse: Warehouse) -> None:
     changed = [*sizes[:-1], None]
     result = warehouse.load(batch(dict.fromkeys(names, changed), days=days))
     assert result == LoadResult(same=30 * 700, kept=700)
+
+
+def test_the_table_says_what_it_has(warehouse: Warehouse) -> None:
+    nine = TEN - timedelta(days=1)
+    week = Timeframe(nine - timedelta(days=1), ELEVEN)
+
+    def ask(columns: Columns, audiences: list[str] | dict[str, date], *, create: bool = False) -> Coverage:
+        return read_coverage(
+            "warehouse",
+            warehouse.table,
+            audiences,
+            week,
+            columns=columns,
+            create_table=create,
+            staging=warehouse.staging,
+        )
+
+    assert ask(US, ["a"], create=True).missing() == {"a": [*week]}
+    warehouse.load(batch({"a": [1, None], ODD[2]: [3, 4], "other": [5, 6]}), US)
+    warehouse.load(batch({"a": [7, 8], "b": [9, None]}, days=[nine, TEN]), EU)
+    found = ask(US, {"a": nine, ODD[2]: TEN, "b": week.start})
+    assert found.missing() == {"a": [nine], "b": [*week]}
+    assert found.blanks() == {"a": [ELEVEN]}
+    assert found.counts() == {"loaded": 3, "blank": 1, "missing": 5}
+    assert ask(EU, ["b"]).missing() == {"b": [week.start, ELEVEN]}
+    assert ask(US, [ODD[2]]).missing() == {ODD[2]: [week.start, nine]}
 
 
 def test_a_password_is_in_no_error(warehouse: Warehouse, set_connection: SetConnection) -> None:

@@ -1,0 +1,125 @@
+"""Coverage: which days of which audiences a table has, asked from the table itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta, tzinfo
+
+from airflow_provider_cordial.exceptions import InvalidExportError
+from airflow_provider_cordial.exports.timeframe import ONE_DAY, Timeframe
+from airflow_provider_cordial.trends.columns import Columns
+from airflow_provider_cordial.trends.tables import Staging, build_table
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What a table has of audiences on days: a number, a blank, or nothing.
+
+    The days of an audience are the bits of an integer, the first day the lowest: years of thousands of audiences are
+    some megabytes.
+
+    :param timeframe: the days that were asked for.
+    :param expected: the days that each audience should have, as bits.
+    :param loaded: the days with a number.
+    :param blank: the days that were exported and have no snapshot.
+    """
+
+    timeframe: Timeframe
+    expected: Mapping[str, int]
+    loaded: Mapping[str, int] = field(default_factory=dict)
+    blank: Mapping[str, int] = field(default_factory=dict)
+
+    def missing(self) -> dict[str, list[date]]:
+        """Return the days that were never loaded, of the audiences that lack some."""
+        holes = {
+            audience: days & ~self.loaded.get(audience, 0) & ~self.blank.get(audience, 0)
+            for audience, days in self.expected.items()
+        }
+        return {audience: list(self._days(bits)) for audience, bits in holes.items() if bits}
+
+    def blanks(self) -> dict[str, list[date]]:
+        """Return the days without a snapshot, of the audiences that have some."""
+        found = {audience: self.blank.get(audience, 0) & days for audience, days in self.expected.items()}
+        return {audience: list(self._days(bits)) for audience, bits in found.items() if bits}
+
+    def days_of(self, audience: str) -> list[date]:
+        """Return the days that an audience should have."""
+        return list(self._days(self.expected.get(audience, 0)))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is missing; a blank is not."""
+        return not self.missing()
+
+    def counts(self) -> dict[str, int]:
+        """Return how many cells are ``loaded``, ``blank``, and ``missing``."""
+        loaded, blank = (
+            sum((bits.get(audience, 0) & days).bit_count() for audience, days in self.expected.items())
+            for bits in (self.loaded, self.blank)
+        )
+        whole = sum(days.bit_count() for days in self.expected.values())
+        return {"loaded": loaded, "blank": blank, "missing": whole - loaded - blank}
+
+    def _days(self, bits: int) -> Iterator[date]:
+        while bits:
+            lowest = bits & -bits
+            yield self.timeframe.start + timedelta(days=lowest.bit_length() - 1)
+            bits ^= lowest
+
+
+def read_coverage(
+    conn_id: str,
+    table: str,
+    audiences: Sequence[str] | Mapping[str, date],
+    timeframe: Timeframe,
+    *,
+    columns: Columns | None = None,
+    create_table: bool = False,
+    staging: Staging | None = None,
+) -> Coverage:
+    """Ask a table which days of which audiences it has.
+
+    The warehouse is the source, not the history of runs, which knows nothing of a restored table, a manual delete, or a
+    lost event. A query per batch of audiences is sent.
+
+    :param audiences: their names; or the first day that each was tracked, by name: earlier days are not expected.
+    :param timeframe: the days that are expected.
+    :param columns: as for the load: names, and the scope whose rows count.
+    :param create_table: a missing table is created, and has nothing.
+    :param staging: as for the load, for a warehouse that needs one.
+    :raises TableError: the table cannot be read.
+    """
+    first_days = dict(audiences) if isinstance(audiences, Mapping) else {}
+    expected = {name: _bits(timeframe, first_days.get(name, timeframe.start)) for name in audiences}
+    loaded: dict[str, int] = {}
+    blank: dict[str, int] = {}
+    found = build_table(conn_id, table, columns or Columns(), create=create_table, staging=staging)
+    for audience, day, is_blank in found.cells([*expected], timeframe):
+        bits = blank if is_blank else loaded
+        bits[audience] = bits.get(audience, 0) | 1 << (day - timeframe.start).days
+    # A cell that is there twice, once with a number, has one.
+    blank = {audience: bits & ~loaded.get(audience, 0) for audience, bits in blank.items()}
+    return Coverage(timeframe, expected, loaded, blank)
+
+
+def expected_days(first_day: date | int, last_day: date | None, *, timezone: tzinfo, lag: int = 1) -> Timeframe:
+    """Return the days that a table should have.
+
+    :param first_day: a date, or how many days back from the last one.
+    :param last_day: by default the last day that is over in the account's time zone, less the lag.
+    :param lag: how many days after a day its snapshot is expected: 1 is the day after it.
+    :raises InvalidExportError: the first day is after the last one.
+    """
+    last = last_day or datetime.now(UTC).astimezone(timezone).date() - lag * ONE_DAY
+    first = last - (first_day - 1) * ONE_DAY if isinstance(first_day, int) else first_day
+    if isinstance(first_day, int) and first_day < 1:
+        msg = f"Invalid first_day {first_day!r}: expected a date, or a number of days of 1 or more."
+        raise InvalidExportError(msg)
+    return Timeframe(first, last)
+
+
+def _bits(timeframe: Timeframe, first: date) -> int:
+    """Return the days from the first one on."""
+    skipped = min(max((first - timeframe.start).days, 0), len(timeframe))
+    return (1 << len(timeframe)) - (1 << skipped)

@@ -1,0 +1,85 @@
+"""Plan: which exports fill the holes of a table. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from itertools import groupby
+from typing import Any
+
+from airflow_provider_cordial.exceptions import InvalidExportError
+from airflow_provider_cordial.exports.timeframe import ONE_DAY, Timeframe
+
+#: Audiences and days of an export, unless its author knows better: Cordial documents no limit.
+MAX_DAYS = 31
+MAX_AUDIENCES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedExport:
+    """The audiences and days of one export."""
+
+    audiences: tuple[str, ...]
+    timeframe: Timeframe
+
+    @property
+    def cells(self) -> int:
+        """How many numbers it asks for."""
+        return len(self.audiences) * len(self.timeframe)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the parameters ``audiences`` and ``timeframe`` of an export, for a mapped task."""
+        return {"audiences": [*self.audiences], "timeframe": self.timeframe.to_json()}
+
+
+def plan_exports(
+    holes: Mapping[str, Collection[date]], *, max_days: int = MAX_DAYS, max_audiences: int = MAX_AUDIENCES
+) -> list[PlannedExport]:
+    """Return exports that ask for each hole once, and for nothing else; the newest days first.
+
+    Audiences that lack the same days without a gap share an export, so the usual shapes need as few as possible: one
+    day of all audiences, a gap of some days, or a new audience with its whole past.
+
+    :param holes: the days that each audience lacks.
+    :param max_days: of an export.
+    :param max_audiences: of an export.
+    :raises InvalidExportError: a limit is below 1.
+    """
+    for name, limit in (("max_days", max_days), ("max_audiences", max_audiences)):
+        if limit < 1:
+            msg = f"Invalid {name} {limit!r}: expected 1 or more."
+            raise InvalidExportError(msg)
+    audiences: dict[Timeframe, list[str]] = {}
+    for audience, days in holes.items():
+        for gap in _gaps(days):
+            for part in _parts(gap, max_days):
+                audiences.setdefault(part, []).append(audience)
+    newest_first = sorted(audiences, key=lambda part: (part.end, part.start), reverse=True)
+    return [
+        PlannedExport(tuple(names[start : start + max_audiences]), part)
+        for part in newest_first
+        for names in [audiences[part]]
+        for start in range(0, len(names), max_audiences)
+    ]
+
+
+def add_days(holes: Mapping[str, Collection[date]], more: Mapping[str, Collection[date]]) -> dict[str, set[date]]:
+    """Return the days of both."""
+    return {audience: {*holes.get(audience, ()), *more.get(audience, ())} for audience in {**holes, **more}}
+
+
+def _gaps(days: Collection[date]) -> Iterator[Timeframe]:
+    """Yield the ranges without a gap, in order."""
+    for _, run in groupby(enumerate(sorted(set(days))), lambda item: item[1].toordinal() - item[0]):
+        some = [day for _, day in run]
+        yield Timeframe(some[0], some[-1])
+
+
+def _parts(gap: Timeframe, max_days: int) -> Iterator[Timeframe]:
+    """Yield parts of at most so many days, whole ones at the end: the newest days come in the fewest exports."""
+    end = gap.end
+    while end >= gap.start:
+        start = max(gap.start, end - (max_days - 1) * ONE_DAY)
+        yield Timeframe(start, end)
+        end = start - ONE_DAY
