@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
-
-if TYPE_CHECKING:
-    from airflow_provider_cordial.exports.base import SubmittedExport
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +30,12 @@ def audience_datasets(host: str, audiences: Iterable[str]) -> list[Dataset]:
     return [Dataset(f"cordial://{host}", audience) for audience in audiences]
 
 
-def delivered_dataset(submitted: SubmittedExport) -> Dataset:
-    """Return the delivered file under the export's name: the same for the export and for its loads."""
-    return file_dataset(f"{submitted.uri.rstrip('/')}/{submitted.export.name}")
+def delivered_dataset(uri: str, name: str) -> Dataset:
+    """Return the delivered file under the export's name: the same for the export and for its loads.
+
+    :param uri: of the folder that it is delivered to.
+    """
+    return file_dataset(f"{uri.rstrip('/')}/{name}")
 
 
 def file_dataset(uri: str, **options: Any) -> Dataset:

@@ -187,8 +187,9 @@ class CordialExportOperator(BaseOperator):
         if self._published is None:
             return None
         host = urlsplit(CordialHook(self.cordial_conn_id).connection.base_url).netloc
-        inputs = audience_datasets(host, self._published.export.reads())
-        return operator_lineage(inputs, [delivered_dataset(self._published)])
+        export = self._published.export
+        delivered = delivered_dataset(self._published.uri, export.name)
+        return operator_lineage(audience_datasets(host, export.reads()), [delivered])
 
     def on_kill(self) -> None:
         """Log what continues in Cordial."""

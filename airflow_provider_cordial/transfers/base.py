@@ -11,7 +11,6 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_cordial.assets import publish_event
 from airflow_provider_cordial.client import metrics
-from airflow_provider_cordial.exports.base import SubmittedExport
 from airflow_provider_cordial.lineage import Dataset, delivered_dataset
 from airflow_provider_cordial.links.job import CordialJobLink, write_job_link
 
@@ -121,7 +120,7 @@ class AudienceTrendsLoadOperator(BaseOperator):
                 metrics.count(f"load.{name}", counts[name], operator=type(self).__name__)
         # The audiences and days of the event are lists: those of the export.
         extra = {name: value for name, value in counts.items() if name not in ("audiences", "days")}
-        delivered = delivered_dataset(SubmittedExport.from_json(self.export))
+        delivered = delivered_dataset(trends.uri, trends.export.name)
         self._lineage = (delivered, replace(written, rows=counts["rows"]))
         publish_event(
             context,

@@ -29,6 +29,7 @@ class DeliveredTrends:
 
     :param path: of the file at its destination.
     :param incomplete: what the file lacks of the export; None if it lacks nothing.
+    :param uri: of the folder that the export is delivered to.
     """
 
     export: AudienceTrendsExport
@@ -36,6 +37,7 @@ class DeliveredTrends:
     path: str
     spool: Spool
     incomplete: IncompleteFileError | None = None
+    uri: str = ""
 
     def close(self) -> None:
         """Remove the rows."""
@@ -106,7 +108,7 @@ def open_delivered_trends(
         if incomplete and not may_be_accepted:
             spool.close()
             raise incomplete
-        return DeliveredTrends(export, submitted.job_id, file.path, spool, incomplete)
+        return DeliveredTrends(export, submitted.job_id, file.path, spool, incomplete, submitted.uri)
 
     trends = read_delivered_file(
         export.destination,

@@ -475,7 +475,9 @@ class _Run:
 
 def _reason(error: str) -> str:
     """Return why a submission is uncertain, without what differs between runs."""
-    found = re.search(r"accepted export \S+: (.*?)\. It was submitted", error, re.DOTALL)
+    # A line per sentence, and the first one may be in two.
+    error = " ".join(error.split())
+    found = re.search(r"accepted export \S+: (.*?)\. It was submitted", error)
     reason = found[1] if found else error
     reason = re.sub(r"\b[0-9a-f]{24}\b", "<id>", reason)
     reason = re.sub(r"http://\S+", "<url>", reason)

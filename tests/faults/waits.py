@@ -497,7 +497,9 @@ class Run:
         first: datetime | None = None
         while True:
             sensor = JobSensor(task_id="wait", job_id=job_id, mode=mode, poke_interval=interval, timeout=timeout)
-            ti = SimpleNamespace(get_first_reschedule_date=lambda _, first=first: first)
+            ti = SimpleNamespace(
+                get_first_reschedule_date=lambda _, first=first: first, xcom_push=lambda **_pushed: None
+            )
             try:
                 return Job.from_record(sensor.execute({"ti": ti}), job_id)  # type: ignore[typeddict-item]
             except AirflowRescheduleException as later:

@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -169,6 +170,7 @@ class Airflow:
             **environment,
         }
         self._components: list[Component] = []
+        self._triggered: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         self.home.mkdir(parents=True, exist_ok=True)
@@ -251,9 +253,10 @@ class Airflow:
 
     def trigger(self, dag_id: str, **conf: Any) -> None:
         """Trigger a manual run, without a logical date."""
-        self.call(
-            "POST", f"/dags/{dag_id}/dagRuns", {"dag_run_id": f"{dag_id}-by-hand", "logical_date": None, "conf": conf}
-        )
+        number = self._triggered[dag_id]
+        self._triggered[dag_id] += 1
+        run_id = f"{dag_id}-by-hand{f'-{number}' if number else ''}"
+        self.call("POST", f"/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None, "conf": conf})
 
     def call(self, method: str, path: str, body: Any) -> None:
         """Send a request to the API."""
