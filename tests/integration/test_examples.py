@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.helpers.places import Places
+from tests.integration.servers import BUCKET
 from tests.integration.servers.bigquery import BigQuery
+from tests.integration.servers.databricks import VOLUME, Databricks
 from tests.integration.servers.postgres import Postgres
 from tests.integration.servers.redshift import Redshift
 from tests.integration.servers.snowflake import Snowflake
@@ -94,6 +96,36 @@ def test_s3_to_snowflake(places: Places, snowflake: Snowflake, tmp_path: Path) -
     run("example_s3_to_snowflake", "2026-11-12T03:00:00-08:00", environment)
     rows = snowflake.query("SELECT audience, snapshot_date, contacts FROM audience_trends ORDER BY 1, 2")
     assert rows == snapshots(places, "2026-11-11", "2026-11-11")
+
+
+def test_azure_to_databricks(places: Places, databricks: Databricks, tmp_path: Path) -> None:
+    account = places.azure_or_skip()
+    places.sandbox.control.reset()
+    databricks.query("DROP TABLE IF EXISTS audience_trends")
+    text = (PROJECT / "example_dags" / "example_azure_to_databricks.py").read_text()
+    # The servers have names of their own.
+    for example, here in (
+        ('"acmemarketing"', repr(account.name)),
+        ('container="cordial"', f"container={BUCKET!r}"),
+        ("main.marketing.audience_trends", "audience_trends"),
+        ("/Volumes/main/marketing/staging", VOLUME),
+    ):
+        assert text.count(example) == 1, example
+        text = text.replace(example, here)
+    dags = tmp_path / "dags"
+    dags.mkdir()
+    (dags / "example.py").write_text(text)
+    environment = airflow(places, tmp_path / "airflow", databricks_default=databricks.airflow_connection())
+    run(
+        "example_azure_to_databricks",
+        "2026-11-12T03:00:00-08:00",
+        environment | {"AIRFLOW__CORE__DAGS_FOLDER": str(dags)},
+    )
+    rows = databricks.query(
+        "SELECT audience, CAST(snapshot_date AS STRING), contacts, account FROM audience_trends ORDER BY 1, 2"
+    )
+    assert rows == [(*one, "acme") for one in snapshots(places, "2026-11-11", "2026-11-11")]
+    assert databricks.staged() == []
 
 
 def snapshots(places: Places, start: str, end: str) -> list[tuple[str, str, int]]:
