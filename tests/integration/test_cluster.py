@@ -240,7 +240,10 @@ def export_five_at_once(stage: Stage) -> None:
             lambda: len(stage.cluster.states()["example_load_only"]) > loads and has_loaded(), "another load", 200
         )
     assert stage.compare_table("trends_of_another_dag", five)["missing"] == 0
-    assert stage.job_ids("trends_of_another_dag") == {job["id"] for job in stage.jobs(dag_id)}
+    # Of the day that was exported by hand twice, the table has the later job.
+    jobs = {job["id"] for job in stage.jobs(dag_id) if date.fromisoformat(job["selected_timeframe_end"]) in five}
+    assert len(jobs) == len(five)
+    assert stage.job_ids("trends_of_another_dag") > jobs
 
 
 def count_concurrent(jobs: Sequence[dict[str, Any]]) -> int:
