@@ -98,9 +98,10 @@ class AudienceTrendsToSqlOperator(AudienceTrendsLoadOperator):
             create=self.create_table,
             staging=Staging(location=self.staging, conn_id=self.staging_conn_id, owner=_owner(context)),
         )
+        # Before the load: an error here must not follow a commit.
+        location = locate_table(self.conn_id, self.table)
         with self._open_trends(context) as trends:
             loaded = table.load(trends.batch(datetime.now(UTC), on_blank=self.on_blank))
-        location = locate_table(self.conn_id, self.table)
         ours = table_uri(self.conn_id, self.table)
         counts = self._finish(
             context,

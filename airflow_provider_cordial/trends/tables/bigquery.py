@@ -1,4 +1,4 @@
-"""BigQueryTable: a load job into an expiring staging table, and one MERGE, which is atomic by itself."""
+"""BigQueryTable: a load job into an expiring staging table, and one atomic MERGE."""
 
 from __future__ import annotations
 

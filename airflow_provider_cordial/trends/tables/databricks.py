@@ -246,7 +246,7 @@ class DatabricksTable(TrendsTable):
         except Exception as error:
             if not _is_of_driver(error):
                 raise
-            # There is no folder before the first try. Without the permission to read, the load fails by name later.
+            # There is no folder before the first try. Without the permission to read, the load fails later.
             log.debug("Cannot list %s: %s", self.folder, error)
             return
         for name in names:

@@ -1,8 +1,8 @@
 """A double of a Databricks SQL warehouse, on a free loopback port.
 
 The Thrift service is the one that the connector itself brings, over HTTPS and with a token; Sail runs the statements on
-real Delta tables; a folder holds the volumes, whose files are sent to signed URLs. What Databricks does by itself and
-Sail does not is added to a statement here: tables are Delta tables, a column takes what fits its type, a missing file
+real Delta tables; a folder holds the volumes, whose files are sent to signed URLs. What Databricks does and Sail
+does not is added to a statement here: tables are Delta tables, a column takes what fits its type, a missing file
 is an error, and a conflict has Databricks' name.
 """
 

@@ -80,7 +80,7 @@ class Warehouse(ABC):
         """Set what a process needs to reach it, besides the connection."""
 
     def leftovers(self) -> Sequence[str]:
-        """Return what loads left outside of the table, and what does not vanish by itself."""
+        """Return what loads left outside of the table, and what does not expire."""
         return ()
 
     def load(self, one: TrendsBatch, columns: Columns | None = None, *, create: bool = True) -> LoadResult:
