@@ -48,7 +48,7 @@ def sent(bigquery: BigQuery, set_connection: SetConnection, monkeypatch: pytest.
     set_connection("warehouse", **bigquery.airflow_connection())
     for name in bigquery.tables():
         bigquery.client().delete_table(f"{DATASET}.{name}")
-    monkeypatch.setattr(module, "PAUSE", 0.01)
+    monkeypatch.setattr("airflow_provider_cordial.trends.tables.generic.PAUSE", 0.01)
     with recorder(bigquery) as recorded:
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", recorded.url)
         yield recorded

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-import random
 import re
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from airflow_provider_cordial._compat import AirflowException
@@ -29,7 +27,7 @@ from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import DATA_COLUMNS, Columns, validate_identifier
 from airflow_provider_cordial.trends.tables.base import TrendsTable
 from airflow_provider_cordial.trends.tables.errors import ADVICE, table_error
-from airflow_provider_cordial.trends.tables.generic import ATTEMPTS, PAUSE, day_ranges
+from airflow_provider_cordial.trends.tables.generic import again_after_conflicts, day_ranges
 from airflow_provider_cordial.trends.tables.rows import write_parquet
 from airflow_provider_cordial.trends.tables.staging import Staging
 
@@ -37,8 +35,6 @@ if TYPE_CHECKING:
     from google.cloud import bigquery
 
 log = logging.getLogger(__name__)
-
-_T = TypeVar("_T")
 
 #: When BigQuery deletes the staging table of a load that was killed.
 STAGING_EXPIRES = timedelta(hours=6)
@@ -131,7 +127,11 @@ class BigQueryTable(TrendsTable):
             if not batch.cells:
                 return LoadResult()
             with self._staged(batch, table.location) as staging:
-                return self._again_after_conflicts(lambda: self._replace(batch, table, staging))
+                return again_after_conflicts(
+                    lambda: self._replace(batch, table, staging),
+                    _is_conflict,
+                    f"Another load of {self.name} was first; merging again",
+                )
 
     def cells(self, audiences: Sequence[str], timeframe: Timeframe) -> Iterator[tuple[str, date, bool]]:
         with self._errors():
@@ -152,17 +152,6 @@ class BigQueryTable(TrendsTable):
             )
             for row in self._query(statement, self._parameters(batch), table.location):
                 yield row[0], row[1], bool(row[2])
-
-    def _again_after_conflicts(self, run: Callable[[], _T]) -> _T:
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return run()
-            except Exception as error:
-                if attempt == ATTEMPTS or not _is_conflict(error):
-                    raise
-                log.info("Another load of %s was first; merging again (%d)", self.name, attempt)
-                time.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311 - not a secret
-        raise AssertionError
 
     # What the table is.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
 from itertools import chain, groupby, islice
@@ -109,15 +109,11 @@ class DbApiTable(TrendsTable):
         self.has_key = False
 
     def load(self, batch: TrendsBatch) -> LoadResult:
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return self._load_once(batch)
-            except TransientTableError as error:
-                if attempt == ATTEMPTS or not self._is_conflict(error):
-                    raise
-                log.info("Another load of %s was first; loading again (%d)", self.name, attempt)
-                time.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311 - not a secret
-        raise AssertionError
+        return again_after_conflicts(
+            lambda: self._load_once(batch),
+            lambda error: isinstance(error, TransientTableError) and self._is_conflict(error),
+            f"Another load of {self.name} was first; loading again",
+        )
 
     def _load_once(self, batch: TrendsBatch) -> LoadResult:
         with self.connection() as connection, self.transaction(connection) as cursor:
@@ -359,6 +355,22 @@ class DbApiTable(TrendsTable):
     def insert_into(self, target: str, count: int | None = None) -> str:
         """Return the beginning of an INSERT into the first columns, by default all."""
         return f"INSERT INTO {target} ({', '.join(map(self.quote, self.columns.of_table[:count]))})"
+
+
+def again_after_conflicts(run: Callable[[], _T], is_conflict: Callable[[Exception], bool], text: str) -> _T:
+    """Return what a function returns; it is called again if the database ended it for another load.
+
+    :param text: what is logged before another attempt.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return run()
+        except Exception as error:
+            if attempt == ATTEMPTS or not is_conflict(error):
+                raise
+            log.info("%s (%d)", text, attempt)
+            time.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311 - not a secret
+    raise AssertionError
 
 
 @contextmanager
