@@ -22,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from airflow_provider_cordial.client import metrics
+from airflow_provider_cordial.client.job import Job
 from airflow_provider_cordial.client.pages import JobPages
 from airflow_provider_cordial.exceptions import (
     AccessError,
@@ -161,6 +162,12 @@ class Submission:
     def name(self) -> str:
         """The export's name in the first generation."""
         return self._state.name
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the submission has seen its job Done; otherwise only a wait can tell."""
+        job, record = self._state.job, self._state.record
+        return isinstance(job, Job) and job.is_done and record is not None and record.job_id == job.id
 
     def run(self) -> SubmittedExport:
         """Submit the export, or find the job of an earlier try, and return it with its job id.

@@ -80,6 +80,8 @@ class CordialExportOperator(BaseOperator):
     ui_color = "#d5e8f0"
     #: What this process has exported, for lineage.
     _published: SubmittedExport | None = None
+    #: What continues in Cordial if this process is killed.
+    _still_running: str | None = None
     operator_extra_links = (CordialJobLink(),)
 
     def __init__(
@@ -119,12 +121,17 @@ class CordialExportOperator(BaseOperator):
         :raises InvalidExportError: a parameter is invalid.
         """
 
+    def complete(self, context: Context, submitted: SubmittedExport) -> Any:
+        """Publish the export and return the task's result: the job is Done, or the task does not wait for it."""
+        self._publish(context, submitted)
+        return submitted.job_id
+
     @property
     def skips_refused(self) -> bool:
         """Whether to export without the parts of the request that Cordial refuses; a kind of export may permit it."""
         return False
 
-    def execute(self, context: Context) -> str:
+    def execute(self, context: Context) -> Any:
         """Submit the export, or resume the job of an earlier try, and wait for it if requested."""
         from airflow_provider_cordial.hooks.cordial import CordialHook
 
@@ -148,20 +155,18 @@ class CordialExportOperator(BaseOperator):
         self._still_running = f"job {submitted.job_id}"
         context["ti"].xcom_push(key=EXPORT_KEY, value=submitted.to_json())
         write_job_link(context, submitted.job_url)
-        if self.wait_for_completion:
+        if self.wait_for_completion and not submission.is_done:
             with self._destination_in_errors(context):
                 self._wait(context, hook, submitted.job_id, deadline)
-        self._publish(context, submitted)
-        return submitted.job_id
+        return self.complete(context, submitted)
 
-    def execute_complete(self, context: Context, event: Any) -> str:
+    def execute_complete(self, context: Context, event: Any) -> Any:
         """Resume after the wait in the triggerer."""
         submitted = self._submitted(context)
         with self._destination_in_errors(context):
             job = parse_event(event, submitted.job_id)
         self.log.info("Job %s is %s", job.id, job.status)
-        self._publish(context, submitted)
-        return job.id
+        return self.complete(context, submitted)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the triggerer; if the framework's own timeout ended the wait, poll the job one last time."""
@@ -176,8 +181,7 @@ class CordialExportOperator(BaseOperator):
         submitted = self._submitted(context)
         with self._destination_in_errors(context):
             poll_last_time(CordialHook(self.cordial_conn_id), submitted.job_id, log=self.log)
-        self._publish(context, submitted)
-        return submitted.job_id
+        return self.complete(context, submitted)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
         """Return the audiences that the export read and the file that Cordial delivers, for OpenLineage."""
@@ -193,8 +197,8 @@ class CordialExportOperator(BaseOperator):
 
     def on_kill(self) -> None:
         """Log what continues in Cordial."""
-        if still_running := getattr(self, "_still_running", None):
-            self.log.warning("Task killed, but %s continues: Cordial jobs cannot be cancelled", still_running)
+        if self._still_running:
+            self.log.warning("Task killed, but %s continues: Cordial jobs cannot be cancelled", self._still_running)
 
     def _validate(self) -> None:
         validate_wait_options(poll_interval=self.poll_interval, timeout=self.timeout)

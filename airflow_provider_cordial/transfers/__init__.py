@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from airflow_provider_cordial.transfers.audience_trends_sync import AudienceTrendsSyncOperator
 from airflow_provider_cordial.transfers.audience_trends_to_file import AudienceTrendsToFileOperator
 from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
 
-__all__ = ["AudienceTrendsToFileOperator", "AudienceTrendsToSqlOperator"]
+__all__ = ["AudienceTrendsSyncOperator", "AudienceTrendsToFileOperator", "AudienceTrendsToSqlOperator"]

@@ -82,14 +82,25 @@ class AudienceTrendsToSqlOperator(AudienceTrendsLoadOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Find the file, wait until it is complete, and load it."""
+        self.validate_load()
+        return self.load(context)
+
+    def validate_load(self) -> None:
+        """Reject parameters that no load can have.
+
+        :raises InvalidExportError: a parameter is invalid.
+        """
+        if self.on_blank not in ("keep", "replace"):
+            msg = f"Invalid on_blank {self.on_blank!r}: use keep or replace."
+            raise InvalidExportError(msg)
+
+    def load(self, context: Context) -> dict[str, Any]:
+        """Load the file of ``export``, and publish the load."""
         # Imported here to keep DAG parsing fast.
         from airflow_provider_cordial.lineage import Dataset
         from airflow_provider_cordial.trends.tables import Staging, build_table
         from airflow_provider_cordial.trends.tables.location import locate_table
 
-        if self.on_blank not in ("keep", "replace"):
-            msg = f"Invalid on_blank {self.on_blank!r}: use keep or replace."
-            raise InvalidExportError(msg)
         columns = self._rendered_columns(context)
         table = build_table(
             self.conn_id,

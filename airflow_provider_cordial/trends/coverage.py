@@ -95,8 +95,8 @@ def read_coverage(
     loaded: dict[str, int] = {}
     blank: dict[str, int] = {}
     found = build_table(conn_id, table, columns or Columns(), create=create_table, staging=staging)
-    for audience, day, is_blank in found.cells([*expected], timeframe):
-        bits = blank if is_blank else loaded
+    for audience, day, contacts in found.cells([*expected], timeframe):
+        bits = blank if contacts is None else loaded
         bits[audience] = bits.get(audience, 0) | 1 << (day - timeframe.start).days
     # A cell that is there twice, once with a number, has one.
     blank = {audience: bits & ~loaded.get(audience, 0) for audience, bits in blank.items()}

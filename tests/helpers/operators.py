@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,22 @@ class TaskInstance(SimpleNamespace):
     def xcom_pull(self, *, task_ids: str, key: str, map_indexes: int) -> Any:
         assert (task_ids, map_indexes) == (self.task_id, self.map_index)
         return self.xcoms[key]
+
+
+class Store:
+    """The part of the task state store that is used; values pass through JSON."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return json.loads(self.values[key]) if key in self.values else default
+
+    def set(self, key: str, value: Any) -> None:
+        self.values[key] = json.dumps(value)
+
+    def delete(self, key: str) -> None:
+        self.values.pop(key, None)
 
 
 def run_context(*, conf: dict[str, Any] | None = None, clear_number: int = 0, **fields: Any) -> dict[str, Any]:

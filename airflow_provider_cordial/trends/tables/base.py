@@ -12,6 +12,9 @@ from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import Columns, validate_identifier
 from airflow_provider_cordial.trends.tables.staging import Staging
 
+#: Audience, day, and contacts; None if the row is blank.
+Cell = tuple[str, date, int | None]
+
 
 class TrendsTable(ABC):
     """A long table with one row per audience, day, and scope. A subclass builds the hook of its connection itself.
@@ -41,8 +44,8 @@ class TrendsTable(ABC):
         for part in name.split("."):
             validate_identifier("table", part, whole=name)
 
-    def cells(self, audiences: Sequence[str], timeframe: Timeframe) -> Iterator[tuple[str, date, bool]]:  # noqa: ARG002
-        """Yield the audience and the day of each row that the table has of them in the scope, and whether it is blank.
+    def cells(self, audiences: Sequence[str], timeframe: Timeframe) -> Iterator[Cell]:  # noqa: ARG002
+        """Yield the rows that the table has of the audiences and days in the scope: audience, day, contacts.
 
         :raises UnsupportedWarehouseError: the class of the table does not support it.
         :raises TableError: the table cannot be read.

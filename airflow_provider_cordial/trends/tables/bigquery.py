@@ -8,7 +8,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
@@ -25,7 +25,7 @@ from airflow_provider_cordial.exceptions import (
 from airflow_provider_cordial.exports.timeframe import Timeframe
 from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import DATA_COLUMNS, Columns, validate_identifier
-from airflow_provider_cordial.trends.tables.base import TrendsTable
+from airflow_provider_cordial.trends.tables.base import Cell, TrendsTable
 from airflow_provider_cordial.trends.tables.errors import ADVICE, table_error
 from airflow_provider_cordial.trends.tables.generic import again_after_conflicts, day_ranges
 from airflow_provider_cordial.trends.tables.rows import write_parquet
@@ -133,7 +133,7 @@ class BigQueryTable(TrendsTable):
                     f"Another load of {self.name} was first; merging again",
                 )
 
-    def cells(self, audiences: Sequence[str], timeframe: Timeframe) -> Iterator[tuple[str, date, bool]]:
+    def cells(self, audiences: Sequence[str], timeframe: Timeframe) -> Iterator[Cell]:
         with self._errors():
             table = self._open()
             # Nothing but what a range needs.
@@ -147,11 +147,10 @@ class BigQueryTable(TrendsTable):
             )
             audience, day, contacts = map(_quote, self.columns.of_table[:3])
             statement = (
-                f"SELECT {audience}, {day}, {contacts} IS NULL FROM {_quote(self.whole_name)} "
-                f"WHERE {self._range(batch)}"
+                f"SELECT {audience}, {day}, {contacts} FROM {_quote(self.whole_name)} WHERE {self._range(batch)}"
             )
             for row in self._query(statement, self._parameters(batch), table.location):
-                yield row[0], row[1], bool(row[2])
+                yield row[0], row[1], None if row[2] is None else int(row[2])
 
     # What the table is.
 

@@ -27,7 +27,7 @@ from airflow_provider_cordial.exceptions import (
 from airflow_provider_cordial.exports.timeframe import Timeframe
 from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import DATA_COLUMNS, TABLE_COLUMNS, Columns
-from airflow_provider_cordial.trends.tables.base import TrendsTable
+from airflow_provider_cordial.trends.tables.base import Cell, TrendsTable
 from airflow_provider_cordial.trends.tables.errors import is_driver_error, table_error
 from airflow_provider_cordial.trends.tables.generic import (
     AUDIENCES_PER_STATEMENT,
@@ -140,7 +140,7 @@ class DatabricksTable(TrendsTable):
                 with self._staged(cursor, path) as staged:
                     return self._replace(cursor, batch, _joined(self, batch, names, staged), names)
 
-    def cells(self, audiences: Sequence[str], timeframe: Timeframe) -> Iterator[tuple[str, date, bool]]:
+    def cells(self, audiences: Sequence[str], timeframe: Timeframe) -> Iterator[Cell]:
         audience, day, contacts = (_quote(self.columns[column]) for column in DATA_COLUMNS)
         with (
             tempfile.TemporaryDirectory(prefix="cordial-") as folder,
@@ -152,11 +152,11 @@ class DatabricksTable(TrendsTable):
             for some in batches(audiences, AUDIENCES_PER_STATEMENT):
                 names = ", ".join(map(_literal, some))
                 cursor.execute(
-                    f"SELECT {audience}, {day}, {contacts} IS NULL FROM {self.quoted} "
+                    f"SELECT {audience}, {day}, {contacts} FROM {self.quoted} "
                     f"WHERE {_cells(self.columns, [*timeframe])} AND {audience} IN ({names})"
                 )
-                for name, moment, is_blank in cursor.fetchall():
-                    yield str(name), moment, bool(is_blank)
+                for name, moment, number in cursor.fetchall():
+                    yield str(name), moment, None if number is None else int(number)
 
     @contextmanager
     def _connection(self, folder: str) -> Iterator[Any]:

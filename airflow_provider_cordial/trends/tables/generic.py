@@ -23,7 +23,7 @@ from airflow_provider_cordial.exports.timeframe import Timeframe
 from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import Columns
 from airflow_provider_cordial.trends.csv import AudienceRow
-from airflow_provider_cordial.trends.tables.base import TrendsTable
+from airflow_provider_cordial.trends.tables.base import Cell, TrendsTable
 from airflow_provider_cordial.trends.tables.errors import (
     error_code,
     get_hook,
@@ -123,23 +123,19 @@ class DbApiTable(TrendsTable):
             self.check(cursor)
             return self.replace(cursor, batch) if batch.cells else LoadResult()
 
-    def cells(self, audiences: Sequence[str], timeframe: Timeframe) -> Iterator[tuple[str, date, bool]]:
+    def cells(self, audiences: Sequence[str], timeframe: Timeframe) -> Iterator[Cell]:
         wanted = set(audiences)
         audience, day, contacts = map(self.quote, self.columns.of_table[:3])
         with self.connection() as connection, self.transaction(connection) as cursor:
             if self.create_if_missing:
                 self.create(cursor)
             for where, parameters in self.ranges(timeframe, audiences):
-                cursor.execute(
-                    f"SELECT {audience}, {day}, CASE WHEN {contacts} IS NULL THEN 1 ELSE 0 END FROM {self.quoted} "
-                    f"WHERE {where}",
-                    parameters,
-                )
+                cursor.execute(f"SELECT {audience}, {day}, {contacts} FROM {self.quoted} WHERE {where}", parameters)
                 while rows := cursor.fetchmany(BATCH):
-                    for name, moment, is_blank in rows:
+                    for name, moment, number in rows:
                         # A column may ignore case or accents.
                         if name in wanted:
-                            yield name, date.fromisoformat(str(moment)[:10]), bool(is_blank)
+                            yield name, date.fromisoformat(str(moment)[:10]), None if number is None else int(number)
 
     def _is_conflict(self, error: TableError) -> bool:
         cause = error.__cause__

@@ -26,25 +26,9 @@ from airflow_provider_cordial.exports.decision import Record
 from airflow_provider_cordial.exports.submission import STATE_KEY
 from airflow_provider_cordial.hooks.cordial import CordialHook
 from cordial_sandbox.process import SandboxProcess
-from tests.helpers.operators import TaskInstance, run_context
+from tests.helpers.operators import Store, TaskInstance, run_context
 from tests.helpers.operators import export as execute
 from tests.helpers.sandbox import SetConnection
-
-
-class Store:
-    """The part of the task state store that is used; values pass through JSON."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, str] = {}
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return json.loads(self.values[key]) if key in self.values else default
-
-    def set(self, key: str, value: Any) -> None:
-        self.values[key] = json.dumps(value)
-
-    def delete(self, key: str) -> None:
-        self.values.pop(key, None)
 
 
 class Run:
