@@ -65,7 +65,7 @@ def test_the_wait_is_deferred_and_the_load_follows(cordial: SandboxProcess, ware
     with pytest.raises(TaskDeferred) as deferred:
         run(context, deferrable=True)
     job_id = context["ti"].xcoms["export"]["job_id"]
-    assert deferred.value.trigger.job_id == job_id  # type: ignore[attr-defined]
+    assert deferred.value.trigger.job_id == job_id
     event = run_trigger(deferred.value.trigger)
     # Another process.
     result = build(deferrable=True).execute_complete(context, event)  # type: ignore[arg-type]
@@ -112,4 +112,4 @@ def test_it_can_be_mapped_over_a_plan() -> None:
 
 def test_a_missing_parameter_is_told_when_the_dag_is_parsed() -> None:
     with pytest.raises(TypeError, match="conn_id"):
-        AudienceTrendsSyncOperator(task_id="sync", audiences=["a"], destination={})  # type: ignore[call-arg]
+        AudienceTrendsSyncOperator(task_id="sync", audiences=["a"], destination={})
