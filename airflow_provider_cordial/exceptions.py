@@ -6,7 +6,7 @@
     ``TransientError``: a temporary failure.
     ``JobError``: an export job that did not become Done.
     ``DeliveryError``: a delivered file that is missing or cannot be read.
-    ``TableError``: a table that cannot be loaded.
+    ``TableError``: a table that cannot be loaded or read, or that has other numbers or fewer days than it should.
 
 No message contains a secret: messages consist of statuses, values that the author wrote, and the words of Cordial and
 of databases, from which secrets are struck out.
@@ -286,7 +286,7 @@ class NoDownloadError(DeliveryError, AirflowFailException):
 
 
 class TableError(CordialError):
-    """A table cannot be loaded; the rows are as before the load.
+    """A table cannot be loaded or read, or a check of its rows failed; the rows are as before.
 
     :param table: its name.
     """
@@ -302,6 +302,16 @@ class UnsuitableTableError(TableError, AirflowFailException):
 
 class TransientTableError(TableError):
     """A deadlock, a lock timeout, or a lost connection: the same load may succeed later."""
+
+    retry_helps = True
+
+
+class TableDiffersError(TableError, AirflowFailException):
+    """The table has other numbers than Cordial: comparing again cannot change that."""
+
+
+class StaleTableError(TableError):
+    """The newest day that the table should have is missing: it may still be loaded."""
 
     retry_helps = True
 

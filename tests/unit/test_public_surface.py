@@ -13,7 +13,12 @@ SURFACE: dict[str, set[str]] = {
     "operators": {"AudienceTrendsExportOperator", "CordialExportOperator"},
     "sensors": {"JobSensor"},
     "triggers": {"ExportJobTrigger", "JobTrigger"},
-    "transfers": {"AudienceTrendsSyncOperator", "AudienceTrendsToFileOperator", "AudienceTrendsToSqlOperator"},
+    "transfers": {
+        "AudienceTrendsReconcileOperator",
+        "AudienceTrendsSyncOperator",
+        "AudienceTrendsToFileOperator",
+        "AudienceTrendsToSqlOperator",
+    },
     "destinations": {
         "Address",
         "AzureBlobDestination",
@@ -47,6 +52,7 @@ STORED = [
     "hooks.cordial.CordialHook",
     "operators.audience_trends.AudienceTrendsExportOperator",
     "sensors.job.JobSensor",
+    "transfers.audience_trends_reconcile.AudienceTrendsReconcileOperator",
     "transfers.audience_trends_sync.AudienceTrendsSyncOperator",
     "transfers.audience_trends_to_file.AudienceTrendsToFileOperator",
     "transfers.audience_trends_to_sql.AudienceTrendsToSqlOperator",
