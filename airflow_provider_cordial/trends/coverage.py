@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Any
 
 from airflow_provider_cordial.exceptions import InvalidExportError
+from airflow_provider_cordial.exports.audience_trends import validate_audiences
 from airflow_provider_cordial.exports.timeframe import ONE_DAY, Timeframe
 from airflow_provider_cordial.trends.columns import Columns
 from airflow_provider_cordial.trends.tables import Staging, build_table
@@ -42,6 +44,24 @@ class Coverage:
         """Return the days without a snapshot, of the audiences that have some."""
         found = {audience: self.blank.get(audience, 0) & days for audience, days in self.expected.items()}
         return {audience: list(self._days(bits)) for audience, bits in found.items() if bits}
+
+    def newest(self) -> dict[str, date | None]:
+        """Return the last day with a number of each audience; None if it has none."""
+        last = {audience: self.loaded.get(audience, 0).bit_length() for audience in self.expected}
+        start = self.timeframe.start
+        return {audience: start + timedelta(days=bits - 1) if bits else None for audience, bits in last.items()}
+
+    def stale(self, expected: date) -> dict[str, date | None]:
+        """Return the last day with a number of the audiences whose last one is older than it should be.
+
+        :param expected: the day that they should have, or a later one, if they were tracked on it.
+        """
+        tracked = 1 << (expected - self.timeframe.start).days
+        return {
+            audience: day
+            for audience, day in self.newest().items()
+            if self.expected[audience] & tracked and (day is None or day < expected)
+        }
 
     def days_of(self, audience: str) -> list[date]:
         """Return the days that an audience should have."""
@@ -109,14 +129,37 @@ def expected_days(first_day: date | int, last_day: date | None, *, timezone: tzi
     :param first_day: a date, or how many days back from the last one.
     :param last_day: by default the last day that is over in the account's time zone, less the lag.
     :param lag: how many days after a day its snapshot is expected: 1 is the day after it.
-    :raises InvalidExportError: the first day is after the last one.
+    :raises InvalidExportError: the first day is after the last one, or a number is below 1.
     """
+    if lag < 1:
+        msg = f"Invalid lag {lag!r}: expected a number of days of 1 or more, because a day has to be over."
+        raise InvalidExportError(msg)
     last = last_day or datetime.now(UTC).astimezone(timezone).date() - lag * ONE_DAY
     first = last - (first_day - 1) * ONE_DAY if isinstance(first_day, int) else first_day
     if isinstance(first_day, int) and first_day < 1:
         msg = f"Invalid first_day {first_day!r}: expected a date, or a number of days of 1 or more."
         raise InvalidExportError(msg)
     return Timeframe(first, last)
+
+
+def parse_tracked(audiences: Any) -> tuple[str, ...] | dict[str, date]:
+    """Return the names of audiences; or the first day that each was tracked, by name.
+
+    :param audiences: a list of names; or days by name, as dates or ISO 8601 texts.
+    :raises InvalidExportError: a name or a day is invalid.
+    """
+    names = validate_audiences(audiences)
+    if not isinstance(audiences, Mapping):
+        return names
+    return {name: _first_day(name, audiences[name]) for name in names}
+
+
+def _first_day(audience: str, given: Any) -> date:
+    try:
+        return date.fromisoformat(given.isoformat() if isinstance(given, date) else given)
+    except (TypeError, ValueError):
+        msg = f"Invalid first day {given!r} of audience {audience!r}: expected a date such as 2026-01-31."
+        raise InvalidExportError(msg) from None
 
 
 def _bits(timeframe: Timeframe, first: date) -> int:

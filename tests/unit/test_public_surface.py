@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 SURFACE: dict[str, set[str]] = {
-    "operators": {"AudienceTrendsExportOperator", "CordialExportOperator"},
+    "operators": {"AudienceTrendsExportOperator", "AudienceTrendsFreshnessOperator", "CordialExportOperator"},
     "sensors": {"JobSensor"},
     "triggers": {"ExportJobTrigger", "JobTrigger"},
     "transfers": {
@@ -51,6 +51,7 @@ SURFACE: dict[str, set[str]] = {
 STORED = [
     "hooks.cordial.CordialHook",
     "operators.audience_trends.AudienceTrendsExportOperator",
+    "operators.audience_trends_freshness.AudienceTrendsFreshnessOperator",
     "sensors.job.JobSensor",
     "transfers.audience_trends_reconcile.AudienceTrendsReconcileOperator",
     "transfers.audience_trends_sync.AudienceTrendsSyncOperator",
