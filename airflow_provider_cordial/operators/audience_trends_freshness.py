@@ -127,7 +127,7 @@ class AudienceTrendsFreshnessOperator(BaseOperator):
         named = [f"{name!r} {day or f'none in {self.look_back} days'}" for name, day in oldest_first[:_NAMED]]
         more = f", and {len(stale) - _NAMED} more" if len(stale) > _NAMED else ""
         msg = (
-            f"{len(stale)} of {audiences} audiences are stale in table {self.table!r}: no number for {expected} or later. "
+            f"{len(stale)} of {audiences} audiences are stale in table {self.table!r}: no number since {expected}. "
             f"Newest days: {', '.join(named)}{more}. Load that day, or set lag to the days that it takes to arrive."
         )
         if self.on_stale == "fail":

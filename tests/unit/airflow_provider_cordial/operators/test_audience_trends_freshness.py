@@ -89,7 +89,7 @@ def test_stale_audiences_fail_the_task_with_their_newest_days(warehouse: Path, y
     with pytest.raises(StaleTableError) as failed:
         check(audiences=["a", "b", "c"])
     first, second, _ = str(failed.value).splitlines()
-    assert first == f"2 of 3 audiences are stale in table 'audience_trends': no number for {yesterday} or later."
+    assert first == f"2 of 3 audiences are stale in table 'audience_trends': no number since {yesterday}."
     assert second == f"Newest days: 'b' none in 31 days, 'a' {old}."
     assert (failed.value.retry_helps, failed.value.table) == (True, "audience_trends")
 
@@ -120,7 +120,7 @@ def test_the_lag_moves_the_expected_day(warehouse: Path, yesterday: date) -> Non
         "stale": [],
     }
     assert check(lag=3)["stale"] == []
-    with pytest.raises(StaleTableError, match=f"no number for {before(yesterday, 1)}"):
+    with pytest.raises(StaleTableError, match=f"no number since {before(yesterday, 1)}"):
         check(lag=2)
 
 
