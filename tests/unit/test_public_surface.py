@@ -49,6 +49,7 @@ SURFACE: dict[str, set[str]] = {
 
 #: Airflow stores these paths in its database: they never move.
 STORED = [
+    "deadlines.AccountMidnight",
     "hooks.cordial.CordialHook",
     "operators.audience_trends.AudienceTrendsExportOperator",
     "operators.audience_trends_freshness.AudienceTrendsFreshnessOperator",
