@@ -6,7 +6,8 @@
     ``TransientError``: a temporary failure.
     ``JobError``: an export job that did not become Done.
     ``DeliveryError``: a delivered file that is missing or cannot be read.
-    ``TableError``: a table that cannot be loaded or read, or that has other numbers or fewer days than it should.
+    ``TableError``: a table that cannot be loaded.
+    ``DaysMissingError``, ``StaleTableError``, ``TableDiffersError``: a table that is not as it should be.
 
 No message contains a secret: messages consist of statuses, values that the author wrote, and the words of Cordial and
 of databases, from which secrets are struck out.
@@ -286,7 +287,7 @@ class NoDownloadError(DeliveryError, AirflowFailException):
 
 
 class TableError(CordialError):
-    """A table cannot be loaded or read, or a check of its rows failed; the rows are as before.
+    """A table cannot be loaded; the rows are as before the load.
 
     :param table: its name.
     """
@@ -300,18 +301,22 @@ class UnsuitableTableError(TableError, AirflowFailException):
     """The table's own key or columns do not fit the load: found before anything was deleted."""
 
 
-class TransientTableError(TableError):
-    """A deadlock, a lock timeout, or a lost connection: the same load may succeed later."""
+class DaysMissingError(CordialError, AirflowFailException):
+    """A table lacks days of audiences that it should have."""
+
+
+class StaleTableError(CordialError):
+    """A table lacks the newest day that it should have: it may still be loaded."""
 
     retry_helps = True
 
 
-class TableDiffersError(TableError, AirflowFailException):
-    """The table has other numbers than Cordial: comparing again cannot change that."""
+class TableDiffersError(CordialError, AirflowFailException):
+    """A table has other numbers than Cordial: to compare again does not change that."""
 
 
-class StaleTableError(TableError):
-    """The newest day that the table should have is missing: it may still be loaded."""
+class TransientTableError(TableError):
+    """A deadlock, a lock timeout, or a lost connection: the same load may succeed later."""
 
     retry_helps = True
 

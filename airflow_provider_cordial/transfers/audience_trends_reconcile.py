@@ -191,7 +191,7 @@ class AudienceTrendsReconcileOperator(AudienceTrendsLoadOperator, AudienceTrends
             f"Table {self.table!r} differs from Cordial in {comparison.total} of {compared} cells: {counts}. "
             f"First: {first}. Load these days again."
         )
-        raise TableDiffersError(msg, table=self.table)
+        raise TableDiffersError(msg)
 
 
 def _report_row(difference: Difference) -> tuple[object, ...]:

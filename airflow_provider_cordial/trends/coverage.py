@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_cordial.exceptions import InvalidExportError
 from airflow_provider_cordial.exports.audience_trends import validate_audiences
-from airflow_provider_cordial.exports.timeframe import ONE_DAY, Timeframe
+from airflow_provider_cordial.exports.timeframe import ONE_DAY, Timeframe, parse_day
 from airflow_provider_cordial.trends.columns import Columns
 from airflow_provider_cordial.trends.tables import Staging, build_table
 
@@ -123,6 +123,17 @@ def read_coverage(
     return Coverage(timeframe, expected, loaded, blank)
 
 
+def parse_audiences(value: Any) -> tuple[str, ...] | dict[str, date]:
+    """Return the audiences to ask for: their names, or the first day that each was tracked.
+
+    :raises InvalidExportError: a name or a day is invalid, or a name is listed twice.
+    """
+    names = validate_audiences([*value] if isinstance(value, Mapping) else value)
+    if not isinstance(value, Mapping):
+        return names
+    return {name: parse_day(f"first day of audience {name!r}", value[name], UTC) for name in names}
+
+
 def expected_days(first_day: date | int, last_day: date | None, *, timezone: tzinfo, lag: int = 1) -> Timeframe:
     """Return the days that a table should have.
 
@@ -140,26 +151,6 @@ def expected_days(first_day: date | int, last_day: date | None, *, timezone: tzi
         msg = f"Invalid first_day {first_day!r}: expected a date, or a number of days of 1 or more."
         raise InvalidExportError(msg)
     return Timeframe(first, last)
-
-
-def parse_tracked(audiences: Any) -> tuple[str, ...] | dict[str, date]:
-    """Return the names of audiences; or the first day that each was tracked, by name.
-
-    :param audiences: a list of names; or days by name, as dates or ISO 8601 texts.
-    :raises InvalidExportError: a name or a day is invalid.
-    """
-    names = validate_audiences(audiences)
-    if not isinstance(audiences, Mapping):
-        return names
-    return {name: _first_day(name, audiences[name]) for name in names}
-
-
-def _first_day(audience: str, given: Any) -> date:
-    try:
-        return date.fromisoformat(given.isoformat() if isinstance(given, date) else given)
-    except (TypeError, ValueError):
-        msg = f"Invalid first day {given!r} of audience {audience!r}: expected a date such as 2026-01-31."
-        raise InvalidExportError(msg) from None
 
 
 def _bits(timeframe: Timeframe, first: date) -> int:

@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 SURFACE: dict[str, set[str]] = {
-    "operators": {"AudienceTrendsExportOperator", "AudienceTrendsFreshnessOperator", "CordialExportOperator"},
+    "operators": {
+        "AudienceTrendsCoverageOperator",
+        "AudienceTrendsExportOperator",
+        "AudienceTrendsFreshnessOperator",
+        "AudienceTrendsPlanOperator",
+        "AudienceTrendsVerifyOperator",
+        "CordialExportOperator",
+    },
     "sensors": {"JobSensor"},
     "triggers": {"ExportJobTrigger", "JobTrigger"},
     "transfers": {
@@ -36,12 +43,17 @@ SURFACE: dict[str, set[str]] = {
     "exports": {"AudienceTrendsExport", "Export", "SubmittedExport", "Timeframe"},
     "trends": {
         "Columns",
+        "Coverage",
         "CsvFormat",
         "IncompleteTrendsError",
         "LoadResult",
+        "PlannedExport",
         "TrendsBatch",
         "TrendsCsvError",
         "TrendsTable",
+        "find_holes",
+        "plan_exports",
+        "read_coverage",
         "register_table",
     },
     "hooks": {"CordialHook"},
@@ -52,6 +64,8 @@ STORED = [
     "deadlines.AccountMidnight",
     "hooks.cordial.CordialHook",
     "operators.audience_trends.AudienceTrendsExportOperator",
+    "operators.audience_trends_coverage.AudienceTrendsPlanOperator",
+    "operators.audience_trends_coverage.AudienceTrendsVerifyOperator",
     "operators.audience_trends_freshness.AudienceTrendsFreshnessOperator",
     "sensors.job.JobSensor",
     "transfers.audience_trends_reconcile.AudienceTrendsReconcileOperator",

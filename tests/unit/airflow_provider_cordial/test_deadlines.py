@@ -12,7 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from airflow.sdk import AsyncCallback, DeadlineAlert
+from airflow.sdk import AsyncCallback, DeadlineAlert  # type: ignore[attr-defined]
 from airflow.serialization.encoders import encode_deadline_alert
 
 from airflow_provider_cordial.deadlines import AccountMidnight

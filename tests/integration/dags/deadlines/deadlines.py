@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import DAG, AsyncCallback, DeadlineAlert
+from airflow.sdk import DAG, AsyncCallback, DeadlineAlert  # type: ignore[attr-defined]
 
 from airflow_provider_cordial.deadlines import AccountMidnight
 

@@ -13,7 +13,7 @@ from airflow_provider_cordial.exceptions import InvalidExportError, UnsupportedW
 from airflow_provider_cordial.exports.timeframe import Timeframe
 from airflow_provider_cordial.trends import TrendsBatch, TrendsTable, register_table
 from airflow_provider_cordial.trends import tables as registry
-from airflow_provider_cordial.trends.coverage import Coverage, expected_days, parse_tracked, read_coverage
+from airflow_provider_cordial.trends.coverage import Coverage, expected_days, read_coverage
 from tests.helpers.sandbox import SetConnection
 
 WEEK = Timeframe(date(2026, 11, 9), date(2026, 11, 15))
@@ -71,29 +71,6 @@ def test_newest_and_stale_agree_with_the_days(first: dict[str, int], loaded: dic
         is_tracked = expected in coverage.days_of(audience)
         assert (audience in stale) == (is_tracked and not any(day >= expected for day in days))
         assert audience not in stale or stale[audience] == newest
-
-
-def test_tracked_audiences_are_names_or_first_days() -> None:
-    assert parse_tracked(["b", "a"]) == ("b", "a")
-    assert parse_tracked({"a": "2026-11-10", "b": date(2026, 11, 11)}) == {
-        "a": date(2026, 11, 10),
-        "b": date(2026, 11, 11),
-    }
-
-
-@pytest.mark.parametrize(
-    ("given_audiences", "text"),
-    [
-        ({"a": "yesterday"}, "Invalid first day 'yesterday' of audience 'a': expected a date such as 2026-01-31"),
-        ({"a": None}, "Invalid first day None of audience 'a'"),
-        ({"a": 20261110}, "Invalid first day 20261110 of audience 'a'"),
-        ({}, "the list is empty"),
-        ("a", "expected a list of audience names"),
-    ],
-)
-def test_invalid_tracked_audiences_are_rejected(given_audiences: object, text: str) -> None:
-    with pytest.raises(InvalidExportError, match=text):
-        parse_tracked(given_audiences)
 
 
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/Los_Angeles", "Pacific/Pago_Pago"])
