@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -30,10 +31,12 @@ def environment(tmp_path: Path) -> dict[str, str]:
         **{key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW_")},
         "AIRFLOW_HOME": str(tmp_path),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).parent / "dags" / "deadlines"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path / "dags"),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join([*plugin_path(tmp_path / "plugin"), str(PROJECT)]),
     }
+    shutil.copytree(Path(__file__).parent / "dags" / "deadlines", tmp_path / "dags")
+    shutil.copy(PROJECT / "docs" / "examples" / "deadline.py", tmp_path / "dags")
     airflow(variables, "db", "migrate")
     airflow(variables, "dags", "reserialize")
     return variables
@@ -74,3 +77,10 @@ def test_a_run_by_hand_has_the_deadline_of_its_day(environment: dict[str, str]) 
     airflow(environment, "dags", "trigger", "by_hand", "--logical-date", "2026-11-12T03:00:00-08:00")
     ((dag_id, _, deadline),) = deadlines(environment)
     assert (dag_id, deadline) == ("by_hand", expected(date(2026, 11, 11)))
+
+
+@pytest.mark.xdist_group("airflow")
+def test_the_example_of_the_documentation_has_its_deadline_at_six(environment: dict[str, str]) -> None:
+    airflow(environment, "dags", "trigger", "docs_deadline", "--logical-date", "2026-11-12T03:00:00-08:00")
+    ((_, _, deadline),) = deadlines(environment)
+    assert deadline.astimezone(ZONE).isoformat() == "2026-11-12T06:00:00-08:00"
