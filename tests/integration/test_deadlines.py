@@ -64,7 +64,7 @@ def expected(day: date) -> datetime:
 
 @pytest.mark.xdist_group("airflow")
 def test_the_scheduler_writes_the_deadline_of_a_run(environment: dict[str, str]) -> None:
-    printed = airflow(environment, "scheduler", "--num-runs", "5")
+    printed = airflow(environment, "scheduler", "--num-runs", "5", "--skip-serve-logs")
     assert "not registered" not in printed
     ((dag_id, run_after, deadline),) = deadlines(environment)
     assert dag_id == "scheduled"
