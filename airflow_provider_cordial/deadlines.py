@@ -22,8 +22,8 @@ class AccountMidnight(BaseDeadlineReference):
     """The account's midnight from which on a run's day can be exported, as the reference of a ``DeadlineAlert``.
 
     The run's day is the last one that ``AudienceTrendsExportOperator`` exports in the run, unless its parameters name
-    days. The deadline is so long after that midnight as the ``interval`` of the ``DeadlineAlert``, and does not depend
-    on when the run was queued.
+    days. The deadline is the ``interval`` of the ``DeadlineAlert`` after that midnight, and does not depend on when the
+    run was queued.
 
     Airflow evaluates it where it creates the run, in the scheduler or the API server: the provider must be installed
     there, and Airflow's connections are not read, so the time zone is a parameter.
@@ -36,7 +36,8 @@ class AccountMidnight(BaseDeadlineReference):
     timezone: str = DEFAULT_TIMEZONE
     lag: int = 1
 
-    #: What Airflow passes to ``_evaluate_with``.
+    #: What Airflow passes to ``_evaluate_with``. Airflow 3.4 reads the parameters of the method and deprecates this; 3.2 and
+    #: 3.3 pass nothing else.
     required_kwargs = frozenset({"dag_id", "run_id"})
 
     def __post_init__(self) -> None:
