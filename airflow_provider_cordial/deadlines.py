@@ -36,8 +36,7 @@ class AccountMidnight(BaseDeadlineReference):
     timezone: str = DEFAULT_TIMEZONE
     lag: int = 1
 
-    #: What Airflow passes to ``_evaluate_with``. Airflow 3.4 reads the parameters of the method and deprecates this; 3.2 and
-    #: 3.3 pass nothing else.
+    #: What Airflow 3.2 and 3.3 pass to ``_evaluate_with``; 3.4 reads its parameters, and deprecates this.
     required_kwargs = frozenset({"dag_id", "run_id"})
 
     def __post_init__(self) -> None:

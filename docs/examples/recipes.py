@@ -140,8 +140,16 @@ with DAG(
     )
 # [END retry_policy]
 
+
+# [START reconcile]
+@task
+def plan_again(differences: dict[str, list[str]]) -> list[dict[str, Any]]:
+    """Return the exports that load the days that differ again."""
+    days = {audience: [date.fromisoformat(day) for day in found] for audience, found in differences.items()}
+    return [export.to_json() for export in plan_exports(days)]
+
+
 with DAG("docs_reconcile", schedule="0 6 * * SUN", start_date=START, catchup=False):
-    # [START reconcile]
     reconcile = AudienceTrendsReconcileOperator(
         task_id="reconcile",
         audiences=["opened_last_30_days", "purchased_last_30_days"],
@@ -152,20 +160,13 @@ with DAG("docs_reconcile", schedule="0 6 * * SUN", start_date=START, catchup=Fal
         table="audience_trends",
         report_path="{{ var.value.trends_folder }}/differences.csv",
     )
-
-    @task
-    def plan_again(differences: dict[str, list[str]]) -> list[dict[str, Any]]:
-        """Return the exports that load the days that differ again."""
-        days = {audience: [date.fromisoformat(day) for day in found] for audience, found in differences.items()}
-        return [export.to_json() for export in plan_exports(days)]
-
     AudienceTrendsSyncOperator.partial(
         task_id="load_again",
         destination=SftpDestination(conn_id="sftp_default", path="exports"),
         conn_id="warehouse",
         table="audience_trends",
     ).expand_kwargs(plan_again(reconcile.output["differences"]))
-    # [END reconcile]
+# [END reconcile]
 
 with DAG("docs_freshness", schedule="0 9 * * *", start_date=START, catchup=False):
     plan = AudienceTrendsPlanOperator(
