@@ -80,7 +80,7 @@ class SftpDestination(Destination):
 
     @contextmanager
     def reader(self, *, timeout: float) -> Iterator[SftpReader]:
-        # SFTPHook reads the same connection with the same code, and imports a second SSH client, for 0.2 s of each load.
+        # SFTPHook reads the same connection with this code, and imports a second SSH client: 0.2 s of each load.
         from airflow.providers.ssh.hooks.ssh import SSHHook
 
         hook = SSHHook(ssh_conn_id=self.conn_id)
