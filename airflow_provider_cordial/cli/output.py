@@ -1,0 +1,65 @@
+"""Print results: a table for people, or JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+#: Columns where the output is not a terminal.
+WIDTH = 200
+
+
+def printable(value: object) -> str:
+    """Return a text without characters that would control a terminal."""
+    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in str(value))
+
+
+def write_json(value: Any) -> None:
+    """Print JSON."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_line(text: str) -> None:
+    """Print a line."""
+    sys.stdout.write(printable(text) + "\n")
+
+
+def build_console() -> Any:
+    """Return rich's console for stdout; texts are printed as they are."""
+    from rich.console import Console
+
+    console = Console(markup=False, highlight=False, emoji=False, soft_wrap=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    return console
+
+
+def write_table(
+    rows: Iterable[Sequence[object]], columns: Sequence[str], *, style: Callable[[str], str] | None = None
+) -> None:
+    """Print a table.
+
+    :param style: rich's style of a cell, by its text.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        cells = ["" if value is None else printable(value) for value in row]
+        table.add_row(*(Text(cell, style=style(cell) if style else "") for cell in cells))
+    build_console().print(table)
+
+
+def write_record(record: Mapping[str, Any]) -> None:
+    """Print the members of a record as a table."""
+    rows = (
+        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for name, value in record.items()
+    )
+    write_table(rows, ("member", "value"))
