@@ -79,7 +79,9 @@ def give_job(session: Session, key: TaskKey, job: Job) -> list[str]:
     instances = session.scalars(of_run).all()
     task = _find_instance(instances, key)
     if task.state not in _ADOPTABLE:
-        msg = f"Task {key.task_id!r} of run {key.run_id!r} is {task.state}: only a task that has failed can adopt a job."
+        msg = (
+            f"Task {key.task_id!r} of run {key.run_id!r} is {task.state}: only a task that has failed can adopt a job."
+        )
         raise InvalidParameterError(msg)
     run = session.scalars(select(DagRun).where(DagRun.dag_id == key.dag_id, DagRun.run_id == key.run_id)).one()
     record = _read_record(session, run, key)
@@ -99,7 +101,9 @@ def _find_instance(instances: Any, key: TaskKey) -> TaskInstance:
         reason = f"Task {key.task_id!r} of DAG {key.dag_id!r}, run {key.run_id!r} does not exist"
         if same_task:
             is_mapped = key.map_index < 0
-            reason = f"Task {key.task_id!r} is {'mapped: set' if is_mapped else 'not mapped like this: check'} --map-index"
+            reason = (
+                f"Task {key.task_id!r} is {'mapped: set' if is_mapped else 'not mapped like this: check'} --map-index"
+            )
         msg = f"{reason}."
         raise InvalidParameterError(msg)
     return found

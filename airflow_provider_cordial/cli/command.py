@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import wraps
 
 from airflow_provider_cordial._compat import AirflowException
+from airflow_provider_cordial.cli.output import only_results
 from airflow_provider_cordial.exceptions import InvalidParameterError
 
 #: Exit codes: a check, a job, or a request failed; the input is invalid, and nothing was sent.
@@ -29,9 +30,16 @@ def command(run: Callable[[Namespace], int | None]) -> Callable[[Namespace], Non
 
     @wraps(run)
     def main(args: Namespace) -> None:
-        with _connections_of_the_database(), _log_on_stderr():
-            if code := _run(run, args):
-                sys.exit(code)
+        try:
+            with _connections_of_the_database(), only_results(), _log_on_stderr():
+                code = _run(run, args)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader of the output has ended; Python must not write the rest at its exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = FAILED
+        if code:
+            sys.exit(code)
 
     return main
 
@@ -44,10 +52,6 @@ def _run(run: Callable[[Namespace], int | None], args: Namespace) -> int:
         return INVALID if isinstance(error, InvalidParameterError) else FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of the output has ended; nothing else is written at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
 
 
 @contextmanager
@@ -64,7 +68,7 @@ def _connections_of_the_database() -> Iterator[None]:
 
 @contextmanager
 def _log_on_stderr() -> Iterator[None]:
-    """Write the log to stderr, and of other packages only warnings: stdout has the result alone."""
+    """Write the log to stderr, and of other packages only warnings."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.startswith(_PROVIDER))

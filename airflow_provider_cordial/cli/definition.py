@@ -59,14 +59,19 @@ def parse_pair(text: str) -> tuple[str, str]:
 
 
 CORDIAL_CONN_ID = Arg(
-    ("--cordial-conn-id",), default="cordial_default", help="the Airflow connection to Cordial (default: %(default)s)"
+    ("--cordial-conn-id",),
+    default="cordial_default",
+    metavar="CONN_ID",
+    help="the Airflow connection to Cordial (default: %(default)s)",
 )
-OUTPUT = Arg(
-    ("-o", "--output"), choices=("table", "json"), default="table", help="how to print (default: %(default)s)"
-)
+OUTPUT = Arg(("-o", "--output"), choices=("table", "json"), default="table", help="how to print (default: %(default)s)")
 JOB_ID = Arg(("job_id",), help="the id of a job in Cordial")
 TIMEOUT = Arg(
-    ("--timeout",), type=parse_seconds, default=86400.0, help="seconds after which a wait ends (default: a day)"
+    ("--timeout",),
+    type=parse_seconds,
+    default=86400.0,
+    metavar="SECONDS",
+    help="seconds after which a wait ends (default: a day)",
 )
 
 AUDIENCE = Arg(("--audience",), action="append", dest="audiences", metavar="NAME", help="a saved audience; repeatable")
@@ -87,16 +92,12 @@ NAME = Arg(
     default="audience-trends",
     help="the start of the export's name and of the file's; a unique digest follows (default: %(default)s)",
 )
-SKIP_REFUSED = Arg(
-    ("--skip-refused",), action="store_true", help="export without the audiences that Cordial refuses"
-)
+SKIP_REFUSED = Arg(("--skip-refused",), action="store_true", help="export without the audiences that Cordial refuses")
 
 WAREHOUSE_CONN_ID = Arg(
     ("--warehouse-conn-id", "--conn-id"), dest="conn_id", metavar="CONN_ID", help="the Airflow connection to the table"
 )
-NEEDED_WAREHOUSE_CONN_ID = Arg(
-    WAREHOUSE_CONN_ID.flags, **{**WAREHOUSE_CONN_ID.kwargs, "required": True}
-)
+NEEDED_WAREHOUSE_CONN_ID = Arg(WAREHOUSE_CONN_ID.flags, **{**WAREHOUSE_CONN_ID.kwargs, "required": True})
 TABLE = Arg(("--table",), default="audience_trends", help="table or schema.table (default: %(default)s)")
 COLUMN = Arg(
     ("--column",),
@@ -122,8 +123,8 @@ CONSTANT = Arg(
     metavar="COLUMN=TEXT",
     help="a constant column, and its text; repeatable",
 )
-STAGING = Arg(("--staging",), help="where a load leaves its file, for a warehouse that needs that")
-STAGING_CONN_ID = Arg(("--staging-conn-id",), help="the Airflow connection to the staging location")
+STAGING = Arg(("--staging",), metavar="LOCATION", help="where a load leaves its file, for a warehouse that needs that")
+STAGING_CONN_ID = Arg(("--staging-conn-id",), metavar="CONN_ID", help="the Airflow connection to the staging location")
 CREATE_TABLE = Arg(("--create-table",), action="store_true", help="create the table if it does not exist")
 
 FIRST_DAY = Arg(
@@ -139,9 +140,15 @@ LAG = Arg(
     metavar="DAYS",
     help="how many days after a day its snapshot is expected, without --last-day (default: %(default)s)",
 )
-MAX_DAYS = Arg(("--max-days",), type=parse_number, default=31, help="days of an export (default: %(default)s)")
+MAX_DAYS = Arg(
+    ("--max-days",), type=parse_number, default=31, metavar="NUMBER", help="days of an export (default: %(default)s)"
+)
 MAX_AUDIENCES = Arg(
-    ("--max-audiences",), type=parse_number, default=100, help="audiences of an export (default: %(default)s)"
+    ("--max-audiences",),
+    type=parse_number,
+    default=100,
+    metavar="NUMBER",
+    help="audiences of an export (default: %(default)s)",
 )
 LOOK_BACK = Arg(
     ("--look-back",),
@@ -174,7 +181,13 @@ JOBS = GroupCommand(
             args=(
                 CORDIAL_CONN_ID,
                 OUTPUT,
-                Arg(("--limit",), type=parse_number, default=20, help="jobs to list (default: %(default)s)"),
+                Arg(
+                    ("--limit",),
+                    type=parse_number,
+                    default=20,
+                    metavar="NUMBER",
+                    help="jobs to list (default: %(default)s)",
+                ),
                 Arg(("--status",), help="only jobs of this status: Done, for example"),
                 Arg(("--name",), metavar="TEXT", help="only exports whose name contains the text"),
             ),

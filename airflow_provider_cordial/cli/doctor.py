@@ -199,8 +199,9 @@ def _read_table(table: TrendsTable) -> None:
         pass
     if isinstance(table, DbApiTable):
         with table.connection() as connection, table.transaction(connection) as cursor:
-            names = ", ".join(map(table.quote, table.columns.of_table))
-            cursor.execute(f"SELECT {names} FROM {table.quoted} WHERE 1 = 0")
+            # With the name of the table: SQLite takes an unknown column in quotes for a text.
+            names = ", ".join(f"old.{table.quote(name)}" for name in table.columns.of_table)
+            cursor.execute(f"SELECT {names} FROM {table.quoted} old WHERE 1 = 0")
             table.check(cursor)
 
 

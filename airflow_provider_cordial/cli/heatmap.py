@@ -59,9 +59,7 @@ UNEXPECTED = Kind("unexpected", " ", "", "not expected")
 
 def read_row(found: Coverage, audience: str) -> list[Kind]:
     """Return what the table has of an audience, day by day."""
-    expected, loaded, blank = (
-        bits.get(audience, 0) for bits in (found.expected, found.loaded, found.blank)
-    )
+    expected, loaded, blank = (bits.get(audience, 0) for bits in (found.expected, found.loaded, found.blank))
 
     def kind_of(bit: int) -> Kind:
         if not expected & bit:

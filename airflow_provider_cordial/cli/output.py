@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
+from typing import Any, TextIO
+
+_results: ContextVar[TextIO | None] = ContextVar("results", default=None)
 
 #: Columns where the output is not a terminal.
 WIDTH = 200
+
+
+@contextmanager
+def only_results() -> Iterator[None]:
+    """Let stdout have nothing but results: what anything else prints, loggers for instance, is written to stderr."""
+    token = _results.set(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _results.reset(token)
+
+
+def _stdout() -> TextIO:
+    return _results.get() or sys.stdout
 
 
 def printable(value: object) -> str:
@@ -18,19 +37,19 @@ def printable(value: object) -> str:
 
 def write_json(value: Any) -> None:
     """Print JSON."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    _stdout().write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_line(text: str) -> None:
     """Print a line."""
-    sys.stdout.write(printable(text) + "\n")
+    _stdout().write(printable(text) + "\n")
 
 
 def build_console() -> Any:
     """Return rich's console for stdout; texts are printed as they are."""
     from rich.console import Console
 
-    console = Console(markup=False, highlight=False, emoji=False, soft_wrap=False)
+    console = Console(file=_stdout(), markup=False, highlight=False, emoji=False, soft_wrap=False)
     if not console.is_terminal:
         console.width = WIDTH
     return console
