@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
 from html import escape
 from itertools import groupby
 from string import Template
 from typing import Any
 
 from airflow_provider_cordial.cli.output import printable
-from airflow_provider_cordial.exports.timeframe import Timeframe
+from airflow_provider_cordial.exports.timeframe import ONE_DAY, Timeframe
 from airflow_provider_cordial.trends.coverage import Coverage
 
 #: Characters of an audience in the terminal, and of the heading of a month.
@@ -24,12 +23,14 @@ _MONTH = len("2026-01")
 #: Days with a number above them.
 _TICKS = (5, 10, 15, 20, 25, 30)
 
-#: Pixels of the page: of a row, of a cell, and of the headings above the rows.
+#: Pixels of the page: of a row, of the height of a cell, and of the headings above the rows.
 _ROW = 20
-_CELL = 14
+_HEIGHT = 14
 _HEADING = 36
-_NARROW_CELL = 6
-_MANY_DAYS = 100
+
+#: The width of a cell and of the gap after it, by the number of days; the last one is for more days.
+_WIDTHS = ((62, 14, 2), (124, 10, 1))
+_NARROW = (6, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +93,19 @@ def draw_text(found: Coverage, title: str, *, width: int) -> Any:
 
     :param width: columns of the terminal.
     """
+    from rich.cells import cell_len, set_cell_size
     from rich.text import Text
 
     names = {audience: _shorten(audience) for audience in found.expected}
-    longest = max(map(len, names.values()), default=0)
+    # Some characters take two columns.
+    longest = min(max(map(cell_len, names.values()), default=0), LONGEST_NAME)
     text = Text(no_wrap=True, overflow="ignore")
     text.append(f"{title}\n")
     for months in _group_months(split_months(found.timeframe), width - longest - 1):
         text.append(f"\n{_headings(months, longest)}\n", style="dim")
         for audience, name in names.items():
             row = read_row(found, audience)
-            text.append(name.ljust(longest))
+            text.append(set_cell_size(name, longest))
             for month in months:
                 start = (month.start - found.timeframe.start).days
                 some = row[start : start + len(month)]
@@ -165,7 +168,7 @@ def draw_page(found: Coverage, title: str) -> str:
         row=_ROW,
         heading=_HEADING,
         legend="".join(
-            f'<li><svg width="{_CELL}" height="{_CELL}" aria-hidden="true">{_rectangle(kind, 0, 0, _CELL)}</svg> '
+            f'<li><svg width="{_HEIGHT}" height="{_HEIGHT}" aria-hidden="true">{_rectangle(kind, 0, 0, _HEIGHT)}</svg> '
             f"<b>{counts[kind.name]:,}</b> {kind.name}: {kind.meaning}</li>"
             for kind in KINDS
         ),
@@ -175,40 +178,43 @@ def draw_page(found: Coverage, title: str) -> str:
 
 
 def _draw_picture(found: Coverage, title: str) -> str:
-    cell = _CELL if len(found.timeframe) <= _MANY_DAYS else _NARROW_CELL
-    width, height = len(found.timeframe) * cell, _HEADING + len(found.expected) * _ROW
+    days = len(found.timeframe)
+    cell, gap = next(((cell, gap) for limit, cell, gap in _WIDTHS if days <= limit), _NARROW)
+    height = _HEADING + len(found.expected) * _ROW
     parts = [
-        f'<svg width="{width + 1}" height="{height}" role="img" aria-label="{escape(title)}">',
+        f'<svg width="{days * cell + 1}" height="{height}" role="img" aria-label="{escape(title)}">',
         *_draw_headings(found, cell),
     ]
     for number, audience in enumerate(found.expected):
-        top = _HEADING + number * _ROW + (_ROW - _CELL) // 2
-        parts += _draw_row(found, audience, top, cell)
+        top = _HEADING + number * _ROW + (_ROW - _HEIGHT) // 2
+        parts += _draw_row(found, audience, top, cell, gap)
     # The days of a range are told apart by lines in the color of the page.
-    lines = "".join(f"M{place * cell} {_HEADING}V{height}" for place in range(1, len(found.timeframe)))
-    return "".join([*parts, f'<path class="days" d="{lines}"/>', *_draw_months(found, cell, height), "</svg>"])
+    lines = "".join(f"M{place * cell - gap / 2} {_HEADING}V{height}" for place in range(1, days))
+    days_apart = f'<path class="days" stroke-width="{gap}" d="{lines}"/>'
+    return "".join([*parts, days_apart, *_draw_months(found, cell, height), "</svg>"])
 
 
-def _draw_row(found: Coverage, audience: str, top: int, cell: int) -> Iterator[str]:
+def _draw_row(found: Coverage, audience: str, top: int, cell: int, gap: int) -> Iterator[str]:
     """Yield a rectangle per range of equal cells: a page of years and thousands of audiences stays small."""
     place = 0
     for kind, cells in groupby(read_row(found, audience)):
         count = len(list(cells))
         if kind is not UNEXPECTED:
             text = f"{audience}, {_describe(found, place, count)}: {kind.name}"
-            yield _rectangle(kind, place * cell, top, count * cell, f"<title>{escape(text)}</title>")
+            title = f"<title>{escape(text)}</title>"
+            yield _rectangle(kind, place * cell, top, count * cell - gap, title)
         place += count
 
 
 def _describe(found: Coverage, place: int, count: int) -> str:
-    days: list[date] = list(found.timeframe)[place : place + count]
-    return f"{days[0]}" if count == 1 else f"{days[0]} to {days[-1]} ({count} days)"
+    start = found.timeframe.start + place * ONE_DAY
+    return f"{start}" if count == 1 else f"{Timeframe(start, start + (count - 1) * ONE_DAY)} ({count} days)"
 
 
 def _rectangle(kind: Kind, left: int, top: int, width: int, content: str = "") -> str:
-    # Half a pixel inside, where the outline is sharp.
+    # The outline is inside.
     return (
-        f'<rect class="{kind.name}" x="{left + 0.5}" y="{top + 0.5}" width="{width - 1}" height="{_CELL - 1}">'
+        f'<rect class="{kind.name}" x="{left + 0.5}" y="{top + 0.5}" width="{width - 1}" height="{_HEIGHT - 1}">'
         f"{content}</rect>"
     )
 
@@ -218,10 +224,10 @@ def _draw_headings(found: Coverage, cell: int) -> Iterator[str]:
         left = (month.start - found.timeframe.start).days * cell
         if len(month) * cell >= _MONTH * 8:
             yield f'<text x="{left + 3}" y="13">{month.start:%Y-%m}</text>'
-        if cell == _CELL:
-            for place, day in enumerate(month):
-                if day.day == 1 or day.day in _TICKS or not place:
-                    yield f'<text class="day" x="{left + place * cell + 1}" y="29">{day.day}</text>'
+    for place, day in enumerate(found.timeframe) if cell > _NARROW[0] else ():
+        is_beside_the_first = (day + ONE_DAY).day == 1 and day < found.timeframe.end
+        if day.day == 1 or (day.day in _TICKS or not place) and not is_beside_the_first:
+            yield f'<text class="day" x="{place * cell + 1}" y="29">{day.day}</text>'
 
 
 def _draw_months(found: Coverage, cell: int, height: int) -> Iterator[str]:
@@ -256,16 +262,18 @@ li svg { display: inline-block; }
 text { font: 12px system-ui, sans-serif; fill: var(--text); }
 text.day { font-size: 10px; fill: var(--faint); }
 .loaded { fill: var(--loaded); stroke: var(--loaded); }
-.blank { fill: var(--page); stroke: var(--blank); stroke-width: 1.5; }
+.blank { fill: var(--page); stroke: var(--blank); }
 .missing { fill: url(#hatch); stroke: var(--missing); }
-#hatch path { stroke: var(--missing); stroke-width: 2; }
-.days { stroke: var(--page); stroke-width: 1; pointer-events: none; }
+#hatch rect { fill: var(--missing); opacity: 0.25; }
+#hatch path { stroke: var(--missing); stroke-width: 4; }
+.days { stroke: var(--page); pointer-events: none; }
 .month { stroke: var(--line); pointer-events: none; }
 </style>
 </head>
 <body>
 <svg width="0" height="0" aria-hidden="true" style="position: absolute"><defs><pattern id="hatch" width="5" height="5"
-patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path d="M0 0V5"/></pattern></defs></svg>
+patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="5"
+height="5"/><path d="M0 0V5"/></pattern></defs></svg>
 <h1>$title</h1>
 <ul>$legend</ul>
 <main>

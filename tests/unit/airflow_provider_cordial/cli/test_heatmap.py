@@ -86,6 +86,11 @@ def test_names_cannot_control_the_terminal_or_the_page() -> None:
     assert "<title>&lt;title&gt;</title>" in page
 
 
+def test_wide_characters_do_not_shift_the_cells() -> None:
+    rows = lines(full(WEEK, "山田", "a"), 80)[4:6]
+    assert rows == ["山田 ■■■■■■■", "a    ■■■■■■■"]
+
+
 def test_a_page_is_whole_and_small() -> None:
     year = Timeframe(date(2025, 12, 1), date(2026, 11, 30))
     found = full(year, *(f"audience {number}" for number in range(300)))
@@ -106,4 +111,4 @@ def test_a_page_draws_each_range_with_its_kind() -> None:
     rectangles = re.findall(
         r'<rect class="(\w+)" x="([\d.]+)" [^>]*width="(\d+)"[^>]*><title>', draw_page(found, "trends")
     )
-    assert rectangles == [("loaded", "14.5", "41"), ("blank", "56.5", "13"), ("missing", "70.5", "27")]
+    assert rectangles == [("loaded", "14.5", "39"), ("blank", "56.5", "11"), ("missing", "70.5", "25")]
