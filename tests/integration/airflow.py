@@ -282,6 +282,10 @@ class Airflow:
             assert time.monotonic() < deadline, f"{what}: {self.diagnose()}"
             time.sleep(0.1)
 
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of its environment."""
+        return subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False, timeout=120)
+
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Query the metadata database."""
         with self._metadata.connect() as connection:
