@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_cordial.cli``: the commands where ``airflow cordial`` does not exist, before Airflow 3.2."""
+"""``python -m airflow_provider_cordial.cli``: the commands for Airflow before 3.2, without ``airflow cordial``."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _ADOPTABLE = ("failed", "up_for_retry")
 
 
 @command
-@action_cli(check_db=False)  # type: ignore[untyped-decorator,misc,unused-ignore]
+@action_cli(check_db=False)  # type: ignore[no-untyped-call,untyped-decorator,misc,unused-ignore]
 def adopt(args: Namespace) -> None:
     """Write the job id to the conf of the run, and clear the task."""
     key = TaskKey(args.dag_id, args.run_id, args.task_id, -1 if args.map_index is None else args.map_index)

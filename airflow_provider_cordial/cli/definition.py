@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from datetime import date
+from typing import Any
 
 from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand, lazy_load_command
 
@@ -58,107 +59,119 @@ def parse_pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-CORDIAL_CONN_ID = Arg(
-    ("--cordial-conn-id",),
+def option(*flags: str, **settings: Any) -> Arg:
+    """Return an option, or an argument, as argparse defines it."""
+    return Arg(flags, **settings)  # type: ignore[no-untyped-call]
+
+
+def changed(known: Arg, **settings: Any) -> Arg:
+    """Return an option with other settings."""
+    return option(*known.flags, **{**known.kwargs, **settings})
+
+
+CORDIAL_CONN_ID = option(
+    "--cordial-conn-id",
     default="cordial_default",
     metavar="CONN_ID",
     help="the Airflow connection to Cordial (default: %(default)s)",
 )
-OUTPUT = Arg(("-o", "--output"), choices=("table", "json"), default="table", help="how to print (default: %(default)s)")
-JOB_ID = Arg(("job_id",), help="the id of a job in Cordial")
-TIMEOUT = Arg(
-    ("--timeout",),
+OUTPUT = option(
+    "-o", "--output", choices=("table", "json"), default="table", help="how to print (default: %(default)s)"
+)
+JOB_ID = option("job_id", help="the id of a job in Cordial")
+TIMEOUT = option(
+    "--timeout",
     type=parse_seconds,
     default=86400.0,
     metavar="SECONDS",
     help="seconds after which a wait ends (default: a day)",
 )
 
-AUDIENCE = Arg(("--audience",), action="append", dest="audiences", metavar="NAME", help="a saved audience; repeatable")
-AUDIENCES_FILE = Arg(
-    ("--audiences-file",),
+AUDIENCE = option("--audience", action="append", dest="audiences", metavar="NAME", help="a saved audience; repeatable")
+AUDIENCES_FILE = option(
+    "--audiences-file",
     metavar="FILE",
     help="the audiences, one name per line; or JSON (FILE.json): a list, or an object with each audience's first day",
 )
-DESTINATION = Arg(
-    ("--destination",),
+DESTINATION = option(
+    "--destination",
     nargs="+",
     metavar=("TYPE", "KEY=VALUE"),
     help="where Cordial delivers, for example: sftp conn_id=sftp_default path=exports; or the output of a "
     "destination's to_json as JSON",
 )
-NAME = Arg(
-    ("--name",),
+NAME = option(
+    "--name",
     default="audience-trends",
     help="the start of the export's name and of the file's; a unique digest follows (default: %(default)s)",
 )
-SKIP_REFUSED = Arg(("--skip-refused",), action="store_true", help="export without the audiences that Cordial refuses")
+SKIP_REFUSED = option("--skip-refused", action="store_true", help="export without the audiences that Cordial refuses")
 
-WAREHOUSE_CONN_ID = Arg(
-    ("--warehouse-conn-id", "--conn-id"), dest="conn_id", metavar="CONN_ID", help="the Airflow connection to the table"
+WAREHOUSE_CONN_ID = option(
+    "--warehouse-conn-id", "--conn-id", dest="conn_id", metavar="CONN_ID", help="the Airflow connection to the table"
 )
-NEEDED_WAREHOUSE_CONN_ID = Arg(WAREHOUSE_CONN_ID.flags, **{**WAREHOUSE_CONN_ID.kwargs, "required": True})
-TABLE = Arg(("--table",), default="audience_trends", help="table or schema.table (default: %(default)s)")
-COLUMN = Arg(
-    ("--column",),
+NEEDED_WAREHOUSE_CONN_ID = changed(WAREHOUSE_CONN_ID, required=True)
+TABLE = option("--table", default="audience_trends", help="table or schema.table (default: %(default)s)")
+COLUMN = option(
+    "--column",
     action="append",
     type=parse_pair,
     default=[],
     metavar="COLUMN=NAME",
     help="another name of a column, snapshot_date=day for example; repeatable",
 )
-SCOPE = Arg(
-    ("--scope",),
+SCOPE = option(
+    "--scope",
     action="append",
     type=parse_pair,
     default=[],
     metavar="COLUMN=TEXT",
     help="a column of the scope, and its text; repeatable",
 )
-CONSTANT = Arg(
-    ("--constant",),
+CONSTANT = option(
+    "--constant",
     action="append",
     type=parse_pair,
     default=[],
     metavar="COLUMN=TEXT",
     help="a constant column, and its text; repeatable",
 )
-STAGING = Arg(("--staging",), metavar="LOCATION", help="where a load leaves its file, for a warehouse that needs that")
-STAGING_CONN_ID = Arg(("--staging-conn-id",), metavar="CONN_ID", help="the Airflow connection to the staging location")
-CREATE_TABLE = Arg(("--create-table",), action="store_true", help="create the table if it does not exist")
+STAGING = option("--staging", metavar="LOCATION", help="where a load leaves its file, for a warehouse that needs that")
+STAGING_CONN_ID = option("--staging-conn-id", metavar="CONN_ID", help="the Airflow connection to the staging location")
+CREATE_TABLE = option("--create-table", action="store_true", help="create the table if it does not exist")
 
-FIRST_DAY = Arg(
-    ("--first-day",), type=parse_first_day, required=True, metavar="DAY", help="a date, or a number of days"
+FIRST_DAY = option(
+    "--first-day", type=parse_first_day, required=True, metavar="DAY", help="a date, or a number of days"
 )
-LAST_DAY = Arg(
-    ("--last-day",), type=parse_day, metavar="DAY", help="by default the last day that is over in the account"
+LAST_DAY = option(
+    "--last-day", type=parse_day, metavar="DAY", help="by default the last day that is over in the account"
 )
-LAG = Arg(
-    ("--lag",),
+LAG = option(
+    "--lag",
     type=parse_count,
     default=1,
     metavar="DAYS",
     help="how many days after a day its snapshot is expected, without --last-day (default: %(default)s)",
 )
-MAX_DAYS = Arg(
-    ("--max-days",), type=parse_number, default=31, metavar="NUMBER", help="days of an export (default: %(default)s)"
+MAX_DAYS = option(
+    "--max-days", type=parse_number, default=31, metavar="NUMBER", help="days of an export (default: %(default)s)"
 )
-MAX_AUDIENCES = Arg(
-    ("--max-audiences",),
+MAX_AUDIENCES = option(
+    "--max-audiences",
     type=parse_number,
     default=100,
     metavar="NUMBER",
     help="audiences of an export (default: %(default)s)",
 )
-LOOK_BACK = Arg(
-    ("--look-back",),
+LOOK_BACK = option(
+    "--look-back",
     type=parse_count,
     default=0,
     metavar="DAYS",
     help="also the last days, although they are loaded: for late corrections",
 )
-ASK_BLANKS_AGAIN = Arg(
-    ("--ask-blanks-again",),
+ASK_BLANKS_AGAIN = option(
+    "--ask-blanks-again",
     type=parse_count,
     default=0,
     metavar="DAYS",
@@ -181,15 +194,15 @@ JOBS = GroupCommand(
             args=(
                 CORDIAL_CONN_ID,
                 OUTPUT,
-                Arg(
-                    ("--limit",),
+                option(
+                    "--limit",
                     type=parse_number,
                     default=20,
                     metavar="NUMBER",
                     help="jobs to list (default: %(default)s)",
                 ),
-                Arg(("--status",), help="only jobs of this status: Done, for example"),
-                Arg(("--name",), metavar="TEXT", help="only exports whose name contains the text"),
+                option("--status", help="only jobs of this status: Done, for example"),
+                option("--name", metavar="TEXT", help="only exports whose name contains the text"),
             ),
         ),
         ActionCommand(
@@ -227,15 +240,15 @@ COMMANDS = (
         args=(
             AUDIENCE,
             AUDIENCES_FILE,
-            Arg(("--start",), type=parse_day, required=True, metavar="DAY", help="the first day"),
-            Arg(("--end",), type=parse_day, required=True, metavar="DAY", help="the last day, included"),
+            option("--start", type=parse_day, required=True, metavar="DAY", help="the first day"),
+            option("--end", type=parse_day, required=True, metavar="DAY", help="the last day, included"),
             DESTINATION,
             NAME,
             SKIP_REFUSED,
-            Arg(("--wait",), action="store_true", help="wait until the job is Done"),
+            option("--wait", action="store_true", help="wait until the job is Done"),
             TIMEOUT,
             CORDIAL_CONN_ID,
-            Arg(OUTPUT.flags, **{**OUTPUT.kwargs, "default": "json"}),
+            changed(OUTPUT, default="json"),
         ),
     ),
     ActionCommand(
@@ -246,11 +259,11 @@ COMMANDS = (
         "nothing. For a task that failed with SubmissionUncertainError.",
         func=lazy_load_command(f"{_PACKAGE}.adopt.adopt"),
         args=(
-            Arg(("dag_id",), help="the id of the DAG"),
-            Arg(("run_id",), help="the id of the run"),
-            Arg(("task_id",), help="the id of the export task"),
+            option("dag_id", help="the id of the DAG"),
+            option("run_id", help="the id of the run"),
+            option("task_id", help="the id of the export task"),
             JOB_ID,
-            Arg(("--map-index",), type=parse_count, help="which task instance of a mapped task"),
+            option("--map-index", type=parse_count, help="which task instance of a mapped task"),
             CORDIAL_CONN_ID,
             OUTPUT,
         ),
@@ -283,21 +296,21 @@ COMMANDS = (
             DESTINATION,
             NAME,
             SKIP_REFUSED,
-            Arg(
-                ("--on-blank",),
+            option(
+                "--on-blank",
                 choices=("keep", "replace"),
                 default="keep",
                 help="what happens to a number of the table where the file is blank (default: %(default)s)",
             ),
-            Arg(
-                ("--at-a-time",),
+            option(
+                "--at-a-time",
                 type=parse_number,
                 default=1,
                 metavar="NUMBER",
                 help="exports that run in Cordial at the same time (default: %(default)s)",
             ),
             TIMEOUT,
-            Arg(("-y", "--yes"), action="store_true", help="do not ask before many exports"),
+            option("-y", "--yes", action="store_true", help="do not ask before many exports"),
             OUTPUT,
         ),
     ),
@@ -309,7 +322,7 @@ COMMANDS = (
         args=(
             *_TABLE,
             *_DAYS,
-            Arg(("--html",), metavar="FILE", help="write a page, which needs no other file"),
+            option("--html", metavar="FILE", help="write a page, which needs no other file"),
             OUTPUT,
         ),
     ),

@@ -24,9 +24,9 @@ from airflow_provider_cordial.exceptions import (
     PermissionDeniedError,
     RateLimitError,
 )
-from airflow_provider_cordial.exports.timeframe import ONE_DAY, Timeframe
+from airflow_provider_cordial.exports.timeframe import ONE_DAY
 from airflow_provider_cordial.hooks.cordial import CordialHook
-from airflow_provider_cordial.trends.tables import TrendsTable, build_table
+from airflow_provider_cordial.trends.tables import build_table
 
 OK = "ok"
 WARNING = "warning"
@@ -180,29 +180,11 @@ def check_table(args: Namespace) -> Iterator[Check]:
         return
     yield Check(warehouse, OK, f"{args.conn_id}: {conn_type}, loaded by {type(table).__name__}")
     try:
-        _read_table(table)
+        table.probe()
     except AirflowException as error:
         yield Check.of_error(table_name, error)
     else:
         yield Check(table_name, OK, f"{args.table} exists, and has the columns and the key of a load")
-
-
-def _read_table(table: TrendsTable) -> None:
-    """Query a table that a load is to replace rows of.
-
-    :raises TableError: it does not exist, or lacks a column, or its key is that of other rows.
-    """
-    from airflow_provider_cordial.trends.tables.generic import DbApiTable
-
-    any_day = Timeframe(datetime.min.date(), datetime.min.date())
-    for _ in table.cells([""], any_day):
-        pass
-    if isinstance(table, DbApiTable):
-        with table.connection() as connection, table.transaction(connection) as cursor:
-            # With the name of the table: SQLite takes an unknown column in quotes for a text.
-            names = ", ".join(f"old.{table.quote(name)}" for name in table.columns.of_table)
-            cursor.execute(f"SELECT {names} FROM {table.quoted} old WHERE 1 = 0")
-            table.check(cursor)
 
 
 def check_airflow() -> Iterator[Check]:

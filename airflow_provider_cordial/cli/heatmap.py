@@ -47,9 +47,9 @@ class Kind:
     meaning: str
 
 
-LOADED = Kind("loaded", "\N{BLACK SQUARE}", "green", "a number")
-BLANK = Kind("blank", "\N{WHITE SQUARE}", "yellow", "exported, and no snapshot of the day")
-MISSING = Kind("missing", "\N{MULTIPLICATION SIGN}", "bold red", "never loaded")
+LOADED = Kind("loaded", "■", "green", "a number")
+BLANK = Kind("blank", "□", "yellow", "exported, and no snapshot of the day")
+MISSING = Kind("missing", "×", "bold red", "never loaded")
 
 #: In the order of the legend.
 KINDS = (LOADED, BLANK, MISSING)
@@ -124,7 +124,7 @@ def draw_text(found: Coverage, title: str, *, width: int) -> Any:
 
 def _shorten(name: str) -> str:
     shown = printable(name)
-    return shown if len(shown) <= LONGEST_NAME else f"{shown[: LONGEST_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return shown if len(shown) <= LONGEST_NAME else f"{shown[: LONGEST_NAME - 1]}…"
 
 
 def _group_months(months: Sequence[Timeframe], width: int) -> Iterator[list[Timeframe]]:
@@ -226,7 +226,7 @@ def _draw_headings(found: Coverage, cell: int) -> Iterator[str]:
             yield f'<text x="{left + 3}" y="13">{month.start:%Y-%m}</text>'
     for place, day in enumerate(found.timeframe) if cell > _NARROW[0] else ():
         is_beside_the_first = (day + ONE_DAY).day == 1 and day < found.timeframe.end
-        if day.day == 1 or (day.day in _TICKS or not place) and not is_beside_the_first:
+        if day.day == 1 or ((day.day in _TICKS or not place) and not is_beside_the_first):
             yield f'<text class="day" x="{place * cell + 1}" y="29">{day.day}</text>'
 
 

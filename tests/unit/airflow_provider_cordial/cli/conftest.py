@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_cordial.exports.timeframe import Timeframe
-from airflow_provider_cordial.trends import Columns
-from airflow_provider_cordial.trends import delivery
+from airflow_provider_cordial.trends import Columns, delivery
 from airflow_provider_cordial.trends.tables import build_table
 from tests.helpers.cli import Cordial
 from tests.helpers.loads import QUICK, batch
