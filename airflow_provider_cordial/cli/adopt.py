@@ -21,7 +21,6 @@ from airflow_provider_cordial.exports.submission import CONF_KEY, STATE_KEY
 from airflow_provider_cordial.hooks.cordial import CordialHook
 
 if TYPE_CHECKING:
-    from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
     from sqlalchemy.orm import Session
 
@@ -84,7 +83,7 @@ def give_job(session: Session, key: TaskKey, job: Job) -> list[str]:
         )
         raise InvalidParameterError(msg)
     run = session.scalars(select(DagRun).where(DagRun.dag_id == key.dag_id, DagRun.run_id == key.run_id)).one()
-    record = _read_record(session, run, key)
+    record = _read_record(session, key)
     if record and job.name and not parse_generation(job.name, record.name):
         msg = f"Invalid job_id {job.id!r}: it is the job of export {job.name!r}, not of {record.name!r}."
         raise InvalidParameterError(msg)
@@ -122,20 +121,14 @@ def _mapping(by_task: dict[str, Any], key: TaskKey) -> dict[str, Any]:
     return known if isinstance(known, dict) else {}
 
 
-def _read_record(session: Session, run: DagRun, key: TaskKey) -> Record | None:
+def _read_record(session: Session, key: TaskKey) -> Record | None:
     """Return what the task has recorded of its submission; None before Airflow 3.3, or in a store elsewhere."""
     try:
-        from airflow.models.task_state_store import TaskStateStoreModel as State
+        from airflow.state import TaskScope, get_state_backend
     except ImportError:
         return None
-    stored = session.scalar(
-        select(State.value).where(
-            State.dag_run_id == run.id,
-            State.task_id == key.task_id,
-            State.map_index == key.map_index,
-            State.key == STATE_KEY,
-        )
-    )
+    scope = TaskScope(dag_id=key.dag_id, run_id=key.run_id, task_id=key.task_id, map_index=key.map_index)
+    stored = get_state_backend().get(scope, STATE_KEY, session=session)
     try:
         return Record.from_json(json.loads(stored or "null"))
     except ValueError:

@@ -19,9 +19,16 @@ airflow cordial export --audience opened_last_30_days --start 2026-11-10 --end 2
 
 # [START jobs]
 airflow cordial jobs list --status Done --limit 10
+# [END jobs]
+
+# [START job]
 airflow cordial jobs show "$JOB_ID"
 airflow cordial jobs wait "$JOB_ID" --timeout 600
-# [END jobs]
+# [END job]
+
+# [START other_versions]
+python -m airflow_provider_cordial.cli jobs list
+# [END other_versions]
 
 # [START gaps]
 airflow cordial gaps --warehouse-conn-id warehouse --table audience_trends \
@@ -38,5 +45,10 @@ airflow cordial plan --warehouse-conn-id warehouse --table audience_trends \
 # [START heatmap]
 airflow cordial heatmap --warehouse-conn-id warehouse --table audience_trends \
     --audience opened_last_30_days --audience new_subscribers \
-    --first-day 2026-10-28 --last-day 2026-11-12 --html trends.html --output table
+    --first-day 2026-10-28 --last-day 2026-11-12
 # [END heatmap]
+
+# [START page]
+airflow cordial heatmap --warehouse-conn-id warehouse --table audience_trends \
+    --audiences-file audiences.txt --first-day 365 --html trends.html
+# [END page]
