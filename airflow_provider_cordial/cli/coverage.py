@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_cordial.cli import heatmap as pictures
 from airflow_provider_cordial.cli.command import FAILED, command
 from airflow_provider_cordial.cli.inputs import ask_table
-from airflow_provider_cordial.cli.output import build_console, write_json, write_line, write_table
+from airflow_provider_cordial.cli.output import build_console, count_of, write_json, write_line, write_table
 from airflow_provider_cordial.exceptions import InvalidParameterError
 from airflow_provider_cordial.trends.coverage import Coverage
 from airflow_provider_cordial.trends.plan import PlannedExport, describe_days, find_holes, plan_exports
@@ -52,7 +52,7 @@ def write_gaps(found: Coverage, table: str) -> None:
         for audience in found.expected
         if audience in missing or audience in blanks
     ]
-    write_line(f"{table}, {found.timeframe}, {len(found.expected)} audiences: {describe_counts(found)}")
+    write_line(f"{table}, {found.timeframe}, {count_of(len(found.expected), 'audience')}: {describe_counts(found)}")
     if rows:
         write_table(rows, ("audience", "days", "missing", "blank"))
 
@@ -80,7 +80,8 @@ def plan(args: Namespace) -> None:
         write_json([one.to_json() for one in exports])
         return
     rows = [(one.timeframe.start, one.timeframe.end, len(one.audiences), ", ".join(one.audiences)) for one in exports]
-    write_line(f"{len(exports)} exports, {sum(one.cells for one in exports)} cells")
+    cells = sum(one.cells for one in exports)
+    write_line(f"{count_of(len(exports), 'export')}, {count_of(cells, 'cell')}")
     if rows:
         write_table(rows, ("start", "end", "count", "audiences"))
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from airflow_provider_cordial._compat import AirflowException
 from airflow_provider_cordial.cli.command import FAILED, command
 from airflow_provider_cordial.cli.inputs import read_columns, read_destination, read_staging
-from airflow_provider_cordial.cli.output import write_json, write_table
+from airflow_provider_cordial.cli.output import count_of, write_json, write_table
 from airflow_provider_cordial.client.airflow_connections import read_airflow_connection
 from airflow_provider_cordial.client.job import Job
 from airflow_provider_cordial.destinations import Destination
@@ -133,7 +133,7 @@ def _check_jobs(jobs: Sequence[Job]) -> Check:
         "with an unknown status": sum(not job.is_known for job in jobs),
     }
     found = ", ".join(f"{count} {what}" for what, count in unusual.items() if count)
-    result = f"{len(jobs)} rows on the first page"
+    result = f"{count_of(len(jobs), 'row')} on the first page"
     if not found:
         return Check(name, OK, f"{result}, each with an id, a status, and a name if it is an export")
     advice = "An export whose answer is lost can only be found by the name and the id in this list."
@@ -161,7 +161,7 @@ def check_destination(destination: Destination | None) -> Iterator[Check]:
     except AirflowException as error:
         yield Check.of_error(airflow, error)
     else:
-        yield Check(airflow, OK, f"the folder can be listed, and has {len(files)} files")
+        yield Check(airflow, OK, f"the folder can be listed, and has {count_of(len(files), 'file')}")
 
 
 def check_table(args: Namespace) -> Iterator[Check]:

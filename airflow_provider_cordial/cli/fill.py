@@ -16,7 +16,7 @@ from airflow_provider_cordial.cli.command import FAILED, command
 from airflow_provider_cordial.cli.coverage import describe_counts, gaps_to_json, make_plan, write_gaps
 from airflow_provider_cordial.cli.export import submit
 from airflow_provider_cordial.cli.inputs import ask_table, read_columns, read_destination, read_staging
-from airflow_provider_cordial.cli.output import write_json
+from airflow_provider_cordial.cli.output import count_of, write_json
 from airflow_provider_cordial.exceptions import CordialError, ExportConfigurationError, InvalidParameterError
 from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport
 from airflow_provider_cordial.exports.base import SubmittedExport, validate_name
@@ -41,7 +41,7 @@ def fill(args: Namespace) -> int:
     run = _Fill(args)
     found = ask_table(args)
     exports = make_plan(args, found)
-    log.info("%s: %s; %d exports", args.table, describe_counts(found), len(exports))
+    log.info("%s: %s; %s", args.table, describe_counts(found), count_of(len(exports), "export"))
     if len(exports) > UNASKED and not args.yes:
         _confirm(len(exports))
     run.run(exports)
@@ -182,21 +182,22 @@ class _Fill:
             counts = {**trends.counts(loaded), **trends.export.refusals()}
         self.results.append({**one.planned.to_json(), "job_id": submitted.job_id, "load": counts})
         log.info(
-            "%d of %d: loaded %s, %d audiences: %d rows, %d new, %d corrected",
+            "%d of %d: loaded %s, %s: %s, %d new, %d corrected",
             len(self.results),
             self._count,
             one.planned.timeframe,
-            len(one.planned.audiences),
-            counts["rows"],
+            count_of(len(one.planned.audiences), "audience"),
+            count_of(counts["rows"], "row"),
             counts.get("new", 0),
             counts.get("corrected", 0),
         )
 
     def _fail(self, planned: PlannedExport, error: CordialError, job_id: str | None = None) -> None:
         self.results.append({**planned.to_json(), "job_id": job_id, "error": error.message})
-        text = "%d of %d: failed %s, %d audiences: %s"
-        log.warning(text, len(self.results), self._count, planned.timeframe, len(planned.audiences), error)
+        audiences = count_of(len(planned.audiences), "audience")
+        log.warning("%d of %d: failed %s, %s: %s", len(self.results), self._count, planned.timeframe, audiences, error)
         # Cordial may refuse the audiences of this export only.
         if not error.retry_helps and not isinstance(error, ExportConfigurationError) and self._queue:
-            log.warning("%d exports are not submitted: they would fail the same way", len(self._queue))
+            text = "No further export is submitted (%d): each would fail the same way"
+            log.warning(text, len(self._queue))
             self._queue.clear()

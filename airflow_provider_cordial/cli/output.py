@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
+from io import TextIOWrapper
 from typing import Any, TextIO
 
 _results: ContextVar[TextIO | None] = ContextVar("results", default=None)
@@ -19,6 +20,9 @@ WIDTH = 200
 def only_results() -> Iterator[None]:
     """Let stdout have nothing but results: what anything else prints, loggers for instance, is written to stderr."""
     token = _results.set(sys.stdout)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A terminal may lack the characters of a name.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with redirect_stdout(sys.stderr):
             yield
@@ -33,6 +37,11 @@ def _stdout() -> TextIO:
 def printable(value: object) -> str:
     """Return a text without characters that would control a terminal."""
     return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in str(value))
+
+
+def count_of(number: int, what: str) -> str:
+    """Return a number of things as text."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def write_json(value: Any) -> None:

@@ -85,7 +85,7 @@ def test_a_plan_asks_for_what_is_missing(table: str, airflow_cordial: Cordial) -
     again = airflow_cordial.json("plan", *week_of(table), "--look-back", "1", "--max-audiences", "1")
     assert [one["timeframe"]["end"] for one in again] == ["2026-11-08", "2026-11-08", "2026-11-06"]
     shown = airflow_cordial("plan", *week_of(table))
-    assert shown.out.startswith("1 exports, 2 cells\n")
+    assert shown.out.startswith("1 export, 2 cells\n")
     assert airflow_cordial("plan", *week_of(table, AUDIENCES[1])).out == "0 exports, 0 cells\n"
 
 

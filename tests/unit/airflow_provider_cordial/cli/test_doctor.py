@@ -49,7 +49,7 @@ def test_everything_is_in_order(cordial: SandboxProcess, table: str, airflow_cor
     }
     yesterday = datetime.now(UTC).astimezone(ZoneInfo("America/Los_Angeles")).date() - timedelta(days=1)
     assert found["days"]["result"].endswith(f"the last day is {yesterday}")
-    assert found["list of jobs"]["result"].startswith("1 rows on the first page, each with an id")
+    assert found["list of jobs"]["result"].startswith("1 row on the first page, each with an id")
     assert found["warehouse"]["result"] == "warehouse: sqlite, loaded by SqliteTable"
     # Nothing is submitted.
     assert [request["method"] for request in cordial.control.requests()] == ["GET"]

@@ -46,7 +46,7 @@ def test_the_gaps_are_exported_and_loaded(
     added = {cell: expected[cell] for cell in rows(warehouse).keys() - before.keys()}
     assert {day for _, day in added} == {"2026-11-05", "2026-11-06"}
     assert rows(warehouse) == {**before, **added}
-    assert "1 of 1: loaded 2026-11-05 to 2026-11-06, 1 audiences: 2 rows, 2 new, 0 corrected" in done.err
+    assert "1 of 1: loaded 2026-11-05 to 2026-11-06, 1 audience: 2 rows, 2 new, 0 corrected" in done.err
     # Nothing is missing any more, so nothing is exported.
     again = airflow_cordial("fill", *week_of(table), *SFTP)
     assert (again.code, len(cordial.control.jobs())) == (0, 1)
@@ -78,7 +78,7 @@ def test_what_fails_does_not_end_the_rest(
     assert done.json["table"]["counts"]["missing"] == 7
     shown = airflow_cordial("fill", *week_of(table, "gone"), *SFTP)
     assert "7 missing" in shown.out
-    assert "failed 2026-11-02 to 2026-11-08, 1 audiences: POST" in shown.err
+    assert "failed 2026-11-02 to 2026-11-08, 1 audience: POST" in shown.err
 
 
 def test_an_error_that_all_would_have_ends_the_submissions(
@@ -87,7 +87,7 @@ def test_an_error_that_all_would_have_ends_the_submissions(
     set_connection("cordial_default", conn_type="cordial", host=cordial.url, password="a-wrong-api-key")
     done = airflow_cordial("fill", *week_of(table), *SFTP, "--max-days", 1)
     assert done.code == 1
-    assert "1 exports are not submitted: they would fail the same way" in done.err
+    assert "No further export is submitted (1): each would fail the same way" in done.err
     assert sum(request["method"] == "POST" for request in cordial.control.requests()) == 1
 
 
