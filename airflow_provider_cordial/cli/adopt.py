@@ -79,7 +79,8 @@ def give_job(session: Session, key: TaskKey, job: Job) -> list[str]:
     task = _find_instance(instances, key)
     if task.state not in _ADOPTABLE:
         msg = (
-            f"Task {key.task_id!r} of run {key.run_id!r} is {task.state}: only a task that has failed can adopt a job."
+            f"Task {key.task_id!r} of run {key.run_id!r} is {task.state or 'not started'}: only a task that has failed "
+            "can adopt a job."
         )
         raise InvalidParameterError(msg)
     run = session.scalars(select(DagRun).where(DagRun.dag_id == key.dag_id, DagRun.run_id == key.run_id)).one()
@@ -98,11 +99,10 @@ def _find_instance(instances: Any, key: TaskKey) -> TaskInstance:
     found: TaskInstance | None = next((one for one in same_task if one.map_index == key.map_index), None)
     if found is None:
         reason = f"Task {key.task_id!r} of DAG {key.dag_id!r}, run {key.run_id!r} does not exist"
-        if same_task:
-            is_mapped = key.map_index < 0
-            reason = (
-                f"Task {key.task_id!r} is {'mapped: set' if is_mapped else 'not mapped like this: check'} --map-index"
-            )
+        if same_task and key.map_index < 0:
+            reason = f"Task {key.task_id!r} is mapped: set --map-index"
+        elif same_task:
+            reason = f"Task {key.task_id!r} has no map index {key.map_index}: correct or remove --map-index"
         msg = f"{reason}."
         raise InvalidParameterError(msg)
     return found

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import wraps
 
 from airflow_provider_cordial._compat import AirflowException
-from airflow_provider_cordial.cli.output import only_results
+from airflow_provider_cordial.cli.output import only_results, printable_lines
 from airflow_provider_cordial.exceptions import InvalidParameterError
 
 #: Exit codes: a check, a job, or a request failed; the input is invalid, and nothing was sent.
@@ -48,7 +48,7 @@ def _run(run: Callable[[Namespace], int | None], args: Namespace) -> int:
     try:
         return run(args) or 0
     except AirflowException as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{printable_lines(error)}\n")
         return INVALID if isinstance(error, InvalidParameterError) else FAILED
     except KeyboardInterrupt:
         return INTERRUPTED

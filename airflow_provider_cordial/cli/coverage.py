@@ -48,17 +48,13 @@ def write_gaps(found: Coverage, table: str) -> None:
     """Print the audiences that lack days, or have blank ones."""
     missing, blanks = found.missing(), found.blanks()
     rows = [
-        (audience, len(found.days_of(audience)), describe_days(missing.get(audience, ())), _days(blanks, audience))
+        (audience, len(found.days_of(audience)), *(describe_days(days.get(audience, ())) for days in (missing, blanks)))
         for audience in found.expected
         if audience in missing or audience in blanks
     ]
     write_line(f"{table}, {found.timeframe}, {count_of(len(found.expected), 'audience')}: {describe_counts(found)}")
     if rows:
         write_table(rows, ("audience", "days", "missing", "blank"))
-
-
-def _days(days: Any, audience: str) -> str:
-    return describe_days(days.get(audience, ()))
 
 
 def describe_counts(found: Coverage) -> str:

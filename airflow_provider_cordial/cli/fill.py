@@ -105,7 +105,10 @@ class _Fill:
         return any("error" in result for result in self.results)
 
     def run(self, exports: Sequence[PlannedExport]) -> None:
-        """Run the exports. After an error that no further attempt can correct, no other export is submitted."""
+        """Run the exports. After an error that a retry cannot help, no other export is submitted.
+
+        If this process is killed, the jobs continue in Cordial, and the table has the loads that have ended.
+        """
         self._queue.extend(exports)
         self._count = len(exports)
         try:
@@ -198,6 +201,6 @@ class _Fill:
         log.warning("%d of %d: failed %s, %s: %s", len(self.results), self._count, planned.timeframe, audiences, error)
         # Cordial may refuse the audiences of this export only.
         if not error.retry_helps and not isinstance(error, ExportConfigurationError) and self._queue:
-            text = "No further export is submitted (%d): each would fail the same way"
-            log.warning(text, len(self._queue))
+            text = "Not submitted: %s. Correct the error, and run the command again"
+            log.warning(text, count_of(len(self._queue), "export"))
             self._queue.clear()

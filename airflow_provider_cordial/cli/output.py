@@ -36,7 +36,12 @@ def _stdout() -> TextIO:
 
 def printable(value: object) -> str:
     """Return a text without characters that would control a terminal."""
-    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in str(value))
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(value))
+
+
+def printable_lines(value: object) -> str:
+    """Return a text of several lines without other characters that would control a terminal."""
+    return "\n".join(map(printable, str(value).split("\n")))
 
 
 def count_of(number: int, what: str) -> str:
@@ -78,7 +83,7 @@ def write_table(
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        cells = ["" if value is None else printable(value) for value in row]
+        cells = ["" if value is None else printable_lines(value) for value in row]
         table.add_row(*(Text(cell, style=style(cell) if style else "") for cell in cells))
     build_console().print(table)
 

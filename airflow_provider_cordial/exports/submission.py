@@ -21,6 +21,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from airflow_provider_cordial._compat import command_line
 from airflow_provider_cordial.client import metrics
 from airflow_provider_cordial.client.job import Job
 from airflow_provider_cordial.client.pages import JobPages
@@ -410,7 +411,7 @@ class Submission:
         task = self._identity.task
         if task is None:
             return "If it is not there, run the command again, which exports again."
-        command = ["airflow", "cordial", "adopt", task.dag_id, task.run_id, task.task_id]
+        command = [*command_line(), "adopt", task.dag_id, task.run_id, task.task_id]
         options = [] if task.map_index < 0 else ["--map-index", str(task.map_index)]
         return (
             f"If it is there, resume it: {shlex.join([*command, 'JOB_ID', *options])} (or set the task's job_id to its "

@@ -78,7 +78,7 @@ def test_an_uncertain_task_gets_its_job(airflow: Airflow, sandbox: SandboxProces
         ((*run, jobs["map", "opened_last_30_days"]), "it is the job of export 'mapped-export-"),
         ((*run, "unknown"), "Cordial answered 404"),
         (("plain", "plain-by-hand", "exports", plain), "does not exist"),
-        ((*run, plain, "--map-index", "0"), "is not mapped"),
+        ((*run, plain, "--map-index", "0"), "has no map index 0"),
         (("mapped", "mapped-by-hand", "export", plain), "is mapped: set --map-index"),
         (("plain", "plain-by-hand", "after", plain), "only a task that has failed can adopt a job"),
     ):

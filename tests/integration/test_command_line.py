@@ -44,7 +44,7 @@ def test_connections_are_read_from_the_database(environment: dict[str, str], san
     assert done.returncode == 0, done.stderr
     states = {check["name"]: check["state"] for check in json.loads(done.stdout)}
     assert states["list of jobs"] == "ok"
-    # No triggerer runs, which only the database has told.
+    # No triggerer runs, which only the database shows.
     assert states["triggerer"] == "warning"
     missing = cordial(environment, "jobs", "list", "--cordial-conn-id", "nowhere")
     assert (missing.returncode, "'nowhere' does not exist" in missing.stderr) == (1, True), missing

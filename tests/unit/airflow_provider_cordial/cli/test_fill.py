@@ -87,7 +87,7 @@ def test_an_error_that_all_would_have_ends_the_submissions(
     set_connection("cordial_default", conn_type="cordial", host=cordial.url, password="a-wrong-api-key")
     done = airflow_cordial("fill", *week_of(table), *SFTP, "--max-days", 1)
     assert done.code == 1
-    assert "No further export is submitted (1): each would fail the same way" in done.err
+    assert "Not submitted: 1 export. Correct the error" in done.err
     assert sum(request["method"] == "POST" for request in cordial.control.requests()) == 1
 
 

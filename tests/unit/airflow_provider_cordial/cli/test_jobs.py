@@ -66,3 +66,10 @@ def test_an_error_is_printed_without_a_traceback_or_a_secret(
     assert rejected.code == 1
     assert "Cordial answered 401" in rejected.err
     assert "a-wrong-api-key" not in rejected.err
+
+
+def test_no_answer_controls_the_terminal(cordial: SandboxProcess, airflow_cordial: Cordial) -> None:
+    cordial.control.behaviour(job_fails_with="\x1b[31mred")
+    job_id = submit_job(cordial)
+    assert "\x1b" not in airflow_cordial("jobs", "wait", job_id).err.replace("\\u001b", "")
+    assert "\x1b" not in airflow_cordial("jobs", "show", job_id).out
