@@ -300,6 +300,10 @@ class UnsuitableTableError(TableError, AirflowFailException):
     """The table's own key or columns do not fit the load: found before anything was deleted."""
 
 
+class DaysMissingError(CordialError, AirflowFailException):
+    """A table lacks days of audiences that it should have."""
+
+
 class TransientTableError(TableError):
     """A deadlock, a lock timeout, or a lost connection: the same load may succeed later."""
 

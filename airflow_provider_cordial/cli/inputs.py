@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_cordial.destinations import Destination, destination_from_json
-from airflow_provider_cordial.exceptions import InvalidExportError, InvalidParameterError
-from airflow_provider_cordial.exports.audience_trends import validate_audiences
+from airflow_provider_cordial.exceptions import InvalidParameterError
 from airflow_provider_cordial.exports.timeframe import Timeframe
 from airflow_provider_cordial.trends.columns import Columns
-from airflow_provider_cordial.trends.coverage import Coverage, expected_days, read_coverage
+from airflow_provider_cordial.trends.coverage import Coverage, expected_days, parse_audiences, read_coverage
 from airflow_provider_cordial.trends.tables import Staging
 
 _FLAGS = {"true": True, "false": False}
@@ -29,15 +28,11 @@ def read_audiences(args: Namespace) -> tuple[str, ...] | dict[str, date]:
         if not args.audiences:
             msg = "Missing audiences: name each with --audience, or all in a file with --audiences-file."
             raise InvalidParameterError(msg)
-        return validate_audiences(args.audiences)
+        return parse_audiences(args.audiences)
     if args.audiences:
         msg = "Both --audience and --audiences-file are set: set one or the other."
         raise InvalidParameterError(msg)
-    content = _read_file(args.audiences_file)
-    if isinstance(content, Mapping):
-        validate_audiences(list(content))
-        return {name: _first_day(name, day) for name, day in content.items()}
-    return validate_audiences(content)
+    return parse_audiences(_read_file(args.audiences_file))
 
 
 def _read_file(name: str) -> Any:
@@ -51,14 +46,6 @@ def _read_file(name: str) -> Any:
     except ValueError as error:
         msg = f"Cannot read the audiences from {name!r}: {error}."
         raise InvalidParameterError(msg) from None
-
-
-def _first_day(audience: str, day: object) -> date:
-    try:
-        return date.fromisoformat(str(day))
-    except ValueError:
-        msg = f"Invalid first day {day!r} of audience {audience!r}: expected a date such as 2026-01-31."
-        raise InvalidExportError(msg) from None
 
 
 def read_destination(given: Sequence[str] | None) -> Destination:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cordial.assets import is_static, table_asset, table_uri
+from airflow_provider_cordial.client import traces
 from airflow_provider_cordial.exceptions import InvalidExportError
 from airflow_provider_cordial.transfers.base import AudienceTrendsLoadOperator
 
@@ -111,7 +112,7 @@ class AudienceTrendsToSqlOperator(AudienceTrendsLoadOperator):
         )
         # Before the load: an error here must not follow a commit.
         location = locate_table(self.conn_id, self.table)
-        with self._open_trends(context) as trends:
+        with self._open_trends(context) as trends, traces.span("load", conn_id=self.conn_id, table=self.table):
             loaded = table.load(trends.batch(datetime.now(UTC), on_blank=self.on_blank))
         ours = table_uri(self.conn_id, self.table)
         counts = self._finish(

@@ -55,7 +55,7 @@ def test_an_audience_may_have_a_first_day(table: str, airflow_cordial: Cordial, 
     assert found["counts"] == {"loaded": 8, "blank": 1, "missing": 0}
     names.write_text(json.dumps({"x": "soon"}))
     wrong = airflow_cordial("gaps", *options, "--audiences-file", names)
-    assert (wrong.code, "Invalid first day 'soon' of audience 'x'" in wrong.err) == (2, True)
+    assert (wrong.code, "Invalid first day of audience 'x' 'soon'" in wrong.err) == (2, True)
 
 
 def test_columns_and_scope_are_those_of_the_load(warehouse: Path, airflow_cordial: Cordial) -> None:
