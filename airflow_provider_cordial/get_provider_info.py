@@ -156,6 +156,8 @@ def get_provider_info() -> dict[str, Any]:
                 "python-module": f"{modules}.transfers.audience_trends_to_file",
             },
         ],
+        # From Airflow 3.2 on; earlier versions ignore it.
+        "cli": [f"{modules}.cli.definition.get_commands"],
         "config": {
             "cordial": {
                 "description": "Defaults of the Cordial operators and sensors.",

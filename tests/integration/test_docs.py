@@ -136,6 +136,12 @@ def test_the_commands_of_backfills_and_limits_work(environment: dict[str, str], 
     assert "2026-01-31" in printed
 
 
+@pytest.mark.timeout(600)
+def test_the_command_line_page_shows_what_its_commands_print(tmp_path: Path) -> None:
+    # The commands of command_line.sh, and their output in command_line.txt.
+    run([sys.executable, str(PROJECT / "scripts" / "command_line.py")], dict(os.environ), tmp_path)
+
+
 def test_the_command_for_an_account_of_a_warehouse_works(tmp_path: Path) -> None:
     (tmp_path / "connection.json").write_text(json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "x.db")}))
     (command,) = [

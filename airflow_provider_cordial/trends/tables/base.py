@@ -56,6 +56,14 @@ class TrendsTable(ABC):
         )
         raise UnsupportedWarehouseError(msg)
 
+    def probe(self) -> None:
+        """Check what can be checked without a load, and write nothing.
+
+        :raises TableError: the table does not exist, lacks a column, or has another key.
+        """
+        for _ in self.cells([""], Timeframe(date.min, date.min)):
+            pass
+
     @abstractmethod
     def load(self, batch: TrendsBatch) -> LoadResult | int:
         """Replace the batch's audiences and days in the scope by its rows, completely or not at all.

@@ -137,6 +137,14 @@ class DbApiTable(TrendsTable):
                         if name in wanted:
                             yield name, date.fromisoformat(str(moment)[:10]), None if number is None else int(number)
 
+    def probe(self) -> None:
+        with self.connection() as connection, self.transaction(connection) as cursor:
+            # With an alias: SQLite takes an unknown column in quotes for a text.
+            names = ", ".join(f"old.{self.quote(name)}" for name in self.columns.of_table)
+            cursor.execute(f"SELECT {names} FROM {self.quoted} old WHERE 1 = 0")
+            cursor.fetchall()
+            self.check(cursor)
+
     def _is_conflict(self, error: TableError) -> bool:
         cause = error.__cause__
         return cause is not None and self.code(cause).startswith(self.conflicts)
