@@ -300,6 +300,10 @@ class UnsuitableTableError(TableError, AirflowFailException):
     """The table's own key or columns do not fit the load: found before anything was deleted."""
 
 
+class ExcessiveChangeError(TableError, AirflowFailException):
+    """The load would change more of the known contacts than ``max_change``: found before anything was written."""
+
+
 class TransientTableError(TableError):
     """A deadlock, a lock timeout, or a lost connection: the same load may succeed later."""
 

@@ -23,6 +23,7 @@ class DatabricksSql(Warehouse):
     text = "STRING"
     staging = Staging(location=VOLUME)
     steps = (_CLIENT, _STORAGE)
+    records_with_the_load = False
 
     def __init__(self, server: Databricks) -> None:
         self.server = server
@@ -35,7 +36,8 @@ class DatabricksSql(Warehouse):
 
     def drop(self) -> None:
         self.server.forget()
-        self.run(f"DROP TABLE IF EXISTS {self.table}")
+        for table in (self.table, f"{self.table}_corrections"):
+            self.run(f"DROP TABLE IF EXISTS {table}")
 
     def leftovers(self) -> Sequence[str]:
         return tuple(self.server.staged())
