@@ -20,23 +20,22 @@ SHOWN = 5
 _DIGITS = 4
 
 
-class Correction(NamedTuple):
-    """A cell of which the table has a number, and the file another one, or none."""
+class KnownCell(NamedTuple):
+    """A cell of which table and file have a number."""
 
     audience: str
     day: date
     old: int
-    new: int | None
+    new: int
 
     @property
     def size(self) -> int:
-        """By how much the number changes; a number that is lost is not a change of its size."""
-        return 0 if self.new is None else abs(self.new - self.old)
+        """By how much the number changes."""
+        return abs(self.new - self.old)
 
     def __str__(self) -> str:
-        return (
-            f"{self.audience!r} on {str(self.day)[:10]}: {self.old:,} -> {'NULL' if self.new is None else self.new:,}"
-        )
+        # Some databases have no dates.
+        return f"{self.audience!r} on {str(self.day)[:10]}: {self.old:,} -> {self.new:,}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +134,11 @@ def count_corrected(found: Mapping[str, int], batch: TrendsBatch) -> int:
     return found["corrected"] + (found["lost"] if batch.on_blank == "replace" else 0)
 
 
-def measure(cells: Iterable[Correction]) -> tuple[Change, list[Correction]]:
+def measure(cells: Iterable[KnownCell]) -> tuple[Change, list[KnownCell]]:
     """Return how much cells change in total, and the largest changes."""
     known = changed = 0
-    largest: list[tuple[int, int, Correction]] = []
+    largest: list[tuple[int, int, KnownCell]] = []
     for place, cell in enumerate(cells):
-        if cell.new is None:
-            continue
         known += cell.old
         changed += cell.size
         if cell.size:
@@ -151,7 +148,7 @@ def measure(cells: Iterable[Correction]) -> tuple[Change, list[Correction]]:
     return Change(known, changed), [cell for *_, cell in sorted(largest, reverse=True)]
 
 
-def check_change(table: str, change: Change, batch: TrendsBatch, largest: Callable[[], Iterable[Correction]]) -> float:
+def check_change(table: str, change: Change, batch: TrendsBatch, largest: Callable[[], Iterable[KnownCell]]) -> float:
     """Return the share that a load changes, rounded.
 
     :param largest: returns the largest changes, for the error.

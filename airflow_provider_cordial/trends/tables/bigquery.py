@@ -29,7 +29,7 @@ from airflow_provider_cordial.trends.columns import DATA_COLUMNS, Columns, valid
 from airflow_provider_cordial.trends.corrections import (
     SHOWN,
     Change,
-    Correction,
+    KnownCell,
     change_sums,
     check_change,
     corrections_columns,
@@ -378,14 +378,14 @@ class BigQueryTable(TrendsTable):
             self._query(statement, parameters, table.location)
         return result
 
-    def _find_largest(self, source: str, parameters: list[Any], location: str | None) -> list[Correction]:
+    def _find_largest(self, source: str, parameters: list[Any], location: str | None) -> list[KnownCell]:
         new, old = "cordial_contacts", _quote(self.columns["contacts"])
         statement = (
             f"SELECT cordial_audience, cordial_day, {old}, {new} FROM ({source}) WHERE {new} <> {old} "
             f"ORDER BY {difference(new, old)} DESC, cordial_audience, cordial_day LIMIT {SHOWN}"
         )
         rows = self._query(statement, parameters, location)
-        return [Correction(row[0], row[1], int(row[2]), int(row[3])) for row in rows]
+        return [KnownCell(row[0], row[1], int(row[2]), int(row[3])) for row in rows]
 
     def _record(self, batch: TrendsBatch, corrections: bigquery.Table, source: str) -> tuple[str, list[Any]]:
         """Return the statement that inserts a row for each cell that the load corrects, and its own parameter."""

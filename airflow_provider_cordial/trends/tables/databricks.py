@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import random
 import re
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from airflow_provider_cordial.trends.columns import DATA_COLUMNS, TABLE_COLUMNS,
 from airflow_provider_cordial.trends.corrections import (
     SHOWN,
     Change,
-    Correction,
+    KnownCell,
     change_sums,
     check_change,
     corrections_columns,
@@ -69,9 +68,8 @@ _FOLDER = re.compile(r"/Volumes(/(?!\.+(/|$))[\w. -]+){3,}")
 #: Parts of the name of a table: catalog, schema, table.
 _MOST_PARTS = 3
 
-#: How often the statement is sent while other loads of the table commit first, and the pauses in seconds.
+#: How often a statement is sent while other loads of the table commit first, and the longest pause in seconds.
 _ATTEMPTS = 12
-_PAUSE = 0.2
 _LONGEST_PAUSE = 30.0
 
 #: Another commit was first. The exception's name is that of Delta Lake; the others are those of Databricks.
@@ -107,6 +105,10 @@ _SIGNATURE = re.compile(r"\?[^\s'\"<>]*")
 
 #: The loggers that write signed URLs; the connector filters only that of urllib3's pools.
 _LOGGERS = ("databricks.sql.common.unified_http_client", "urllib3.util.retry")
+
+
+#: Conflicts are frequent: Delta compares files, not rows.
+_again = partial(again_after_conflicts, attempts=_ATTEMPTS, longest_pause=_LONGEST_PAUSE)
 
 
 class DatabricksTable(TrendsTable):
@@ -309,40 +311,34 @@ class DatabricksTable(TrendsTable):
         :raises TableError: the warehouse does not read all rows of the file.
         """
         insert = _insert(self, batch, joined, names)
-        for attempt in range(1, _ATTEMPTS + 1):
+
+        def run() -> LoadResult:
             result, found = self._compare(cursor, batch, joined)
             if batch.max_change is not None:
                 change = Change(found["known"], found["changed"])
                 share = check_change(self.name, change, batch, lambda: self._find_largest(cursor, joined))
                 result = replace(result, change=share)
-            if found["untouched"] == batch.cells and not found["doubled"]:
-                return result
-            try:
-                if count_corrected(found, batch):
-                    self._record_and_replace(cursor, batch, joined, insert)
-                else:
-                    cursor.execute(insert)
-            except Exception as error:
-                if attempt == _ATTEMPTS or not _is_conflict(error):
-                    raise
-            else:
-                return result
-            log.info("Another load of %s was first; replacing again (%d)", self.name, attempt)
-            time.sleep(random.uniform(0, min(_PAUSE * 2**attempt, _LONGEST_PAUSE)))  # noqa: S311 - not a secret
-        raise AssertionError
+            if count_corrected(found, batch):
+                self._record_and_replace(cursor, batch, joined, insert)
+            elif found["untouched"] < batch.cells or found["doubled"]:
+                cursor.execute(insert)
+            return result
+
+        return _again(run, _is_conflict, f"Another load of {self.name} was first; replacing again")
 
     def _record_and_replace(self, cursor: Any, batch: TrendsBatch, joined: str, insert: str) -> None:
         """Record the corrections, then replace the rows; nothing is recorded if the warehouse refuses to replace.
 
         Two commits: Delta has no transaction over two tables. A load that is killed between them leaves corrections
-        that are not in the table yet; its retry replaces the rows, and does not record them again.
+        that are not in the table yet; its retry replaces the rows, and does not record them again. Another load of the
+        same cells that commits between them is not seen: the old number is then the one before both.
         """
         cursor.execute(_record(self, batch, joined))
         try:
             cursor.execute(insert)
         except Exception as error:
             # Without an answer the rows may have been replaced.
-            if is_driver_error(error) and not _is_lost_connection(error) and type(error).__name__ not in _LOST:
+            if _is_answer(error):
                 self._withdraw(cursor, batch)
             raise
 
@@ -354,20 +350,20 @@ class DatabricksTable(TrendsTable):
             f"AND {job_id} = {_literal(batch.job_id)} AND {corrected_at} = {_literal(batch.loaded_at)}"
         )
         try:
-            again_after_conflicts(lambda: cursor.execute(statement), _is_conflict, "Withdrawing the corrections again")
+            _again(lambda: cursor.execute(statement), _is_conflict, "Withdrawing the corrections again")
         except Exception as error:
             if not _is_of_driver(error):
                 raise
             # It must not hide the error that ended the load.
             log.warning("Cannot withdraw the corrections of job %s (%s)", batch.job_id, type(error).__name__)
 
-    def _find_largest(self, cursor: Any, joined: str) -> list[Correction]:
+    def _find_largest(self, cursor: Any, joined: str) -> list[KnownCell]:
         new, old = "contacts", f"kept.{_quote(self.columns['contacts'])}"
         cursor.execute(
             f"SELECT audience, snapshot_date, {old} AS old, {new} AS new FROM ({joined}) WHERE {new} <> {old} "
             f"ORDER BY {difference(new, old)} DESC, audience, snapshot_date LIMIT {SHOWN}"
         )
-        return [Correction(str(row[0]), row[1], int(row[2]), int(row[3])) for row in cursor.fetchall()]
+        return [KnownCell(str(row[0]), row[1], int(row[2]), int(row[3])) for row in cursor.fetchall()]
 
     def _compare(self, cursor: Any, batch: TrendsBatch, joined: str) -> tuple[LoadResult, dict[str, int]]:
         """Count in one query what the file changes, and what decides how it is written."""
@@ -532,6 +528,11 @@ def _is_of_driver(error: BaseException) -> bool:
 
 def _is_conflict(error: BaseException) -> bool:
     return is_driver_error(error) and bool(_CONFLICT.search(str(error)))
+
+
+def _is_answer(error: BaseException) -> bool:
+    """Return whether the warehouse itself reports that a statement failed."""
+    return is_driver_error(error) and not _is_lost_connection(error) and type(error).__name__ not in _LOST
 
 
 def _is_lost_connection(error: BaseException) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from airflow_provider_cordial.exports.timeframe import Timeframe
 from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import Columns
 from airflow_provider_cordial.trends.corrections import (
-    Correction,
+    KnownCell,
     check_change,
     corrections_columns,
     corrections_table,
@@ -284,14 +285,15 @@ class DbApiTable(TrendsTable):
             result += self._replace_some(cursor, batch, rows)
         return result
 
-    def _known_cells(self, cursor: Any, batch: TrendsBatch) -> Iterator[Correction]:
-        """Yield the cells of which the table has a number."""
+    def _known_cells(self, cursor: Any, batch: TrendsBatch) -> Iterator[KnownCell]:
+        """Yield the cells of which table and batch have a number."""
         for rows in _parts(batch):
             old = self._read(cursor, batch, [row.audience for row in rows])
             for row in rows:
                 for day, contacts in zip(batch.days, row.contacts, strict=True):
-                    if known := _known(old, row.audience, day):
-                        yield Correction(row.audience, day, int(known[2]), contacts)
+                    known = _known(old, row.audience, day)
+                    if known and contacts is not None:
+                        yield KnownCell(row.audience, day, int(known[2]), contacts)
 
     def _replace_some(self, cursor: Any, batch: TrendsBatch, rows: Sequence[AudienceRow]) -> LoadResult:
         names = [row.audience for row in rows]
@@ -428,19 +430,27 @@ class DbApiTable(TrendsTable):
         return f"INSERT INTO {target} ({', '.join(map(self.quote, self.columns.of_table[:count]))})"
 
 
-def again_after_conflicts(run: Callable[[], _T], is_conflict: Callable[[Exception], bool], text: str) -> _T:
+def again_after_conflicts(
+    run: Callable[[], _T],
+    is_conflict: Callable[[Exception], bool],
+    text: str,
+    *,
+    attempts: int = ATTEMPTS,
+    longest_pause: float = math.inf,
+) -> _T:
     """Return what a function returns; it is called again if the database ended it for another load.
 
     :param text: what is logged before another attempt.
+    :param longest_pause: between two attempts, in seconds.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(1, attempts + 1):
         try:
             return run()
         except Exception as error:
-            if attempt == ATTEMPTS or not is_conflict(error):
+            if attempt == attempts or not is_conflict(error):
                 raise
             log.info("%s (%d)", text, attempt)
-            time.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311 - not a secret
+            time.sleep(random.uniform(0, min(PAUSE * 2**attempt, longest_pause)))  # noqa: S311 - not a secret
     raise AssertionError
 
 

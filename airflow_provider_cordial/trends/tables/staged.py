@@ -12,7 +12,7 @@ from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.corrections import (
     SHOWN,
     Change,
-    Correction,
+    KnownCell,
     change_sums,
     check_change,
     corrections_columns,
@@ -78,7 +78,7 @@ class StagedTable(DbApiTable):
             self._record(cursor, batch)
         return result
 
-    def _find_largest(self, cursor: Any, batch: TrendsBatch) -> list[Correction]:
+    def _find_largest(self, cursor: Any, batch: TrendsBatch) -> list[KnownCell]:
         audience, day, new, old = self._cell()
         joined, parameters = self._joined(batch)
         cursor.execute(
@@ -86,7 +86,7 @@ class StagedTable(DbApiTable):
             f"ORDER BY {difference(new, old)} DESC, {audience}, {day} LIMIT {SHOWN}",
             parameters,
         )
-        return [Correction(str(row[0]), row[1], int(row[2]), int(row[3])) for row in cursor.fetchall()]
+        return [KnownCell(str(row[0]), row[1], int(row[2]), int(row[3])) for row in cursor.fetchall()]
 
     def _record(self, cursor: Any, batch: TrendsBatch) -> None:
         """Insert a row for each cell that the load corrects, in its transaction."""
