@@ -27,7 +27,7 @@ class TrendsTable(ABC):
     :raises InvalidExportError: the name is not an identifier, or the warehouse cannot use the staging location.
     """
 
-    #: Whether ``load`` heeds the batch's ``corrections`` and ``max_change``.
+    #: Whether ``load`` applies the batch's ``corrections`` and ``max_change``.
     supports_corrections: ClassVar[bool] = False
 
     def __init__(
@@ -56,7 +56,7 @@ class TrendsTable(ABC):
         if not self.supports_corrections:
             msg = (
                 f"Table {self.name!r} cannot record corrections or bound a change: {type(self).__name__} does not "
-                "support it. Load without corrections and max_change, or heed them in the class and set its "
+                "support it. Load without corrections and max_change, or apply them in the class and set its "
                 "supports_corrections."
             )
             raise UnsupportedWarehouseError(msg)
