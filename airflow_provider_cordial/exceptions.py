@@ -304,6 +304,10 @@ class ExcessiveChangeError(TableError, AirflowFailException):
     """The load would change more of the known contacts than ``max_change``: found before anything was written."""
 
 
+class DaysMissingError(CordialError, AirflowFailException):
+    """A table lacks days of audiences that it should have."""
+
+
 class TransientTableError(TableError):
     """A deadlock, a lock timeout, or a lost connection: the same load may succeed later."""
 

@@ -32,6 +32,7 @@ READY = (
     "example_audience_trends",
     "example_daily_backfill",
     "example_export_only",
+    "example_keep_whole",
     "example_load_only",
     "example_look_back",
     "example_partitions_consumer",

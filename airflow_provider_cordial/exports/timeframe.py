@@ -101,7 +101,7 @@ def resolve_timeframe(
         if start is not None or end is not None:
             msg = "Both timeframe and selected_timeframe_start or _end are set: set one or the other."
             raise InvalidExportError(msg)
-        return _timeframe(timeframe, timezone)
+        return parse_timeframe(timeframe, timezone)
     if (start is None) != (end is None):
         given, missing = ("start", "end") if end is None else ("end", "start")
         msg = (
@@ -110,7 +110,7 @@ def resolve_timeframe(
         raise InvalidExportError(msg)
     if start is not None:
         return Timeframe(
-            _day("selected_timeframe_start", start, timezone), _day("selected_timeframe_end", end, timezone)
+            parse_day("selected_timeframe_start", start, timezone), parse_day("selected_timeframe_end", end, timezone)
         )
     if (partition := _partition_day(context, timezone)) is not None:
         return Timeframe(partition, partition)
@@ -168,13 +168,17 @@ def _days_before(moment: datetime, days: int, timezone: ZoneInfo, schedule_zone:
     return Timeframe(min(a_run_ago, after_last - days * ONE_DAY), after_last - ONE_DAY)
 
 
-def _timeframe(value: Any, timezone: ZoneInfo) -> Timeframe:
+def parse_timeframe(value: Any, timezone: tzinfo) -> Timeframe:
+    """Return a ``Timeframe``, or one from its JSON.
+
+    :raises InvalidExportError: the value is neither.
+    """
     if isinstance(value, Timeframe):
         return value
     if not isinstance(value, Mapping) or set(value) != {"start", "end"}:
         msg = f"Invalid timeframe {value!r}: expected a Timeframe or a mapping with 'start' and 'end'."
         raise InvalidExportError(msg)
-    return Timeframe(*(_day(f"timeframe {key}", value[key], timezone) for key in ("start", "end")))
+    return Timeframe(*(parse_day(f"timeframe {key}", value[key], timezone) for key in ("start", "end")))
 
 
 def _partition_day(context: Mapping[str, Any], timezone: ZoneInfo) -> date | None:
@@ -194,7 +198,12 @@ def parse_dated_key(partition_key: str | None) -> tuple[date, str] | None:
     return None
 
 
-def _day(name: str, value: Any, timezone: ZoneInfo) -> date:
+def parse_day(name: str, value: Any, timezone: tzinfo) -> date:
+    """Return the day of a date, a moment, or a text.
+
+    :param name: of the parameter, for the error.
+    :raises InvalidExportError: the value is none of these.
+    """
     if isinstance(value, datetime):
         return _local_day(value, timezone)
     if isinstance(value, date):

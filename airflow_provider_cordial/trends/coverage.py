@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Any
 
 from airflow_provider_cordial.exceptions import InvalidExportError
-from airflow_provider_cordial.exports.timeframe import ONE_DAY, Timeframe
+from airflow_provider_cordial.exports.audience_trends import validate_audiences
+from airflow_provider_cordial.exports.timeframe import ONE_DAY, Timeframe, parse_day
 from airflow_provider_cordial.trends.columns import Columns
 from airflow_provider_cordial.trends.tables import Staging, build_table
 
@@ -101,6 +103,17 @@ def read_coverage(
     # A cell that is there twice, once with a number, has one.
     blank = {audience: bits & ~loaded.get(audience, 0) for audience, bits in blank.items()}
     return Coverage(timeframe, expected, loaded, blank)
+
+
+def parse_audiences(value: Any) -> tuple[str, ...] | dict[str, date]:
+    """Return the audiences to ask for: their names, or the first day that each was tracked.
+
+    :raises InvalidExportError: a name or a day is invalid, or a name is listed twice.
+    """
+    names = validate_audiences([*value] if isinstance(value, Mapping) else value)
+    if not isinstance(value, Mapping):
+        return names
+    return {name: parse_day(f"first day of audience {name!r}", value[name], UTC) for name in names}
 
 
 def expected_days(first_day: date | int, last_day: date | None, *, timezone: tzinfo, lag: int = 1) -> Timeframe:

@@ -6,10 +6,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cordial.exceptions import InvalidExportError
 from airflow_provider_cordial.exports.timeframe import ONE_DAY, Timeframe
+
+if TYPE_CHECKING:
+    from airflow_provider_cordial.trends.coverage import Coverage
 
 #: Audiences and days of an export, unless its author knows better: Cordial documents no limit.
 MAX_DAYS = 31
@@ -31,6 +34,33 @@ class PlannedExport:
     def to_json(self) -> dict[str, Any]:
         """Return the parameters ``audiences`` and ``timeframe`` of an export, for a mapped task."""
         return {"audiences": [*self.audiences], "timeframe": self.timeframe.to_json()}
+
+
+def find_holes(coverage: Coverage, *, look_back: int = 0, ask_blanks_again: int = 0) -> dict[str, set[date]]:
+    """Return the days to ask for, of each audience that needs some.
+
+    :param look_back: how many of the last days to ask for again although they are loaded: late corrections.
+    :param ask_blanks_again: how many of the last days to ask for again where they are blank: late snapshots.
+    :raises InvalidExportError: a number is negative.
+    """
+    for name, number in (("look_back", look_back), ("ask_blanks_again", ask_blanks_again)):
+        if number < 0:
+            msg = f"Invalid {name} {number!r}: expected a number of days, 0 for none."
+            raise InvalidExportError(msg)
+    last = coverage.timeframe.end
+    holes = {audience: set(days) for audience, days in coverage.missing().items()}
+    for audience, days in coverage.blanks().items():
+        holes.setdefault(audience, set()).update(day for day in days if (last - day).days < ask_blanks_again)
+    if look_back:
+        for audience in coverage.expected:
+            again = (day for day in coverage.days_of(audience) if (last - day).days < look_back)
+            holes.setdefault(audience, set()).update(again)
+    return {audience: days for audience, days in holes.items() if days}
+
+
+def describe_days(days: Collection[date]) -> str:
+    """Return the ranges of some days as text, the newest first: ``2026-11-10 to 2026-11-12, 2026-11-08``."""
+    return ", ".join(str(gap) for gap in reversed([*_gaps(days)]))
 
 
 def plan_exports(
@@ -62,11 +92,6 @@ def plan_exports(
         for names in [audiences[part]]
         for start in range(0, len(names), max_audiences)
     ]
-
-
-def add_days(holes: Mapping[str, Collection[date]], more: Mapping[str, Collection[date]]) -> dict[str, set[date]]:
-    """Return the days of both."""
-    return {audience: {*holes.get(audience, ()), *more.get(audience, ())} for audience in {**holes, **more}}
 
 
 def _gaps(days: Collection[date]) -> Iterator[Timeframe]:

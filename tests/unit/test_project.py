@@ -96,6 +96,7 @@ def test_every_example_is_read_and_serialized_by_airflow() -> None:
             "write_s3",
         ],
         "example_gcs_to_parquet": three,
+        "example_keep_whole": [f"keep_audience_trends.{task}" for task in ("plan", "sync", "verify")],
         "example_load_only": ["exports", "load"],
         "example_look_back": group,
         "example_partitions_consumer": ["contacts"],

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 SURFACE: dict[str, set[str]] = {
-    "operators": {"AudienceTrendsExportOperator", "CordialExportOperator"},
+    "operators": {
+        "AudienceTrendsCoverageOperator",
+        "AudienceTrendsExportOperator",
+        "AudienceTrendsPlanOperator",
+        "AudienceTrendsVerifyOperator",
+        "CordialExportOperator",
+    },
     "sensors": {"JobSensor"},
     "triggers": {"ExportJobTrigger", "JobTrigger"},
     "transfers": {"AudienceTrendsSyncOperator", "AudienceTrendsToFileOperator", "AudienceTrendsToSqlOperator"},
@@ -31,12 +37,17 @@ SURFACE: dict[str, set[str]] = {
     "exports": {"AudienceTrendsExport", "Export", "SubmittedExport", "Timeframe"},
     "trends": {
         "Columns",
+        "Coverage",
         "CsvFormat",
         "IncompleteTrendsError",
         "LoadResult",
+        "PlannedExport",
         "TrendsBatch",
         "TrendsCsvError",
         "TrendsTable",
+        "find_holes",
+        "plan_exports",
+        "read_coverage",
         "register_table",
     },
     "hooks": {"CordialHook"},
@@ -46,6 +57,8 @@ SURFACE: dict[str, set[str]] = {
 STORED = [
     "hooks.cordial.CordialHook",
     "operators.audience_trends.AudienceTrendsExportOperator",
+    "operators.audience_trends_coverage.AudienceTrendsPlanOperator",
+    "operators.audience_trends_coverage.AudienceTrendsVerifyOperator",
     "sensors.job.JobSensor",
     "transfers.audience_trends_sync.AudienceTrendsSyncOperator",
     "transfers.audience_trends_to_file.AudienceTrendsToFileOperator",

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_cordial.exceptions import InvalidExportError
 from airflow_provider_cordial.exports.timeframe import Timeframe
-from airflow_provider_cordial.trends.plan import PlannedExport, add_days, plan_exports
+from airflow_provider_cordial.trends.coverage import Coverage
+from airflow_provider_cordial.trends.plan import PlannedExport, describe_days, find_holes, plan_exports
 
 FIRST = date(2026, 1, 1)
 
@@ -89,8 +90,45 @@ def test_a_plan_is_what_an_export_takes() -> None:
     assert planned.to_json() == {"audiences": ["a"], "timeframe": {"start": "2026-01-01", "end": "2026-01-02"}}
 
 
-def test_days_are_added_to_holes_once() -> None:
-    assert add_days({"a": days(1)}, {"a": days(1, 2), "b": days(3)}) == {"a": {day(1), day(2)}, "b": {day(3)}}
+def covered(**audiences: tuple[int, int, int]) -> Coverage:
+    """Return a coverage of ten days: those that are expected, loaded, and blank."""
+    return Coverage(
+        span(0, 9),
+        *({name: bits[index] for name, bits in audiences.items()} for index in range(3)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        pytest.param({}, {"holes": {2}}, id="missing"),
+        pytest.param(
+            {"look_back": 2}, {"holes": {2, 8, 9}, "whole": {8, 9}, "blanks": {8, 9}, "new": {9}}, id="look-back"
+        ),
+        pytest.param({"ask_blanks_again": 4}, {"holes": {2}, "blanks": {6}}, id="young-blanks"),
+        pytest.param({"ask_blanks_again": 99}, {"holes": {2}, "blanks": {0, 6}}, id="all-blanks"),
+    ],
+)
+def test_what_is_asked_for(options: dict[str, int], expected: dict[str, set[int]]) -> None:
+    whole = 0b1111111111
+    coverage = covered(
+        whole=(whole, whole, 0),
+        holes=(whole, whole & ~0b100, 0),
+        blanks=(whole, whole & ~0b1000001, 0b1000001),
+        new=(0b1000000000, 0b1000000000, 0),
+    )
+    found = find_holes(coverage, **options)
+    assert found == {name: {day(number) for number in numbers} for name, numbers in expected.items()}
+
+
+@pytest.mark.parametrize("name", ["look_back", "ask_blanks_again"])
+def test_a_negative_number_of_days_is_rejected(name: str) -> None:
+    with pytest.raises(InvalidExportError, match=f"Invalid {name} -1: expected a number of days"):
+        find_holes(covered(), **{name: -1})
+
+
+def test_days_are_described_as_ranges() -> None:
+    assert describe_days(days(3, 1, 2, 5)) == "2026-01-06, 2026-01-02 to 2026-01-04"
 
 
 @pytest.mark.parametrize("limit", ["max_days", "max_audiences"])
