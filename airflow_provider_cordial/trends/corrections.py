@@ -5,12 +5,12 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, NamedTuple
 
 from airflow_provider_cordial.exceptions import ExcessiveChangeError, InvalidExportError
-from airflow_provider_cordial.trends.batch import OnBlank, TrendsBatch
+from airflow_provider_cordial.trends.batch import LoadResult, OnBlank, TrendsBatch
 from airflow_provider_cordial.trends.columns import Columns
 
 #: How many changes an error names.
@@ -168,6 +168,23 @@ def check_change(table: str, change: Change, batch: TrendsBatch, largest: Callab
         "max_change, or load without it."
     )
     raise ExcessiveChangeError(msg, table=table)
+
+
+def bounded(
+    table: str,
+    result: LoadResult,
+    found: Mapping[str, int],
+    batch: TrendsBatch,
+    largest: Callable[[], Iterable[KnownCell]],
+) -> LoadResult:
+    """Return the result of a comparison with the share that changes, if the batch has a bound.
+
+    :param found: has the ``change_sums``.
+    :raises ExcessiveChangeError: see ``check_change``.
+    """
+    if batch.max_change is None:
+        return result
+    return replace(result, change=check_change(table, Change(found["known"], found["changed"]), batch, largest))
 
 
 def _percent(share: float) -> str:

@@ -8,7 +8,6 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from http import HTTPStatus
@@ -28,10 +27,9 @@ from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import DATA_COLUMNS, Columns, validate_identifier
 from airflow_provider_cordial.trends.corrections import (
     SHOWN,
-    Change,
     KnownCell,
+    bounded,
     change_sums,
-    check_change,
     corrections_columns,
     corrections_table,
     count_corrected,
@@ -362,12 +360,9 @@ class BigQueryTable(TrendsTable):
     ) -> LoadResult:
         source, parameters = self._source(batch, staging), self._parameters(batch)
         result, found = self._compare(batch, source, parameters, table.location)
-        if batch.max_change is not None:
-            change = Change(found["known"], found["changed"])
-            share = check_change(
-                self.name, change, batch, lambda: self._find_largest(source, parameters, table.location)
-            )
-            result = replace(result, change=share)
+        result = bounded(
+            self.name, result, found, batch, lambda: self._find_largest(source, parameters, table.location)
+        )
         if found["untouched"] < batch.cells or found["rows"] > batch.cells:
             statement, parameters = self._merge(batch, table, source, parameters)
             if corrections is not None and count_corrected(found, batch):

@@ -8,7 +8,6 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -29,10 +28,9 @@ from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import DATA_COLUMNS, TABLE_COLUMNS, Columns
 from airflow_provider_cordial.trends.corrections import (
     SHOWN,
-    Change,
     KnownCell,
+    bounded,
     change_sums,
-    check_change,
     corrections_columns,
     corrections_table,
     count_corrected,
@@ -314,10 +312,7 @@ class DatabricksTable(TrendsTable):
 
         def run() -> LoadResult:
             result, found = self._compare(cursor, batch, joined)
-            if batch.max_change is not None:
-                change = Change(found["known"], found["changed"])
-                share = check_change(self.name, change, batch, lambda: self._find_largest(cursor, joined))
-                result = replace(result, change=share)
+            result = bounded(self.name, result, found, batch, lambda: self._find_largest(cursor, joined))
             if count_corrected(found, batch):
                 self._record_and_replace(cursor, batch, joined, insert)
             elif found["untouched"] < batch.cells or found["doubled"]:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from airflow_provider_cordial.exceptions import TableError
 from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.corrections import (
     SHOWN,
-    Change,
     KnownCell,
+    bounded,
     change_sums,
-    check_change,
     corrections_columns,
     count_corrected,
     difference,
@@ -69,11 +67,7 @@ class StagedTable(DbApiTable):
 
         :raises ExcessiveChangeError: the share is above the bound.
         """
-        if batch.max_change is not None:
-            change = Change(found["known"], found["changed"])
-            result = replace(
-                result, change=check_change(self.name, change, batch, lambda: self._find_largest(cursor, batch))
-            )
+        result = bounded(self.name, result, found, batch, lambda: self._find_largest(cursor, batch))
         if count_corrected(found, batch):
             self._record(cursor, batch)
         return result
