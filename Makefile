@@ -110,6 +110,7 @@ format: .venv/.ready
 benchmark: .venv/.ready .venv-bqemulator/.ready
 	$(BIN)/python benchmarks/dag_parse.py
 	$(BIN)/python benchmarks/load.py
+	$(BIN)/python benchmarks/coverage.py
 	for name in snowflake bigquery redshift databricks; do $(BIN)/python benchmarks/warehouses/$$name.py || exit 1; done
 
 bench-wait: .venv/.ready

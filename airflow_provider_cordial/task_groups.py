@@ -172,7 +172,7 @@ def keep_audience_trends(
         audiences=audiences,
         # Days that end meanwhile are the next run's.
         timeframe=plan.output[TIMEFRAME_KEY],  # type: ignore[index] # Airflow types it without its keys
-        # Whatever has failed: what is missing is told here.
+        # Whatever has failed, this task names what is missing.
         trigger_rule="all_done",
         **of_table,
     )

@@ -202,7 +202,7 @@ def parse_day(name: str, value: Any, timezone: tzinfo) -> date:
     """Return the day of a date, a moment, or a text.
 
     :param name: of the parameter, for the error.
-    :raises InvalidExportError: the value is none of these.
+    :raises InvalidExportError: it is another value, or a text that is not a date.
     """
     if isinstance(value, datetime):
         return _local_day(value, timezone)

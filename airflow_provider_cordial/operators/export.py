@@ -12,6 +12,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_cordial._compat import conf, forget_earlier_try, is_trigger_timeout
 from airflow_provider_cordial.assets import publish_event
+from airflow_provider_cordial.client import traces
 from airflow_provider_cordial.destinations import Destination, destination_from_json
 from airflow_provider_cordial.exceptions import InvalidExportError, InvalidParameterError, JobFailedError
 from airflow_provider_cordial.exports.base import Export, SubmittedExport, validate_name
@@ -151,7 +152,8 @@ class CordialExportOperator(BaseOperator):
             skip_refused=self.skips_refused,
         )
         self._still_running = f"export {submission.name}, whose submission may have been accepted,"
-        submitted = submission.run()
+        with traces.span("submit", kind=export.kind):
+            submitted = submission.run()
         self._still_running = f"job {submitted.job_id}"
         context["ti"].xcom_push(key=EXPORT_KEY, value=submitted.to_json())
         write_job_link(context, submitted.job_url)
@@ -273,7 +275,8 @@ class CordialExportOperator(BaseOperator):
 
     def _wait(self, context: Context, hook: CordialHook, job_id: str, deadline: float) -> None:
         if not self.deferrable:
-            wait_for_job(hook, job_id, poll_interval=self.poll_interval, deadline=deadline, log=self.log)
+            with traces.span("wait", job_id=job_id):
+                wait_for_job(hook, job_id, poll_interval=self.poll_interval, deadline=deadline, log=self.log)
             return
         from airflow_provider_cordial.triggers.job import build_deferral
 

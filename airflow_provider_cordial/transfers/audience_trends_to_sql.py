@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cordial.assets import is_static, table_asset, table_uri
+from airflow_provider_cordial.client import traces
 from airflow_provider_cordial.exceptions import InvalidExportError
 from airflow_provider_cordial.transfers.base import AudienceTrendsLoadOperator
 
@@ -129,7 +130,7 @@ class AudienceTrendsToSqlOperator(AudienceTrendsLoadOperator):
             table.require_corrections()
         # Before the load: an error here must not follow a commit.
         location = locate_table(self.conn_id, self.table)
-        with self._open_trends(context) as trends:
+        with self._open_trends(context) as trends, traces.span("load", conn_id=self.conn_id, table=self.table):
             batch = trends.batch(
                 datetime.now(UTC), on_blank=self.on_blank, corrections=self.corrections, max_change=self.max_change
             )

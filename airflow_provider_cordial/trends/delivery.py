@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, BinaryIO
 from zoneinfo import ZoneInfo
 
+from airflow_provider_cordial.client import traces
 from airflow_provider_cordial.destinations import DeliveredFile, FileWait, read_delivered_file
 from airflow_provider_cordial.exceptions import IncompleteFileError, InvalidExportError
 from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport
@@ -119,17 +120,18 @@ def open_delivered_trends(
             raise incomplete
         return DeliveredTrends(export, submitted.job_id, file.path, spool, incomplete, submitted.uri)
 
-    trends = read_delivered_file(
-        export.destination,
-        export.name,
-        read,
-        not_before=submitted.submitted_at,
-        has_unique_name=submitted.has_unique_name,
-        path=path,
-        file_wait=file_wait or FileWait(),
-        accepts_incomplete=True,
-        parts=parts,
-    )
+    with traces.span("read", export=export.name, job_id=submitted.job_id):
+        trends = read_delivered_file(
+            export.destination,
+            export.name,
+            read,
+            not_before=submitted.submitted_at,
+            has_unique_name=submitted.has_unique_name,
+            path=path,
+            file_wait=file_wait or FileWait(),
+            accepts_incomplete=True,
+            parts=parts,
+        )
     with closing(trends):
         if trends.incomplete and find_missing(trends.spool, export) is None:
             hint = "Loading the file, which did not change; CsvFormat(final_newline=False) does so without the wait"

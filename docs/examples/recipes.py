@@ -14,8 +14,12 @@ from airflow_provider_cordial.destinations import FileWait, SftpDestination
 from airflow_provider_cordial.exports import Timeframe
 from airflow_provider_cordial.operators import AudienceTrendsExportOperator
 from airflow_provider_cordial.retry_policy import CordialRetryPolicy
-from airflow_provider_cordial.task_groups import audience_trends_to_sql
-from airflow_provider_cordial.transfers import AudienceTrendsToFileOperator, AudienceTrendsToSqlOperator
+from airflow_provider_cordial.task_groups import audience_trends_to_sql, keep_audience_trends
+from airflow_provider_cordial.transfers import (
+    AudienceTrendsSyncOperator,
+    AudienceTrendsToFileOperator,
+    AudienceTrendsToSqlOperator,
+)
 from airflow_provider_cordial.trends import Columns, CsvFormat
 
 try:
@@ -175,3 +179,48 @@ with DAG(
         load_options={"create_table": True},
     )
 # [END retry_policy]
+
+with DAG("docs_sync", schedule="0 3 * * *", start_date=START, catchup=False):
+    # [START sync]
+    AudienceTrendsSyncOperator(
+        task_id="sync",
+        audiences=["opened_last_30_days", "purchased_last_30_days"],
+        destination=SftpDestination(conn_id="sftp_default", path="exports"),
+        conn_id="warehouse",
+        table="audience_trends",
+        create_table=True,
+    )
+    # [END sync]
+
+# [START keep_accounts]
+ACCOUNTS = {"us": "cordial_us", "eu": "cordial_eu"}
+
+with DAG("docs_keep_accounts", schedule="@daily", start_date=START, catchup=False, max_active_runs=1):
+    for account, cordial_conn_id in ACCOUNTS.items():
+        keep_audience_trends.override(group_id=account)(
+            # The first day that each was tracked: earlier days are not expected.
+            audiences={"opened_last_30_days": "2026-01-01", "purchased_last_30_days": "2026-06-15"},
+            destination=SftpDestination(conn_id="sftp_default", path="exports"),
+            conn_id="warehouse",
+            table="trends_kept_whole",
+            create_table=True,
+            first_day="2026-05-01",
+            last_day="2026-06-30",
+            cordial_conn_id=cordial_conn_id,
+            columns=Columns(scope={"account": account}),
+        )
+# [END keep_accounts]
+
+with DAG("docs_keep_approved", schedule="@daily", start_date=START, catchup=False, max_active_runs=1):
+    # [START keep_approved]
+    keep_audience_trends(
+        audiences=["opened_last_30_days", "purchased_last_30_days"],
+        destination=SftpDestination(conn_id="sftp_default", path="exports"),
+        conn_id="warehouse",
+        table="trends_of_a_month",
+        create_table=True,
+        first_day=30,
+        approve=True,
+        approve_above=10,
+    )
+    # [END keep_approved]

@@ -6,10 +6,10 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from airflow_provider_cordial.exports.timeframe import Timeframe
@@ -31,6 +31,8 @@ class Scale:
     :param partitions: partitions of the backfill by partitions.
     :param faults_every: seconds between two faults.
     :param workers_killed: workers killed during the backfill by runs.
+    :param kept: days of the table that is kept whole.
+    :param compares_cost: whether one task an export is compared with three.
     :param triggerers: during the backfill by runs, one is restarted and the others are killed.
     """
 
@@ -41,14 +43,32 @@ class Scale:
     faults_every: float
     workers_killed: int
     triggerers: int
+    kept: int
+    compares_cost: bool
 
 
 SCALES = {
     "small": Scale(
-        runs=8, ranges=70, days_per_export=20, partitions=2, faults_every=1.5, workers_killed=1, triggerers=1
+        runs=8,
+        ranges=70,
+        days_per_export=20,
+        partitions=2,
+        faults_every=1.5,
+        workers_killed=1,
+        triggerers=1,
+        kept=45,
+        compares_cost=False,
     ),
     "full": Scale(
-        runs=30, ranges=365, days_per_export=31, partitions=7, faults_every=1.0, workers_killed=2, triggerers=2
+        runs=30,
+        ranges=365,
+        days_per_export=31,
+        partitions=7,
+        faults_every=1.0,
+        workers_killed=2,
+        triggerers=2,
+        kept=365,
+        compares_cost=True,
     ),
 }
 
@@ -130,6 +150,24 @@ class Stage:
     def job_ids(self, table: str) -> set[str]:
         with self.warehouse.connect() as connection:
             return {job_id for (job_id,) in connection.execute(f"SELECT DISTINCT job_id FROM {table}")}
+
+    def fill_table(
+        self, table: str, days: Timeframe, *, without: Collection[tuple[str, date]], blank: Collection[tuple[str, date]]
+    ) -> None:
+        """Create a table with the sandbox's snapshots of these days.
+
+        :param without: cells that it lacks.
+        :param blank: cells without a number.
+        """
+        columns = "audience text, snapshot_date date, contacts bigint, job_id text, loaded_at timestamptz"
+        with self.warehouse.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE TABLE {table} ({columns}, PRIMARY KEY (audience, snapshot_date))")
+            for audience in AUDIENCES:
+                for one in self.sandbox.control.snapshots(audience=audience, start=str(days.start), end=str(days.end)):
+                    cell = (audience, date.fromisoformat(one["date"]))
+                    if cell not in without:
+                        contacts = None if cell in blank else one["contacts"]
+                        cursor.execute(f"INSERT INTO {table} VALUES (%s, %s, %s, 'j', now())", (*cell, contacts))
 
     def compare_table(self, table: str, days: Timeframe) -> dict[str, int]:
         """Compare a table with the sandbox's snapshots, day by day."""

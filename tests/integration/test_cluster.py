@@ -8,12 +8,15 @@ month of runs and a year of ranges, and prints the figures.
 from __future__ import annotations
 
 import json
+import random
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -23,7 +26,7 @@ from tests.helpers.sandbox import sftp_connection
 from tests.integration.cluster import Cluster
 from tests.integration.servers.postgres import Postgres
 from tests.integration.servers.redis import Redis
-from tests.integration.stage import AUDIENCES, SCALES, Stage, report
+from tests.integration.stage import AUDIENCES, SCALES, Scale, Stage, report
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
 FIRST_DAY = date(2026, 1, 20)
@@ -36,16 +39,20 @@ def days(count: int) -> Timeframe:
     return Timeframe(FIRST_DAY, FIRST_DAY + timedelta(days=count - 1))
 
 
-def copy_examples(folder: Path) -> None:
+def copy_examples(folder: Path, scale: Scale) -> None:
     """Copy the examples with short pauses, without the runs that their schedules would start."""
     folder.mkdir()
-    for name in ("daily_backfill", "look_back", "range_backfill", "partitions", "export_only"):
+    for name in ("daily_backfill", "look_back", "range_backfill", "partitions", "export_only", "keep_whole"):
         text = (EXAMPLES / f"example_{name}.py").read_text()
         text = re.sub(r"(start_date=.*),\n", r"\1,\n    end_date=datetime(2026, 6, 1, tzinfo=ZoneInfo('UTC')),\n", text)
         text = text.replace('"retry_delay": timedelta(minutes=1)', '"retry_delay": timedelta(seconds=3)')
         # The sandbox lists a job at once, so a missing job need not be searched for two minutes.
         text = text.replace("max_active_tis_per_dag=4,", "max_active_tis_per_dag=4, settling_time=15,")
+        # The table has blanks of all ages.
+        text = text.replace("look_back=3,", f"look_back=3, ask_blanks_again={scale.kept},")
+        text = text.replace("first_day=365,", f"first_day={scale.kept},")
         (folder / f"example_{name}.py").write_text(text)
+    shutil.copy(Path(__file__).parent / "dags" / "cost" / "cost.py", folder)
 
 
 @pytest.fixture
@@ -64,8 +71,8 @@ def stage(
         "AIRFLOW__CORDIAL__POLL_INTERVAL": "8",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
     }
-    copy_examples(tmp_path / "dags")
     scale = SCALES[request.config.getoption("--cluster")]
+    copy_examples(tmp_path / "dags", scale)
     metadata = postgres.with_database("cluster")
     with Cluster(tmp_path / "airflow", metadata, redis, tmp_path / "dags", environment, scale.triggerers) as cluster:
         for dag_id in ("example_daily_backfill", "example_range_backfill", "example_load_only"):
@@ -83,6 +90,9 @@ def test_every_day_is_loaded_once_by_as_many_jobs_as_due(stage: Stage, capsys: p
         backfill_partitions(stage)
         run_by_hand(stage)
         export_five_at_once(stage)
+        keep_whole(stage)
+        if stage.scale.compares_cost:
+            one_task_costs_less(stage)
         assert [job["name"] for job in stage.sandbox.control.jobs() if job["status"] not in ("Done", "Failed")] == []
     finally:
         with capsys.disabled():
@@ -244,6 +254,72 @@ def export_five_at_once(stage: Stage) -> None:
     jobs = {job["id"] for job in stage.jobs(dag_id) if date.fromisoformat(job["selected_timeframe_end"]) in five}
     assert len(jobs) == len(five)
     assert stage.job_ids("trends_of_another_dag") > jobs
+
+
+def keep_whole(stage: Stage) -> None:
+    """Days, an audience of a month, and numbers are gone from a table; one run brings back these and nothing else."""
+    dag_id, table, look_back = "example_keep_whole", "trends_kept_whole", 3
+    today = datetime.now(ZoneInfo("America/Los_Angeles")).date()
+    whole = Timeframe(today - timedelta(days=stage.scale.kept), today - timedelta(days=1))
+    gone = lose_cells(whole, random.Random(3))
+    blank = {cell for cell in gone if cell[1].day % 5 == 0}
+    stage.fill_table(table, whole, without=gone - blank, blank=blank)
+    with stage.measure("kept whole, with faults"), stage.random_faults(seed=4):
+        stage.cluster.trigger(dag_id)
+        stage.wait(dag_id, ["success"], 400)
+    jobs = stage.jobs(dag_id)
+    exported = Counter(
+        (audience, day)
+        for job in jobs
+        for audience in job["audiences"]
+        for day in Timeframe(*(date.fromisoformat(job[f"selected_timeframe_{which}"]) for which in ("start", "end")))
+    )
+    looked_back = {(audience, day) for audience in AUDIENCES for day in list(whole)[-look_back:]}
+    assert set(exported) == gone | looked_back, "nothing else is exported"
+    assert set(exported.values()) == {1}
+    fewest = least_exports(gone | looked_back)
+    stage.check_table(table, whole, due=len(jobs))
+    stage.figures["kept whole, with faults"]["due"] = fewest
+    assert len(jobs) <= 1.2 * fewest
+
+
+def lose_cells(whole: Timeframe, chance: random.Random) -> set[tuple[str, date]]:
+    """Return days of all audiences, a month of one audience, and single cells."""
+    days = list(whole)
+    all_of_a_day = {(audience, day) for day in chance.sample(days, len(days) // 15) for audience in AUDIENCES}
+    start = chance.randrange(len(days) - 30)
+    single = {(chance.choice(AUDIENCES), day) for day in chance.sample(days, len(days) // 20)}
+    return all_of_a_day | {(AUDIENCES[0], day) for day in days[start : start + 30]} | single
+
+
+def least_exports(cells: set[tuple[str, date]], max_days: int = 31) -> int:
+    """Return a number of exports that no plan goes below: that of cells of which no two fit in one export."""
+
+    def share_an_export(one: tuple[str, date], other: tuple[str, date]) -> bool:
+        days = Timeframe(*sorted((one[1], other[1])))
+        return len(days) <= max_days and all((name, day) in cells for day in days for name in (one[0], other[0]))
+
+    apart: list[tuple[str, date]] = []
+    for cell in sorted(cells, key=lambda cell: (cell[1], cell[0])):
+        if not any(share_an_export(cell, other) for other in apart):
+            apart.append(cell)
+    return len(apart)
+
+
+def one_task_costs_less(stage: Stage) -> None:
+    """An export, a wait, and a load in one task cost the workers less than in three."""
+    # The first run of each only warms the workers up.
+    for dag_id, runs in (("cost_one", 1), ("cost_three", 1), ("cost_one", 2), ("cost_three", 2)):
+        with stage.measure(dag_id):
+            stage.cluster.trigger(dag_id)
+            stage.wait(dag_id, ["success"] * runs, 400)
+        days = Timeframe(date(2026, 1, 1), date(2026, 1, 20))
+        stage.check_table(dag_id, days, due=len(days))
+    one, three = (
+        sum(seconds for name, seconds in stage.figures[dag_id]["cpu"].items() if name.startswith("worker"))
+        for dag_id in ("cost_one", "cost_three")
+    )
+    assert one <= 0.7 * three, (one, three)
 
 
 def count_concurrent(jobs: Sequence[dict[str, Any]]) -> int:

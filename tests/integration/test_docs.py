@@ -40,6 +40,8 @@ def environment(cordial_sandbox: SandboxProcess, tmp_path: Path) -> dict[str, st
         **json.loads((cordial_sandbox.data / "airflow-connections.json").read_text()),
         "warehouse": {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")},
     }
+    # Several accounts, which are the same one here.
+    connections |= {f"cordial_{account}": connections["cordial_default"] for account in ("us", "eu")}
     variables = {
         **{key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW_")},
         **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in connections.items()},
@@ -76,9 +78,12 @@ def test_the_recipes_run(environment: dict[str, str], tmp_path: Path) -> None:
             "docs_corrections",
             "docs_csv_format",
             "docs_files",
+            "docs_keep_accounts",
+            "docs_keep_approved",
             "docs_one_task",
             "docs_ranges",
             "docs_retry_policy",
+            "docs_sync",
             "docs_timeframe",
         ],
         "success",

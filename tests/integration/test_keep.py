@@ -63,7 +63,7 @@ def test_a_run_fills_what_is_gone_and_exports_nothing_else(cordial_sandbox: Sand
     assert exported() == sorted([*first, *first])
     assert count(warehouse) == 2 * CELLS
 
-    # Everything is there: one account exports nothing, the other looks back two days.
+    # Everything is there: one account exports nothing, the other exports its last two days again.
     printed, _ = run("11")
     assert exported() == [("2026-11-07", "2026-11-08", both)]
     assert "sync skipped" in printed

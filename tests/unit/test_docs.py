@@ -19,6 +19,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_provider_cordial import exceptions
 from airflow_provider_cordial.client.connection import CordialConnection
 from airflow_provider_cordial.client.metrics import METRICS
+from airflow_provider_cordial.client.traces import SPANS
 from airflow_provider_cordial.get_provider_info import CONNECTION_FIELDS
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -135,9 +136,9 @@ def test_every_picture_is_shown() -> None:
     assert shown == set((DOCS / "images").glob("*.png"))
 
 
-def test_the_table_of_metrics_is_complete() -> None:
+def test_the_tables_of_metrics_and_spans_are_complete() -> None:
     rows = {cells[0].strip("`"): cells[1] for cells in table_rows(read("monitoring.md")) if "`cordial." in cells[0]}
-    assert rows == {f"cordial.{name}": text for name, text in METRICS.items()}
+    assert rows == {f"cordial.{name}": text for name, text in {**METRICS, **SPANS}.items()}
 
 
 def test_the_table_of_errors_states_whether_a_retry_helps() -> None:

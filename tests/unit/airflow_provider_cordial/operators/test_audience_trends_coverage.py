@@ -27,7 +27,7 @@ WEEK = Timeframe(date(2026, 11, 9), date(2026, 11, 15))
 
 @pytest.fixture
 def table(warehouse: Path, set_connection: SetConnection) -> Path:
-    """A table of account us with a, whole but for two days, and b, of which one day is blank and the rest missing."""
+    """A table of account us with a, whole except two days, and b, of which one day is blank and the rest missing."""
     set_connection(
         "cordial_default",
         conn_type="cordial",
@@ -150,7 +150,7 @@ def test_a_missing_table_is_created_or_an_error(table: Path) -> None:
         ({"look_back": -1}, "Invalid look_back -1"),
     ],
 )
-def test_bad_parameters_are_told(table: Path, more: dict[str, Any], error: str) -> None:
+def test_bad_parameters_are_rejected(table: Path, more: dict[str, Any], error: str) -> None:
     with pytest.raises(InvalidExportError, match=error):
         plan(**more)
 

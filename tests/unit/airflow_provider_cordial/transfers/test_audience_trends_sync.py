@@ -94,7 +94,7 @@ def test_a_clear_exports_again(cordial: SandboxProcess, warehouse: Path) -> None
     assert {row[2] for row in rows(warehouse)} == {second["job_id"]}
 
 
-def test_bad_parameters_of_the_load_are_told_before_the_export(cordial: SandboxProcess, warehouse: Path) -> None:
+def test_bad_parameters_of_the_load_fail_before_the_export(cordial: SandboxProcess, warehouse: Path) -> None:
     with pytest.raises(InvalidExportError, match="Invalid on_blank 'drop'"):
         run(run_context(), on_blank="drop")
     with pytest.raises(InvalidExportError, match="Invalid max_change '50%'"):
@@ -112,6 +112,6 @@ def test_it_can_be_mapped_over_a_plan() -> None:
     assert "export" not in task.template_fields
 
 
-def test_a_missing_parameter_is_told_when_the_dag_is_parsed() -> None:
+def test_a_missing_parameter_is_an_error_when_the_dag_is_parsed() -> None:
     with pytest.raises(TypeError, match="conn_id"):
         AudienceTrendsSyncOperator(task_id="sync", audiences=["a"], destination={})
