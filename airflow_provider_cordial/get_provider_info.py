@@ -125,7 +125,11 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": integration,
-                "python-modules": [f"{modules}.operators.export", f"{modules}.operators.audience_trends"],
+                "python-modules": [
+                    f"{modules}.operators.export",
+                    f"{modules}.operators.audience_trends",
+                    f"{modules}.operators.audience_trends_freshness",
+                ],
             }
         ],
         "sensors": [{"integration-name": integration, "python-modules": [f"{modules}.sensors.job"]}],
@@ -140,6 +144,11 @@ def get_provider_info() -> dict[str, Any]:
                 "source-integration-name": integration,
                 "target-integration-name": "Common SQL",
                 "python-module": f"{modules}.transfers.audience_trends_to_sql",
+            },
+            {
+                "source-integration-name": integration,
+                "target-integration-name": "Common SQL",
+                "python-module": f"{modules}.transfers.audience_trends_reconcile",
             },
             {
                 "source-integration-name": integration,

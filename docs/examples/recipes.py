@@ -12,15 +12,20 @@ from airflow.sdk import DAG, task
 from airflow_provider_cordial.assets import table_asset
 from airflow_provider_cordial.destinations import FileWait, SftpDestination
 from airflow_provider_cordial.exports import Timeframe
-from airflow_provider_cordial.operators import AudienceTrendsExportOperator
+from airflow_provider_cordial.operators import (
+    AudienceTrendsExportOperator,
+    AudienceTrendsFreshnessOperator,
+    AudienceTrendsPlanOperator,
+)
 from airflow_provider_cordial.retry_policy import CordialRetryPolicy
 from airflow_provider_cordial.task_groups import audience_trends_to_sql, keep_audience_trends
 from airflow_provider_cordial.transfers import (
+    AudienceTrendsReconcileOperator,
     AudienceTrendsSyncOperator,
     AudienceTrendsToFileOperator,
     AudienceTrendsToSqlOperator,
 )
-from airflow_provider_cordial.trends import Columns, CsvFormat
+from airflow_provider_cordial.trends import Columns, CsvFormat, plan_exports
 
 try:
     from airflow.providers.standard.operators.hitl import ApprovalOperator
@@ -179,6 +184,51 @@ with DAG(
         load_options={"create_table": True},
     )
 # [END retry_policy]
+
+
+# [START reconcile]
+@task
+def plan_again(differences: dict[str, list[str]]) -> list[dict[str, Any]]:
+    """Return the exports that load the days that differ again."""
+    days = {audience: [date.fromisoformat(day) for day in found] for audience, found in differences.items()}
+    return [export.to_json() for export in plan_exports(days)]
+
+
+with DAG("docs_reconcile", schedule="0 6 * * SUN", start_date=START, catchup=False):
+    reconcile = AudienceTrendsReconcileOperator(
+        task_id="reconcile",
+        audiences=["opened_last_30_days", "purchased_last_30_days"],
+        sample=50,
+        days=28,
+        destination=SftpDestination(conn_id="sftp_default", path="exports"),
+        conn_id="warehouse",
+        table="audience_trends",
+        report_path="{{ var.value.trends_folder }}/differences.csv",
+    )
+    AudienceTrendsSyncOperator.partial(
+        task_id="load_again",
+        destination=SftpDestination(conn_id="sftp_default", path="exports"),
+        conn_id="warehouse",
+        table="audience_trends",
+    ).expand_kwargs(plan_again(reconcile.output["differences"]))
+# [END reconcile]
+
+with DAG("docs_freshness", schedule="0 9 * * *", start_date=START, catchup=False):
+    plan = AudienceTrendsPlanOperator(
+        task_id="plan", audiences=AUDIENCES, conn_id="warehouse", first_day=2, create_table=True
+    )
+    sync = AudienceTrendsSyncOperator.partial(
+        task_id="sync", destination=DESTINATION, conn_id="warehouse"
+    ).expand_kwargs(plan.output)
+    # [START freshness]
+    fresh = AudienceTrendsFreshnessOperator(
+        task_id="fresh",
+        audiences=["opened_last_30_days", "purchased_last_30_days"],
+        conn_id="warehouse",
+        table="audience_trends",
+    )
+    # [END freshness]
+    sync >> fresh
 
 with DAG("docs_sync", schedule="0 3 * * *", start_date=START, catchup=False):
     # [START sync]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -78,10 +82,12 @@ def test_the_recipes_run(environment: dict[str, str], tmp_path: Path) -> None:
             "docs_corrections",
             "docs_csv_format",
             "docs_files",
+            "docs_freshness",
             "docs_keep_accounts",
             "docs_keep_approved",
             "docs_one_task",
             "docs_ranges",
+            "docs_reconcile",
             "docs_retry_policy",
             "docs_sync",
             "docs_timeframe",
@@ -89,6 +95,14 @@ def test_the_recipes_run(environment: dict[str, str], tmp_path: Path) -> None:
         "success",
     ), printed[-5000:]
     assert (tmp_path / "trends" / "snapshot_date=2026-11-11" / "audience_trends.csv").exists()
+    # The earlier recipes have loaded the first and the last of 28 days, and the recipe itself loads the others.
+    with (tmp_path / "trends" / "differences.csv").open(newline="") as file:
+        differences = {(row["snapshot_date"], row["difference"]) for row in csv.DictReader(file)}
+    first = date(2026, 10, 16)
+    assert differences == {(str(first + timedelta(days=number)), "missing") for number in range(26)}
+    with closing(sqlite3.connect(tmp_path / "warehouse.db")) as warehouse:
+        query = "SELECT count(*) FROM audience_trends WHERE snapshot_date BETWEEN '2026-10-15' AND '2026-11-11'"
+        assert warehouse.execute(query).fetchone() == (2 * 28,)
 
 
 #: Runs the recipe twice; in between all numbers of the table change, and a person approves at once.

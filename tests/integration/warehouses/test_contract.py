@@ -7,6 +7,7 @@ import os
 import random
 import re
 import threading
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -14,8 +15,11 @@ import pytest
 
 from airflow_provider_cordial.exceptions import ExcessiveChangeError, TableError, UnsuitableTableError
 from airflow_provider_cordial.exports.timeframe import Timeframe
-from airflow_provider_cordial.trends import Columns, LoadResult
+from airflow_provider_cordial.trends import AudienceRow, Columns, LoadResult
 from airflow_provider_cordial.trends.coverage import Coverage, read_coverage
+from airflow_provider_cordial.trends.reconcile import Difference, find_differences
+from airflow_provider_cordial.trends.tables import build_table
+from airflow_provider_cordial.trends.tables.base import Cell
 from tests.helpers.loads import ELEVEN, ODD, TEN, batch
 from tests.helpers.sandbox import SetConnection
 from tests.integration.warehouses import Warehouse
@@ -452,6 +456,33 @@ def test_the_table_says_what_it_has(warehouse: Warehouse) -> None:
     assert found.counts() == {"loaded": 3, "blank": 1, "missing": 5}
     assert ask(EU, ["b"]).missing() == {"b": [week.start, ELEVEN]}
     assert ask(US, [ODD[2]]).missing() == {ODD[2]: [week.start, nine]}
+
+
+def test_each_difference_from_a_file_is_found(warehouse: Warehouse) -> None:
+    days = [TEN - timedelta(days=1), TEN, ELEVEN]
+    stored: dict[str, list[int | None]] = {"a": [1, None, 3], ODD[2]: [4, 5, None], "VIP": [6, 7, 8]}
+    warehouse.load(batch(stored, days=days), US)
+    warehouse.load(batch({"b": [9, 9, 9]}, days=days), EU)
+    before = warehouse.rows()
+    # Without the day that is not there, a number, a blank, an audience of another account, and a namesake.
+    file: dict[str, list[int | None]] = {"a": [2, 2], ODD[2]: [5, None], "b": [None, 10], "vip": [7, None]}
+    rows = [AudienceRow(name, contacts) for name, contacts in file.items()]
+    table = build_table("warehouse", warehouse.table, US, staging=warehouse.staging)
+
+    def read(audiences: Sequence[str]) -> Iterator[Cell]:
+        return table.cells(audiences, Timeframe(TEN, ELEVEN))
+
+    for size in (1, 100):
+        found = find_differences(rows, days[1:], read, batch=size)
+        assert [*found] == [
+            Difference("a", TEN, "blank", None, 2),
+            Difference("a", ELEVEN, "changed", 3, 2),
+            Difference("b", ELEVEN, "missing", None, 10),
+            Difference("vip", TEN, "missing", None, 7),
+        ]
+    lost = find_differences([AudienceRow("VIP", [None, 8])], days[1:], read)
+    assert [*lost] == [Difference("VIP", TEN, "lost", 7, None)]
+    assert warehouse.rows() == before
 
 
 def test_a_password_is_in_no_error(warehouse: Warehouse, set_connection: SetConnection) -> None:
