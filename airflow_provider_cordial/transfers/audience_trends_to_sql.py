@@ -45,8 +45,8 @@ class AudienceTrendsToSqlOperator(AudienceTrendsLoadOperator):
     :param create_table: create the table if it does not exist; its key is audience, day, and the scope.
     :param on_blank: ``keep`` a number that the table has where the file is blank, or ``replace`` it by NULL.
     :param corrections: record each known number that the load changes, or replaces by NULL, in the table
-        ``<table>_corrections``: when, by which job, the old number, and the new one. It happens together with the load
-        or not at all; ``create_table`` creates that table as well.
+        ``<table>_corrections``: when, by which job, the old number, and the new one. It happens in the transaction of
+        the load, in Databricks before it; ``create_table`` creates that table as well.
     :param max_change: the largest share of the known contacts that the load may change: 0.5 for 50%. It is the sum of
         the differences, divided by the sum of the old numbers, of all cells that have a number in the table and in the
         file. Above it nothing is written.
