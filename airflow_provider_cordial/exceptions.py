@@ -301,6 +301,10 @@ class UnsuitableTableError(TableError, AirflowFailException):
     """The table's own key or columns do not fit the load: found before anything was deleted."""
 
 
+class ExcessiveChangeError(TableError, AirflowFailException):
+    """The load would change more of the known contacts than ``max_change``: found before anything was written."""
+
+
 class DaysMissingError(CordialError, AirflowFailException):
     """A table lacks days of audiences that it should have."""
 

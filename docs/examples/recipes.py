@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from airflow.exceptions import AirflowOptionalProviderFeatureException
 from airflow.sdk import DAG, task
 
 from airflow_provider_cordial.assets import table_asset
@@ -25,6 +26,11 @@ from airflow_provider_cordial.transfers import (
     AudienceTrendsToSqlOperator,
 )
 from airflow_provider_cordial.trends import Columns, CsvFormat, plan_exports
+
+try:
+    from airflow.providers.standard.operators.hitl import ApprovalOperator
+except (ImportError, AirflowOptionalProviderFeatureException):  # Airflow 3.0
+    ApprovalOperator = None  # type: ignore[misc]
 
 START = datetime(2026, 1, 1, tzinfo=ZoneInfo("America/Los_Angeles"))
 AUDIENCES = ["opened_last_30_days", "purchased_last_30_days"]
@@ -67,6 +73,45 @@ with DAG("docs_csv_format", schedule="0 3 * * *", start_date=START, catchup=Fals
         on_missing="warn",
     )
     # [END csv_format]
+
+with DAG("docs_corrections", schedule="0 3 * * *", start_date=START, catchup=False):
+    export = AudienceTrendsExportOperator(
+        task_id="export", audiences=AUDIENCES, destination=DESTINATION, wait_for_completion=True, deferrable=True
+    )
+    # [START corrections]
+    AudienceTrendsToSqlOperator(
+        task_id="load",
+        export=export.output["export"],
+        conn_id="warehouse",
+        table="audience_trends",
+        create_table=True,
+        corrections=True,
+        max_change=0.5,
+    )
+    # [END corrections]
+
+if ApprovalOperator is not None:
+    with DAG("docs_approval", schedule="0 3 * * *", start_date=START, catchup=False):
+        export = AudienceTrendsExportOperator(
+            task_id="export", audiences=AUDIENCES, destination=DESTINATION, wait_for_completion=True, deferrable=True
+        )
+        # [START approval]
+        what: dict[str, Any] = {
+            "export": export.output["export"],
+            "conn_id": "warehouse",
+            "table": "approved_trends",
+            "create_table": True,
+            "corrections": True,
+        }
+        load = AudienceTrendsToSqlOperator(task_id="load", max_change=0.5, **what)
+        approve = ApprovalOperator(
+            task_id="approve",
+            trigger_rule="all_failed",
+            subject="Load the audience trends of {{ ds }}, although the task load failed?",
+            body="Its log shows the largest changes, if it failed because more than 50% would change.",
+        )
+        load >> approve >> AudienceTrendsToSqlOperator(task_id="load_approved", **what)
+        # [END approval]
 
 with DAG("docs_files", schedule="0 3 * * *", start_date=START, catchup=False):
     export = AudienceTrendsExportOperator(

@@ -78,6 +78,8 @@ def test_the_recipes_run(environment: dict[str, str], tmp_path: Path) -> None:
     assert states == dict.fromkeys(
         [
             "docs_after_load",
+            "docs_approval",
+            "docs_corrections",
             "docs_csv_format",
             "docs_files",
             "docs_freshness",
@@ -101,6 +103,44 @@ def test_the_recipes_run(environment: dict[str, str], tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "warehouse.db")) as warehouse:
         query = "SELECT count(*) FROM audience_trends WHERE snapshot_date BETWEEN '2026-10-15' AND '2026-11-11'"
         assert warehouse.execute(query).fetchone() == (2 * 28,)
+
+
+#: Runs the recipe twice; in between all numbers of the table change, and a person approves at once.
+RUN_APPROVED = """
+import sqlite3, sys
+from datetime import UTC, datetime
+from airflow.dag_processing.dagbag import DagBag
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+def approve(operator, context):
+    answer = {"params_input": {}, "responded_at": datetime.now(UTC), "responded_by_user": None}
+    return operator.execute_complete(context, {"chosen_options": [operator.APPROVE], **answer})
+
+ApprovalOperator.execute = approve
+dag = DagBag(sys.argv[1]).dags["docs_approval"]
+for _ in range(2):
+    run = dag.test(logical_date=datetime.fromisoformat("2026-11-12T03:00:00-08:00"))
+    states = {task.task_id: str(task.state) for task in run.get_task_instances()}
+    print("RUN", run.state, *(states[name] for name in ("load", "approve", "load_approved")), flush=True)
+    with sqlite3.connect(sys.argv[2]) as connection:
+        corrections = connection.execute("SELECT COUNT(*) FROM approved_trends_corrections").fetchone()
+        print("CORRECTIONS", *corrections, flush=True)
+        connection.execute("UPDATE approved_trends SET contacts = 10 * contacts + 1")
+"""
+
+
+def test_a_load_that_was_held_back_is_approved(environment: dict[str, str], tmp_path: Path) -> None:
+    shutil.copy(EXAMPLES / "recipes.py", tmp_path / "dags")
+    command = [sys.executable, "-c", RUN_APPROVED, str(tmp_path / "dags"), str(tmp_path / "warehouse.db")]
+    printed = run(command, environment, tmp_path)
+    lines = [line for line in printed.splitlines() if line.startswith(("RUN ", "CORRECTIONS "))]
+    assert lines == [
+        "RUN success success skipped skipped",
+        "CORRECTIONS 0",
+        "RUN success failed success success",
+        "CORRECTIONS 2",
+    ], printed[-5000:]
+    assert "The load would change" in printed
 
 
 def test_the_tests_of_a_dag_pass(environment: dict[str, str], tmp_path: Path) -> None:
