@@ -53,7 +53,7 @@ class Kind:
 LOADED = Kind("loaded", "■", "green", "a number")
 BLANK = Kind("blank", "□", "yellow", "exported, and no snapshot of the day")
 MISSING = Kind("missing", "×", "bold red", "never loaded")
-CORRECTED = Kind("corrected", "◆", "blue", "another number at first")
+CORRECTED = Kind("corrected", "◆", "blue", "had another number before")
 
 #: In the order of the legend.
 KINDS = (LOADED, BLANK, MISSING)
@@ -315,11 +315,11 @@ text.day { font-size: 10px; fill: var(--faint); }
 .loaded { fill: var(--loaded); stroke: var(--loaded); }
 .blank { fill: var(--page); stroke: var(--blank); }
 .missing { fill: url(#hatch); stroke: var(--missing); }
-.corrected { fill: url(#dots); stroke: var(--corrected); }
+.corrected { fill: url(#diamond); stroke: var(--corrected); }
 #hatch rect { fill: var(--missing); opacity: 0.25; }
 #hatch path { stroke: var(--missing); stroke-width: 4; }
-#dots rect { fill: var(--corrected); opacity: 0.25; }
-#dots circle { fill: var(--corrected); }
+#diamond rect { fill: var(--corrected); }
+#diamond path { fill: var(--page); }
 .days { stroke: var(--page); pointer-events: none; }
 .month { stroke: var(--line); pointer-events: none; }
 </style>
@@ -327,8 +327,8 @@ text.day { font-size: 10px; fill: var(--faint); }
 <body>
 <svg width="0" height="0" aria-hidden="true" style="position: absolute"><defs><pattern id="hatch" width="5" height="5"
 patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="5"
-height="5"/><path d="M0 0V5"/></pattern><pattern id="dots" patternUnits="objectBoundingBox" width="1" height="1"><rect
-width="100%" height="100%"/><circle cx="50%" cy="50%" r="3"/></pattern></defs></svg>
+height="5"/><path d="M0 0V5"/></pattern><pattern id="diamond" width="1" height="1"
+patternContentUnits="objectBoundingBox"><rect width="1" height="1"/><path d="M.5 .2L.8 .5L.5 .8L.2 .5Z"/></pattern></defs></svg>
 <h1>$title</h1>
 <ul>$legend</ul>
 <main>
