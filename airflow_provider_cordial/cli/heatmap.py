@@ -328,7 +328,8 @@ text.day { font-size: 10px; fill: var(--faint); }
 <svg width="0" height="0" aria-hidden="true" style="position: absolute"><defs><pattern id="hatch" width="5" height="5"
 patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="5"
 height="5"/><path d="M0 0V5"/></pattern><pattern id="diamond" width="1" height="1"
-patternContentUnits="objectBoundingBox"><rect width="1" height="1"/><path d="M.5 .2L.8 .5L.5 .8L.2 .5Z"/></pattern></defs></svg>
+patternContentUnits="objectBoundingBox"><rect width="1" height="1"/><path d="M.5 .2L.8 .5L.5 .8L.2 .5Z"/></pattern>
+</defs></svg>
 <h1>$title</h1>
 <ul>$legend</ul>
 <main>
