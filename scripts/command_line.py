@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -22,10 +23,18 @@ COMMANDS = "docs/examples/command_line.sh"
 OUTPUT = PROJECT / "docs" / "examples" / "command_line.txt"
 
 #: The sections whose output the page shows.
-SHOWN = ("doctor", "jobs", "gaps", "plan", "heatmap")
+SHOWN = ("doctor", "jobs", "gaps", "plan", "freshness", "reconcile", "heatmap")
 
-#: The exit codes that are not 0: gaps finds some.
-EXIT_CODES = {"gaps": 1}
+#: The exit codes that are not 0: gaps, stale audiences, and differences are found.
+EXIT_CODES = dict.fromkeys(("gaps", "freshness", "reconcile"), 1)
+
+#: What somebody does to the table before ``reconcile``.
+_CHANGES = """
+UPDATE audience_trends SET contacts = contacts + 250
+WHERE audience = 'opened_last_30_days' AND snapshot_date = '2026-11-03';
+UPDATE audience_trends SET contacts = NULL
+WHERE audience = 'purchased_last_30_days' AND snapshot_date = '2026-11-06';
+"""
 
 #: What differs from call to call, and what the page shows.
 _SAMPLES = (
@@ -51,6 +60,9 @@ def run_all(folder: Path) -> dict[str, str]:
         (folder / "audiences.txt").write_text("opened_last_30_days\nnew_subscribers\n")
         printed = {}
         for name in names:
+            if name == "reconcile":
+                with sqlite3.connect(folder / "warehouse.db") as warehouse:
+                    warehouse.executescript(_CHANGES)
             printed[name] = _run(name, variables, folder)
             if name == "export":
                 variables["JOB_ID"] = json.loads((folder / "export.json").read_text())["job_id"]

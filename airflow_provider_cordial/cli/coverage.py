@@ -1,4 +1,4 @@
-"""``airflow cordial gaps``, ``plan``, and ``heatmap``: what a table has, and which exports it needs."""
+"""``airflow cordial gaps``, ``plan``, ``freshness``, and ``heatmap``: what a table has, and which exports it needs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 from airflow_provider_cordial.cli import heatmap as pictures
 from airflow_provider_cordial.cli.command import FAILED, command
-from airflow_provider_cordial.cli.inputs import ask_table
+from airflow_provider_cordial.cli.inputs import ask_corrections, ask_table, read_days
 from airflow_provider_cordial.cli.output import build_console, count_of, write_json, write_line, write_table
 from airflow_provider_cordial.exceptions import InvalidParameterError
+from airflow_provider_cordial.exports.timeframe import ONE_DAY, Timeframe
 from airflow_provider_cordial.trends.coverage import Coverage
 from airflow_provider_cordial.trends.plan import PlannedExport, describe_days, find_holes, plan_exports
 
@@ -83,17 +84,40 @@ def plan(args: Namespace) -> None:
 
 
 @command
+def freshness(args: Namespace) -> int:
+    """List the newest day of each audience; 1 if some are stale."""
+    days = read_days(args)
+    # The newest day can be later than the expected one, if it has arrived sooner than the lag.
+    found = ask_table(args, Timeframe(days.start, days.end + (args.lag - 1) * ONE_DAY))
+    newest, stale = found.newest(), found.stale(days.end)
+    if args.output == "json":
+        texts = {audience: day and day.isoformat() for audience, day in newest.items()}
+        write_json({"expected": days.end.isoformat(), "newest": texts, "stale": sorted(stale)})
+    else:
+        audiences = count_of(len(newest), "audience")
+        write_line(f"{args.table}, {audiences}, expected {days.end}: {len(stale)} stale")
+        rows = [
+            (audience, day or "none", "stale" if audience in stale else "fresh" if day else "not expected")
+            for audience, day in newest.items()
+        ]
+        write_table(rows, ("audience", "newest", "state"), style=lambda text: {"stale": "red"}.get(text, ""))
+    return FAILED if stale else 0
+
+
+@command
 def heatmap(args: Namespace) -> None:
     """Show which days of which audiences a table has."""
     found = ask_table(args)
-    title = f"{args.table}, {found.timeframe}"
+    shown = pictures.Heatmap(
+        found, f"{args.table}, {found.timeframe}", ask_corrections(args, found) if args.corrections else None
+    )
     if args.html:
-        _write_page(args.html, pictures.draw_page(found, title))
+        _write_page(args.html, pictures.draw_page(shown))
     if args.output == "json":
-        write_json(pictures.to_json(found))
+        write_json(pictures.to_json(shown))
     elif not args.html:
         console = build_console()
-        console.print(pictures.draw_text(found, title, width=console.width))
+        console.print(pictures.draw_text(shown, width=console.width))
 
 
 def _write_page(name: str, page: str) -> None:

@@ -315,6 +315,47 @@ COMMANDS = (
         ),
     ),
     ActionCommand(
+        name="reconcile",
+        help="Export again, and compare the file with the table",
+        description="Export the days again, and compare the file with the table cell by cell. The table is only read. "
+        "Exits with 1 if a cell differs. Each call is another export.",
+        func=lazy_load_command(f"{_PACKAGE}.reconcile.reconcile"),
+        args=(
+            *_TABLE,
+            *_DAYS,
+            option(
+                "--sample",
+                type=parse_number,
+                metavar="NUMBER",
+                help="only so many of the audiences, picked at random by each call",
+            ),
+            option("--report", metavar="FILE", help="write all differences to this CSV"),
+            DESTINATION,
+            NAME,
+            SKIP_REFUSED,
+            TIMEOUT,
+            OUTPUT,
+        ),
+    ),
+    ActionCommand(
+        name="freshness",
+        help="List the newest day of each audience",
+        description="List the newest day with a number of each audience. Exits with 1 if one is older than the last "
+        "day that the table should have.",
+        func=lazy_load_command(f"{_PACKAGE}.coverage.freshness"),
+        args=(
+            *_TABLE,
+            *(one for one in _DAYS if one is not FIRST_DAY),
+            changed(
+                FIRST_DAY,
+                required=False,
+                default=31,
+                help="search from this date on, or so many days (default: %(default)s)",
+            ),
+            OUTPUT,
+        ),
+    ),
+    ActionCommand(
         name="heatmap",
         help="Show which days of which audiences a table has",
         description="Show which days of which audiences a table has: in the terminal, or as an HTML page.",
@@ -322,6 +363,7 @@ COMMANDS = (
         args=(
             *_TABLE,
             *_DAYS,
+            option("--corrections", action="store_true", help="also the cells that a load has corrected"),
             option("--html", metavar="FILE", help="write a page, which needs no other file"),
             OUTPUT,
         ),

@@ -5,8 +5,10 @@ A cell is recognized by its shape as well as by its color.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from html import escape
 from itertools import groupby
 from string import Template
@@ -14,6 +16,7 @@ from typing import Any
 
 from airflow_provider_cordial.cli.output import printable
 from airflow_provider_cordial.exports.timeframe import ONE_DAY, Timeframe
+from airflow_provider_cordial.trends.corrections import Correction
 from airflow_provider_cordial.trends.coverage import Coverage
 
 #: Characters of an audience in the terminal, and of the heading of a month.
@@ -50,6 +53,7 @@ class Kind:
 LOADED = Kind("loaded", "■", "green", "a number")
 BLANK = Kind("blank", "□", "yellow", "exported, and no snapshot of the day")
 MISSING = Kind("missing", "×", "bold red", "never loaded")
+CORRECTED = Kind("corrected", "◆", "blue", "had another number before")
 
 #: In the order of the legend.
 KINDS = (LOADED, BLANK, MISSING)
@@ -58,28 +62,70 @@ KINDS = (LOADED, BLANK, MISSING)
 UNEXPECTED = Kind("unexpected", " ", "", "not expected")
 
 
-def read_row(found: Coverage, audience: str) -> list[Kind]:
-    """Return what the table has of an audience, day by day."""
-    expected, loaded, blank = (bits.get(audience, 0) for bits in (found.expected, found.loaded, found.blank))
+@dataclass(frozen=True, slots=True)
+class Heatmap:
+    """What is drawn.
 
-    def kind_of(bit: int) -> Kind:
-        if not expected & bit:
-            return UNEXPECTED
-        return LOADED if loaded & bit else BLANK if blank & bit else MISSING
+    :param corrections: the last one of each cell, by audience and day; None if they are not shown.
+    """
 
-    return [kind_of(1 << place) for place in range(len(found.timeframe))]
+    found: Coverage
+    title: str
+    corrections: Mapping[str, Mapping[date, Correction]] | None = None
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """In the order of the legend."""
+        return KINDS if self.corrections is None else (*KINDS, CORRECTED)
+
+    def row(self, audience: str) -> list[Kind]:
+        """Return what the table has of an audience, day by day."""
+        found = self.found
+        expected, loaded, blank = (bits.get(audience, 0) for bits in (found.expected, found.loaded, found.blank))
+        corrected = self._corrected(audience) & (loaded | blank)
+
+        def kind_of(bit: int) -> Kind:
+            if not expected & bit:
+                return UNEXPECTED
+            if corrected & bit:
+                return CORRECTED
+            return LOADED if loaded & bit else BLANK if blank & bit else MISSING
+
+        return [kind_of(1 << place) for place in range(len(found.timeframe))]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many cells there are of each kind."""
+        if self.corrections is None:
+            return self.found.counts()
+        counts = Counter(kind.name for audience in self.found.expected for kind in self.row(audience))
+        return {kind.name: counts[kind.name] for kind in self.kinds}
+
+    def correction(self, audience: str, day: date) -> Correction | None:
+        """Return the correction of a cell."""
+        return (self.corrections or {}).get(audience, {}).get(day)
+
+    def _corrected(self, audience: str) -> int:
+        start = self.found.timeframe.start
+        return sum(1 << (day - start).days for day in (self.corrections or {}).get(audience, ()))
 
 
-def to_json(found: Coverage) -> dict[str, Any]:
+def to_json(shown: Heatmap) -> dict[str, Any]:
     """Return the rows as JSON: a symbol per day."""
-    return {
-        "timeframe": found.timeframe.to_json(),
-        "symbols": {kind.name: kind.symbol for kind in (*KINDS, UNEXPECTED)},
-        "counts": found.counts(),
+    result = {
+        "timeframe": shown.found.timeframe.to_json(),
+        "symbols": {kind.name: kind.symbol for kind in (*shown.kinds, UNEXPECTED)},
+        "counts": shown.counts(),
         "audiences": {
-            audience: "".join(kind.symbol for kind in read_row(found, audience)) for audience in found.expected
+            audience: "".join(kind.symbol for kind in shown.row(audience)) for audience in shown.found.expected
         },
     }
+    if shown.corrections is not None:
+        result["corrections"] = [
+            {**one._asdict(), "snapshot_date": str(one.snapshot_date), "corrected_on": str(one.corrected_on)}
+            for audience in shown.found.expected
+            for _, one in sorted(shown.corrections.get(audience, {}).items())
+        ]
+    return result
 
 
 def split_months(timeframe: Timeframe) -> list[Timeframe]:
@@ -88,7 +134,7 @@ def split_months(timeframe: Timeframe) -> list[Timeframe]:
     return [Timeframe(days[0], days[-1]) for days in months]
 
 
-def draw_text(found: Coverage, title: str, *, width: int) -> Any:
+def draw_text(shown: Heatmap, *, width: int) -> Any:
     """Return the heatmap as rich's text: the months that fit beside each other, then the next ones below.
 
     :param width: columns of the terminal.
@@ -96,15 +142,16 @@ def draw_text(found: Coverage, title: str, *, width: int) -> Any:
     from rich.cells import cell_len, set_cell_size
     from rich.text import Text
 
+    found = shown.found
     names = {audience: _shorten(audience) for audience in found.expected}
     # Some characters take two columns.
     longest = min(max(map(cell_len, names.values()), default=0), LONGEST_NAME)
     text = Text(no_wrap=True, overflow="ignore")
-    text.append(f"{title}\n")
+    text.append(f"{shown.title}\n")
     for months in _group_months(split_months(found.timeframe), width - longest - 1):
         text.append(f"\n{_headings(months, longest)}\n", style="dim")
         for audience, name in names.items():
-            row = read_row(found, audience)
+            row = shown.row(audience)
             text.append(set_cell_size(name, longest))
             for month in months:
                 start = (month.start - found.timeframe.start).days
@@ -115,8 +162,8 @@ def draw_text(found: Coverage, title: str, *, width: int) -> Any:
                 text.append(" " * (_MONTH - len(some)))
             text.append("\n")
     text.append("\n")
-    counts = found.counts()
-    for kind in KINDS:
+    counts = shown.counts()
+    for kind in shown.kinds:
         text.append(kind.symbol, style=kind.style)
         text.append(f" {counts[kind.name]} {kind.name}   ")
     return text
@@ -160,48 +207,52 @@ def _ticks(month: Timeframe) -> str:
     return line
 
 
-def draw_page(found: Coverage, title: str) -> str:
+def draw_page(shown: Heatmap) -> str:
     """Return the heatmap as an HTML page that needs no other file."""
-    counts = found.counts()
+    counts = shown.counts()
     return _PAGE.substitute(
-        title=escape(title),
+        title=escape(shown.title),
         row=_ROW,
         heading=_HEADING,
         legend="".join(
             f'<li><svg width="{_HEIGHT}" height="{_HEIGHT}" aria-hidden="true">{_rectangle(kind, 0, 0, _HEIGHT)}</svg> '
             f"<b>{counts[kind.name]:,}</b> {kind.name}: {kind.meaning}</li>"
-            for kind in KINDS
+            for kind in shown.kinds
         ),
-        names="".join(f'<div title="{escape(name)}">{escape(printable(name))}</div>' for name in found.expected),
-        picture=_draw_picture(found, title),
+        names="".join(f'<div title="{escape(name)}">{escape(printable(name))}</div>' for name in shown.found.expected),
+        picture=_draw_picture(shown),
     )
 
 
-def _draw_picture(found: Coverage, title: str) -> str:
+def _draw_picture(shown: Heatmap) -> str:
+    found = shown.found
     days = len(found.timeframe)
     cell, gap = next(((cell, gap) for limit, cell, gap in _WIDTHS if days <= limit), _NARROW)
     height = _HEADING + len(found.expected) * _ROW
     parts = [
-        f'<svg width="{days * cell + 1}" height="{height}" role="img" aria-label="{escape(title)}">',
+        f'<svg width="{days * cell + 1}" height="{height}" role="img" aria-label="{escape(shown.title)}">',
         *_draw_headings(found, cell),
     ]
     for number, audience in enumerate(found.expected):
         top = _HEADING + number * _ROW + (_ROW - _HEIGHT) // 2
-        parts += _draw_row(found, audience, top, cell, gap)
+        parts += _draw_row(shown, audience, top, cell, gap)
     # The days of a range are told apart by lines in the color of the page.
     lines = "".join(f"M{place * cell - gap / 2} {_HEADING}V{height}" for place in range(1, days))
     days_apart = f'<path class="days" stroke-width="{gap}" d="{lines}"/>'
     return "".join([*parts, days_apart, *_draw_months(found, cell, height), "</svg>"])
 
 
-def _draw_row(found: Coverage, audience: str, top: int, cell: int, gap: int) -> Iterator[str]:
+def _draw_row(shown: Heatmap, audience: str, top: int, cell: int, gap: int) -> Iterator[str]:
     """Yield a rectangle per range of equal cells: a page of years and thousands of audiences stays small."""
     place = 0
-    for kind, cells in groupby(read_row(found, audience)):
+    # Each correction has a text of its own.
+    days = enumerate(shown.row(audience))
+    for (kind, _), cells in groupby(days, lambda day: (day[1], day[0] if day[1] is CORRECTED else None)):
         count = len(list(cells))
         if kind is not UNEXPECTED:
-            text = f"{audience}, {_describe(found, place, count)}: {kind.name}"
-            title = f"<title>{escape(text)}</title>"
+            correction = shown.correction(audience, shown.found.timeframe.start + place * ONE_DAY)
+            what = f"{kind.name}: {correction}" if kind is CORRECTED else kind.name
+            title = f"<title>{escape(f'{audience}, {_describe(shown.found, place, count)}: {what}')}</title>"
             yield _rectangle(kind, place * cell, top, count * cell - gap, title)
         place += count
 
@@ -246,9 +297,9 @@ _PAGE = Template("""\
 <title>$title</title>
 <style>
 :root { --page: #fff; --text: #1f2328; --faint: #656d76; --line: #d0d7de;
-  --loaded: #1a7f5a; --blank: #b58105; --missing: #cf222e; }
+  --loaded: #1a7f5a; --blank: #b58105; --missing: #cf222e; --corrected: #0969da; }
 @media (prefers-color-scheme: dark) { :root { --page: #0d1117; --text: #e6edf3; --faint: #9198a1; --line: #3d444d;
-  --loaded: #3fb98a; --blank: #d9a633; --missing: #ff7b72; } }
+  --loaded: #3fb98a; --blank: #d9a633; --missing: #ff7b72; --corrected: #58a6ff; } }
 body { margin: 24px; background: var(--page); color: var(--text); font: 14px/1.5 system-ui, sans-serif; }
 h1 { font-size: 18px; margin: 0 0 4px; }
 ul { list-style: none; margin: 0 0 16px; padding: 0; display: flex; flex-wrap: wrap; gap: 4px 24px; }
@@ -264,8 +315,11 @@ text.day { font-size: 10px; fill: var(--faint); }
 .loaded { fill: var(--loaded); stroke: var(--loaded); }
 .blank { fill: var(--page); stroke: var(--blank); }
 .missing { fill: url(#hatch); stroke: var(--missing); }
+.corrected { fill: url(#diamond); stroke: var(--corrected); }
 #hatch rect { fill: var(--missing); opacity: 0.25; }
 #hatch path { stroke: var(--missing); stroke-width: 4; }
+#diamond rect { fill: var(--corrected); }
+#diamond path { fill: var(--page); }
 .days { stroke: var(--page); pointer-events: none; }
 .month { stroke: var(--line); pointer-events: none; }
 </style>
@@ -273,7 +327,9 @@ text.day { font-size: 10px; fill: var(--faint); }
 <body>
 <svg width="0" height="0" aria-hidden="true" style="position: absolute"><defs><pattern id="hatch" width="5" height="5"
 patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="5"
-height="5"/><path d="M0 0V5"/></pattern></defs></svg>
+height="5"/><path d="M0 0V5"/></pattern><pattern id="diamond" width="1" height="1"
+patternContentUnits="objectBoundingBox"><rect width="1" height="1"/><path d="M.5 .2L.8 .5L.5 .8L.2 .5Z"/></pattern>
+</defs></svg>
 <h1>$title</h1>
 <ul>$legend</ul>
 <main>

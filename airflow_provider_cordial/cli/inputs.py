@@ -13,8 +13,10 @@ from airflow_provider_cordial.destinations import Destination, destination_from_
 from airflow_provider_cordial.exceptions import InvalidParameterError
 from airflow_provider_cordial.exports.timeframe import Timeframe
 from airflow_provider_cordial.trends.columns import Columns
+from airflow_provider_cordial.trends.corrections import Correction
 from airflow_provider_cordial.trends.coverage import Coverage, expected_days, parse_audiences, read_coverage
-from airflow_provider_cordial.trends.tables import Staging
+from airflow_provider_cordial.trends.tables import Staging, build_table
+from airflow_provider_cordial.trends.tables.base import TrendsTable
 
 _FLAGS = {"true": True, "false": False}
 
@@ -98,14 +100,30 @@ def read_days(args: Namespace) -> Timeframe:
     return expected_days(args.first_day, args.last_day, timezone=zone, lag=args.lag)
 
 
-def ask_table(args: Namespace) -> Coverage:
-    """Return what the table has of the audiences and days."""
+def read_table(args: Namespace) -> TrendsTable:
+    """Return the table, which is only read."""
+    return build_table(args.conn_id, args.table, read_columns(args), staging=read_staging(args))
+
+
+def ask_table(args: Namespace, days: Timeframe | None = None) -> Coverage:
+    """Return what the table has of the audiences and days.
+
+    :param days: by default those of the options.
+    """
     return read_coverage(
         args.conn_id,
         args.table,
         read_audiences(args),
-        read_days(args),
+        days or read_days(args),
         columns=read_columns(args),
         create_table=getattr(args, "create_table", False),
         staging=read_staging(args),
     )
+
+
+def ask_corrections(args: Namespace, found: Coverage) -> dict[str, dict[date, Correction]]:
+    """Return the last correction of each cell, by audience and day."""
+    last: dict[str, dict[date, Correction]] = {}
+    for correction in read_table(args).corrections_of([*found.expected], found.timeframe):
+        last.setdefault(correction.audience, {})[correction.snapshot_date] = correction
+    return last

@@ -18,14 +18,12 @@ if TYPE_CHECKING:
 
     from airflow_provider_cordial.exports.base import SubmittedExport
     from airflow_provider_cordial.trends import TrendsTable
-    from airflow_provider_cordial.trends.reconcile import Comparison, Difference
+    from airflow_provider_cordial.trends.reconcile import Comparison
 
 OnDifference = Literal["fail", "warn"]
 
 #: The key of the XCom with the cells that differ.
 DIFFERENCES_KEY = "differences"
-
-_REPORT_COLUMNS = ("audience", "snapshot_date", "difference", "table", "file")
 
 
 class AudienceTrendsReconcileOperator(AudienceTrendsLoadOperator, AudienceTrendsExportOperator):
@@ -122,8 +120,7 @@ class AudienceTrendsReconcileOperator(AudienceTrendsLoadOperator, AudienceTrends
     def complete(self, context: Context, submitted: SubmittedExport) -> dict[str, Any]:
         """Compare the file of the Done job with the table."""
         # Imported here to keep DAG parsing fast.
-        from airflow_provider_cordial.exports.timeframe import Timeframe
-        from airflow_provider_cordial.trends.reconcile import Comparison, find_differences
+        from airflow_provider_cordial.trends.reconcile import Comparison
 
         self._published = submitted
         self._still_running = None
@@ -132,10 +129,9 @@ class AudienceTrendsReconcileOperator(AudienceTrendsLoadOperator, AudienceTrends
         table = self._build_table(context)
         with self._open_trends(context) as trends, self._open_report() as report:
             spool = trends.spool
-            days = Timeframe(min(spool.days), max(spool.days)) if spool.days else trends.export.timeframe
-            for difference in find_differences(spool, spool.days, lambda some: table.cells(some, days)):
+            for difference in trends.differences(table):
                 comparison.add(difference)
-                report.writerow(_report_row(difference))
+                report.writerow(difference.row)
         context["ti"].xcom_push(key=DIFFERENCES_KEY, value=comparison.cells)
         self._finish_comparison(comparison, spool.cells)
         return {
@@ -166,12 +162,13 @@ class AudienceTrendsReconcileOperator(AudienceTrendsLoadOperator, AudienceTrends
         from airflow.sdk import ObjectStoragePath
 
         from airflow_provider_cordial.trends.files import publish_file
+        from airflow_provider_cordial.trends.reconcile import REPORT_COLUMNS
 
         with tempfile.TemporaryDirectory(prefix="cordial-") as folder:
             local = Path(folder) / "report.csv"
             with local.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(_REPORT_COLUMNS)
+                writer.writerow(REPORT_COLUMNS)
                 yield writer
             if self.report_path is not None:
                 publish_file(local, ObjectStoragePath(self.report_path, conn_id=self.report_conn_id))
@@ -181,7 +178,7 @@ class AudienceTrendsReconcileOperator(AudienceTrendsLoadOperator, AudienceTrends
         if not comparison.total:
             self.log.info("Table %s equals Cordial in all %d cells", self.table, compared)
             return
-        counts = ", ".join(f"{kind} {count}" for kind, count in comparison.counts.items() if count)
+        counts = comparison.describe()
         first = "; ".join(map(str, comparison.first)) + ("; ..." if comparison.total > len(comparison.first) else "")
         if self.on_difference == "warn":
             text = "Table %s differs from Cordial in %d of %d cells: %s. %s"
@@ -192,13 +189,3 @@ class AudienceTrendsReconcileOperator(AudienceTrendsLoadOperator, AudienceTrends
             f"First: {first}. Load these days again."
         )
         raise TableDiffersError(msg)
-
-
-def _report_row(difference: Difference) -> tuple[object, ...]:
-    return (
-        difference.audience,
-        difference.snapshot_date.isoformat(),
-        difference.kind,
-        difference.table,
-        difference.file,
-    )

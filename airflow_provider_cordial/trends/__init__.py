@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from airflow_provider_cordial.trends.batch import LoadResult, OnBlank, TrendsBatch
     from airflow_provider_cordial.trends.columns import Columns
     from airflow_provider_cordial.trends.completeness import ForeignTrendsError, OnMissing
+    from airflow_provider_cordial.trends.corrections import Correction
     from airflow_provider_cordial.trends.coverage import Coverage, read_coverage
     from airflow_provider_cordial.trends.csv import AudienceRow, CsvFormat, IncompleteTrendsError, TrendsCsvError
     from airflow_provider_cordial.trends.plan import PlannedExport, find_holes, plan_exports
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AudienceRow",
     "Columns",
+    "Correction",
     "Coverage",
     "CsvFormat",
     "ForeignTrendsError",
@@ -36,6 +38,7 @@ __all__ = [
 _MODULES = {
     "AudienceRow": "csv",
     "Columns": "columns",
+    "Correction": "corrections",
     "Coverage": "coverage",
     "CsvFormat": "csv",
     "ForeignTrendsError": "completeness",

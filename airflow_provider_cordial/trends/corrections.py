@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 from airflow_provider_cordial.exceptions import ExcessiveChangeError, InvalidExportError
@@ -36,6 +36,38 @@ class KnownCell(NamedTuple):
     def __str__(self) -> str:
         # Some databases have no dates.
         return f"{self.audience!r} on {str(self.day)[:10]}: {self.old:,} -> {self.new:,}"
+
+
+class Correction(NamedTuple):
+    """A recorded change of a number that was known.
+
+    :param new: None if a blank replaced the number.
+    :param corrected_on: the day of the load, in UTC.
+    """
+
+    audience: str
+    snapshot_date: date
+    old: int | None
+    new: int | None
+    corrected_on: date
+
+    @classmethod
+    def of_row(cls, row: Sequence[Any]) -> Correction:
+        """Return a row of the corrections table: the ``correction_names``."""
+        audience, day, old, new, moment = row
+        if isinstance(moment, datetime) and moment.tzinfo:
+            moment = moment.astimezone(UTC)
+        old, new = (None if number is None else int(number) for number in (old, new))
+        return cls(str(audience), _parse_date(day), old, new, _parse_date(moment))
+
+    def __str__(self) -> str:
+        old, new = ("blank" if number is None else f"{number:,}" for number in (self.old, self.new))
+        return f"{old} -> {new} on {self.corrected_on}"
+
+
+def _parse_date(value: Any) -> date:
+    # Some databases have no dates.
+    return date.fromisoformat(str(value)[:10])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +114,12 @@ def corrections_columns(columns: Columns) -> dict[str, str]:
         msg = f"Duplicate column name in the corrections table: {', '.join(names)}. Rename one in the Columns."
         raise InvalidExportError(msg)
     return dict(mine)
+
+
+def correction_names(columns: Columns) -> list[str]:
+    """Return the columns of a ``Correction`` in the corrections table; the last one is the order in time."""
+    audience, day, old, new, _, moment, *_ = corrections_columns(columns)
+    return [audience, day, old, new, moment]
 
 
 def validate_corrections(corrections: Any, max_change: Any, columns: Columns) -> None:

@@ -15,10 +15,13 @@ from airflow_provider_cordial.destinations import DeliveredFile, FileWait, read_
 from airflow_provider_cordial.exceptions import IncompleteFileError, InvalidExportError
 from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport
 from airflow_provider_cordial.exports.base import SubmittedExport
+from airflow_provider_cordial.exports.timeframe import Timeframe
 from airflow_provider_cordial.trends.batch import LoadResult, OnBlank, TrendsBatch
 from airflow_provider_cordial.trends.completeness import OnMissing, find_missing, spool_rows
 from airflow_provider_cordial.trends.csv import CsvFormat, IncompleteTrendsError, TrendsReader
+from airflow_provider_cordial.trends.reconcile import Difference, find_differences
 from airflow_provider_cordial.trends.spool import Spool
+from airflow_provider_cordial.trends.tables.base import TrendsTable
 from airflow_provider_cordial.trends.unpack import unpacked
 
 log = logging.getLogger(__name__)
@@ -64,6 +67,15 @@ class DeliveredTrends:
             corrections=corrections,
             max_change=max_change,
         )
+
+    def differences(self, table: TrendsTable) -> Iterator[Difference]:
+        """Yield the cells in which a table differs from the file.
+
+        :raises TableError: the table cannot be read.
+        """
+        days = self.spool.days
+        timeframe = Timeframe(min(days), max(days)) if days else self.export.timeframe
+        return find_differences(self.spool, days, lambda audiences: table.cells(audiences, timeframe))
 
     def counts(self, result: LoadResult | int) -> dict[str, Any]:
         """Return the result of a load as JSON.

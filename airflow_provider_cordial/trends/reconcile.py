@@ -26,7 +26,10 @@ BATCH = 100_000
 MAX_CELLS = 10_000
 
 #: Differences of a comparison that are logged.
-_LOGGED = 5
+MAX_FIRST = 5
+
+#: The columns of a report.
+REPORT_COLUMNS = ("audience", "snapshot_date", "difference", "table", "file")
 
 _ABSENT = object()
 
@@ -44,6 +47,11 @@ class Difference:
     kind: DifferenceKind
     table: int | None
     file: int | None
+
+    @property
+    def row(self) -> tuple[object, ...]:
+        """The row of a report."""
+        return (self.audience, self.snapshot_date.isoformat(), self.kind, self.table, self.file)
 
     def __str__(self) -> str:
         numbers = [f"{name} {number}" for name in ("table", "file") if (number := getattr(self, name)) is not None]
@@ -111,12 +119,14 @@ class Comparison:
     """What a comparison found: everything counted, and a bounded part named.
 
     :param max_cells: how many cells to name.
+    :param max_first: how many differences to keep.
     :param counts: the differences of each kind.
     :param cells: the days of the differences by audience, as ISO 8601 texts: what a plan takes.
     :param first: the first differences.
     """
 
     max_cells: int = MAX_CELLS
+    max_first: int = MAX_FIRST
     counts: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(get_args(DifferenceKind), 0)))
     cells: dict[str, list[str]] = field(default_factory=dict)
     first: list[Difference] = field(default_factory=list)
@@ -124,7 +134,7 @@ class Comparison:
     def add(self, difference: Difference) -> None:
         if self.total < self.max_cells:
             self.cells.setdefault(difference.audience, []).append(difference.snapshot_date.isoformat())
-        if self.total < _LOGGED:
+        if self.total < self.max_first:
             self.first.append(difference)
         self.counts[difference.kind] += 1
 
@@ -132,6 +142,10 @@ class Comparison:
     def total(self) -> int:
         """How many cells differ."""
         return self.counts.total()
+
+    def describe(self) -> str:
+        """Return the numbers of the differences as text."""
+        return ", ".join(f"{kind} {count}" for kind, count in self.counts.items() if count)
 
     @property
     def is_truncated(self) -> bool:

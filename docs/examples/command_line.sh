@@ -52,3 +52,15 @@ airflow cordial heatmap --warehouse-conn-id warehouse --table audience_trends \
 airflow cordial heatmap --warehouse-conn-id warehouse --table audience_trends \
     --audiences-file audiences.txt --first-day 365 --html trends.html
 # [END page]
+
+# [START freshness]
+airflow cordial freshness --warehouse-conn-id warehouse --table audience_trends \
+    --audience opened_last_30_days --audience new_subscribers --last-day 2026-11-08
+# [END freshness]
+
+# [START reconcile]
+airflow cordial reconcile --warehouse-conn-id warehouse --table audience_trends \
+    --audience opened_last_30_days --audience purchased_last_30_days \
+    --first-day 2026-11-01 --last-day 2026-11-08 \
+    --destination sftp conn_id=sftp_default path=exports --report differences.csv
+# [END reconcile]

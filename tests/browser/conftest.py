@@ -120,9 +120,14 @@ def picture(page: Any, request: pytest.FixtureRequest) -> Picture:
     """Take a screenshot as an artifact, and for the documentation, which shows some, if its folder is given."""
 
     def take(name: str, *, shown: bool = False, height: int = HEIGHT) -> None:
-        pictures = request.config.getoption("--pictures") if shown else None
-        for folder in filter(None, (ARTIFACTS, pictures)):
-            folder.mkdir(exist_ok=True)
-            page.screenshot(path=folder / f"{name}.png", clip={"x": 0, "y": 0, "width": WIDTH, "height": height})
+        take_picture(page, request.config, name, shown=shown, height=height)
 
     return take
+
+
+def take_picture(page: Any, config: pytest.Config, name: str, *, shown: bool, height: int) -> None:
+    """Take a screenshot of the top of a page."""
+    pictures = config.getoption("--pictures") if shown else None
+    for folder in filter(None, (ARTIFACTS, pictures)):
+        folder.mkdir(exist_ok=True)
+        page.screenshot(path=folder / f"{name}.png", clip={"x": 0, "y": 0, "width": WIDTH, "height": height})

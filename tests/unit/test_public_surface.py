@@ -43,6 +43,7 @@ SURFACE: dict[str, set[str]] = {
     "exports": {"AudienceTrendsExport", "Export", "SubmittedExport", "Timeframe"},
     "trends": {
         "Columns",
+        "Correction",
         "Coverage",
         "CsvFormat",
         "IncompleteTrendsError",

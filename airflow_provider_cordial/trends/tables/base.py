@@ -11,6 +11,7 @@ from airflow_provider_cordial.exceptions import UnsupportedWarehouseError
 from airflow_provider_cordial.exports.timeframe import Timeframe
 from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import Columns, validate_identifier
+from airflow_provider_cordial.trends.corrections import Correction
 from airflow_provider_cordial.trends.tables.staging import Staging
 
 #: Audience, day, and contacts; None if the row is blank.
@@ -70,6 +71,20 @@ class TrendsTable(ABC):
         msg = (
             f"Table {self.name!r} cannot be asked what it has: {type(self).__name__} has no method cells. Add it to "
             "the class, or load without a plan."
+        )
+        raise UnsupportedWarehouseError(msg)
+
+    def corrections_of(self, audiences: Sequence[str], timeframe: Timeframe) -> Iterator[Correction]:  # noqa: ARG002
+        """Yield what is recorded in the corrections table of the audiences and days in the scope.
+
+        The corrections of a cell come in the order of their loads.
+
+        :raises UnsupportedWarehouseError: the class of the table does not support it.
+        :raises TableError: the corrections table cannot be read.
+        """
+        msg = (
+            f"Table {self.name!r} cannot be asked for its corrections: {type(self).__name__} has no method "
+            "corrections_of. Add it to the class, or do not ask for corrections."
         )
         raise UnsupportedWarehouseError(msg)
 

@@ -27,9 +27,11 @@ from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import DATA_COLUMNS, Columns, validate_identifier
 from airflow_provider_cordial.trends.corrections import (
     SHOWN,
+    Correction,
     KnownCell,
     bounded,
     change_sums,
+    correction_names,
     corrections_columns,
     corrections_table,
     count_corrected,
@@ -149,22 +151,40 @@ class BigQueryTable(TrendsTable):
 
     def cells(self, audiences: Sequence[str], timeframe: Timeframe) -> Iterator[Cell]:
         with self._errors():
-            table = self._open()
-            # Nothing but what a range needs.
-            batch = TrendsBatch(
-                audiences=tuple(audiences),
-                days=tuple(timeframe),
-                rows=(),
-                blanks=0,
-                job_id="",
-                loaded_at=datetime.now(UTC),
-            )
-            audience, day, contacts = map(_quote, self.columns.of_table[:3])
-            statement = (
-                f"SELECT {audience}, {day}, {contacts} FROM {_quote(self.whole_name)} WHERE {self._range(batch)}"
-            )
-            for row in self._query(statement, self._parameters(batch), table.location):
+            location = self._open().location
+            for row in self._select(self.whole_name, self.columns.of_table[:3], audiences, timeframe, location):
                 yield row[0], row[1], None if row[2] is None else int(row[2])
+
+    def corrections_of(self, audiences: Sequence[str], timeframe: Timeframe) -> Iterator[Correction]:
+        with self._errors():
+            location = self._open_corrections().location
+            *_, moment = names = correction_names(self.columns)
+            table, order = corrections_table(self.whole_name), f" ORDER BY {_quote(moment)}"
+            for row in self._select(table, names, audiences, timeframe, location, order):
+                yield Correction.of_row(row)
+
+    def _select(
+        self,
+        table: str,
+        names: Sequence[str],
+        audiences: Sequence[str],
+        timeframe: Timeframe,
+        location: str | None,
+        order: str = "",
+    ) -> list[Any]:
+        """Return columns of the rows of audiences and days in the scope."""
+        # Nothing but what a range needs.
+        batch = TrendsBatch(
+            audiences=tuple(audiences),
+            days=tuple(timeframe),
+            rows=(),
+            blanks=0,
+            job_id="",
+            loaded_at=datetime.now(UTC),
+        )
+        columns = ", ".join(map(_quote, names))
+        statement = f"SELECT {columns} FROM {_quote(table)} WHERE {self._range(batch)}{order}"
+        return self._query(statement, self._parameters(batch), location)
 
     # What the table is.
 

@@ -28,9 +28,11 @@ from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import DATA_COLUMNS, TABLE_COLUMNS, Columns
 from airflow_provider_cordial.trends.corrections import (
     SHOWN,
+    Correction,
     KnownCell,
     bounded,
     change_sums,
+    correction_names,
     corrections_columns,
     corrections_table,
     count_corrected,
@@ -163,22 +165,41 @@ class DatabricksTable(TrendsTable):
                     return self._replace(cursor, batch, _joined(self, batch, names, staged), names)
 
     def cells(self, audiences: Sequence[str], timeframe: Timeframe) -> Iterator[Cell]:
-        audience, day, contacts = (_quote(self.columns[column]) for column in DATA_COLUMNS)
+        with self._reading() as cursor:
+            if self.create_if_missing:
+                cursor.execute(self._create())
+            query = f"SELECT {', '.join(_quote(self.columns[column]) for column in DATA_COLUMNS)} FROM {self.quoted}"
+            for name, moment, number in self._rows_of(cursor, query, audiences, timeframe):
+                yield str(name), moment, None if number is None else int(number)
+
+    def corrections_of(self, audiences: Sequence[str], timeframe: Timeframe) -> Iterator[Correction]:
+        *_, moment = names = [*map(_quote, correction_names(self.columns))]
+        with self._reading() as cursor:
+            self._check_corrections(cursor)
+            query = f"SELECT {', '.join(names)} FROM {self.corrections}"
+            for row in self._rows_of(cursor, query, audiences, timeframe, f" ORDER BY {moment}"):
+                yield Correction.of_row(row)
+
+    def _rows_of(
+        self, cursor: Any, query: str, audiences: Sequence[str], timeframe: Timeframe, order: str = ""
+    ) -> Iterator[Any]:
+        """Yield the rows of a query in the scope."""
+        audience = _quote(self.columns["audience"])
+        for some in batches(audiences, AUDIENCES_PER_STATEMENT):
+            names = ", ".join(map(_literal, some))
+            where = f"{_cells(self.columns, [*timeframe])} AND {audience} IN ({names})"
+            cursor.execute(f"{query} WHERE {where}{order}")
+            yield from cursor.fetchall()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Any]:
+        """Yield a cursor of a session that sends no files."""
         with (
             tempfile.TemporaryDirectory(prefix="cordial-") as folder,
             self._errors(),
             self._connection(folder) as cursor,
         ):
-            if self.create_if_missing:
-                cursor.execute(self._create())
-            for some in batches(audiences, AUDIENCES_PER_STATEMENT):
-                names = ", ".join(map(_literal, some))
-                cursor.execute(
-                    f"SELECT {audience}, {day}, {contacts} FROM {self.quoted} "
-                    f"WHERE {_cells(self.columns, [*timeframe])} AND {audience} IN ({names})"
-                )
-                for name, moment, number in cursor.fetchall():
-                    yield str(name), moment, None if number is None else int(number)
+            yield cursor
 
     @contextmanager
     def _connection(self, folder: str) -> Iterator[Any]:

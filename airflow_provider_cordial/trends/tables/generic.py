@@ -24,8 +24,10 @@ from airflow_provider_cordial.exports.timeframe import Timeframe
 from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import Columns
 from airflow_provider_cordial.trends.corrections import (
+    Correction,
     KnownCell,
     check_change,
+    correction_names,
     corrections_columns,
     corrections_table,
     measure,
@@ -135,18 +137,32 @@ class DbApiTable(TrendsTable):
             return self.replace(cursor, batch) if batch.cells else LoadResult.of_new(batch)
 
     def cells(self, audiences: Sequence[str], timeframe: Timeframe) -> Iterator[Cell]:
-        wanted = set(audiences)
-        audience, day, contacts = map(self.quote, self.columns.of_table[:3])
+        names = ", ".join(map(self.quote, self.columns.of_table[:3]))
         with self.connection() as connection, self.transaction(connection) as cursor:
             if self.create_if_missing:
                 self.create(cursor)
-            for where, parameters in self.ranges(timeframe, audiences):
-                cursor.execute(f"SELECT {audience}, {day}, {contacts} FROM {self.quoted} WHERE {where}", parameters)
-                while rows := cursor.fetchmany(BATCH):
-                    for name, moment, number in rows:
-                        # A column may ignore case or accents.
-                        if name in wanted:
-                            yield name, date.fromisoformat(str(moment)[:10]), None if number is None else int(number)
+            query = f"SELECT {names} FROM {self.quoted}"
+            for name, moment, number in self._rows_of(cursor, query, audiences, timeframe):
+                yield name, date.fromisoformat(str(moment)[:10]), None if number is None else int(number)
+
+    def corrections_of(self, audiences: Sequence[str], timeframe: Timeframe) -> Iterator[Correction]:
+        *_, moment = names = [*map(self.quote, correction_names(self.columns))]
+        with self.connection() as connection, self.transaction(connection) as cursor:
+            self.check_corrections(cursor)
+            query = f"SELECT {', '.join(names)} FROM {self.corrections}"
+            for row in self._rows_of(cursor, query, audiences, timeframe, f" ORDER BY {moment}"):
+                yield Correction.of_row(row)
+
+    def _rows_of(
+        self, cursor: Any, query: str, audiences: Sequence[str], timeframe: Timeframe, order: str = ""
+    ) -> Iterator[Sequence[Any]]:
+        """Yield the rows of a query, whose first column is the audience, in the scope."""
+        wanted = set(audiences)
+        for where, parameters in self.ranges(timeframe, audiences):
+            cursor.execute(f"{query} WHERE {where}{order}", parameters)
+            while rows := cursor.fetchmany(BATCH):
+                # A column may ignore case or accents.
+                yield from (row for row in rows if row[0] in wanted)
 
     def probe(self) -> None:
         with self.connection() as connection, self.transaction(connection) as cursor:

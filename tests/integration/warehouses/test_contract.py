@@ -8,7 +8,8 @@ import random
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from airflow_provider_cordial.exceptions import ExcessiveChangeError, TableError, UnsuitableTableError
 from airflow_provider_cordial.exports.timeframe import Timeframe
 from airflow_provider_cordial.trends import AudienceRow, Columns, LoadResult
+from airflow_provider_cordial.trends.corrections import Correction
 from airflow_provider_cordial.trends.coverage import Coverage, read_coverage
 from airflow_provider_cordial.trends.reconcile import Difference, find_differences
 from airflow_provider_cordial.trends.tables import build_table
@@ -312,6 +314,43 @@ def test_corrections_are_those_of_the_scope(warehouse: Warehouse) -> None:
         ("us", 1, 2),
         ("us", 1, 2),
     ]
+
+
+def test_the_corrections_of_cells_are_read(warehouse: Warehouse) -> None:
+    columns = Columns(
+        scope={"account": "us"}, names={"audience": "segment", "snapshot_date": "day", "contacts": "size"}
+    )
+    names = [f"audience {number}" for number in range(501)]
+    days = [TEN, ELEVEN, ELEVEN + timedelta(days=1)]
+
+    def load(day: int, rows: dict[str, list[int | None]], account: str = "us") -> None:
+        one = batch(rows, days=days, job_id=f"j{day}", on_blank="replace", corrections=True)
+        loaded_at = datetime(2026, 11, day, 23, 30, tzinfo=UTC)
+        warehouse.load(replace(one, loaded_at=loaded_at), replace(columns, scope={"account": account}))
+
+    for day, number in ((20, 1), (21, 2), (22, 4)):
+        load(day, {"Café": [number, 3, number], **{name: [number, 3, 3] for name in names}})
+        load(day, {"Café": [3 * number] * 3}, account="eu")
+    load(23, {"Café": [4, None, 4]})
+    table = build_table("warehouse", warehouse.table, columns, staging=warehouse.staging)
+    found = [*table.corrections_of(["Café", *names, "none"], Timeframe(TEN, ELEVEN))]
+    # Those of a cell in the order of the loads.
+    of_name: dict[str, list[Correction]] = {}
+    for correction in found:
+        of_name.setdefault(correction.audience, []).append(correction)
+    assert of_name.keys() == {"Café", *names}
+    for name, (first, second, *rest) in of_name.items():
+        assert first == Correction(name, TEN, 1, 2, date(2026, 11, 21))
+        assert second == Correction(name, TEN, 2, 4, date(2026, 11, 22))
+        assert rest == ([Correction(name, ELEVEN, 3, None, date(2026, 11, 23))] if name == "Café" else [])
+    assert [*table.corrections_of(["Cafe", "none"], Timeframe(TEN, ELEVEN))] == []
+
+
+def test_corrections_without_their_table_cannot_be_read(warehouse: Warehouse) -> None:
+    warehouse.load(batch({"a": [1, 2]}))
+    table = build_table("warehouse", warehouse.table, Columns(), staging=warehouse.staging)
+    with pytest.raises(TableError, match=f"Table '{warehouse.table}_corrections' of connection"):
+        next(table.corrections_of(["a"], Timeframe(TEN, ELEVEN)))
 
 
 def test_the_corrections_table_has_the_names_of_the_columns(warehouse: Warehouse) -> None:

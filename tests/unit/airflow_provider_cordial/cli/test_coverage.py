@@ -1,15 +1,19 @@
-"""``airflow cordial gaps``, ``plan``, and ``heatmap``: what a table has, and which exports it needs."""
+"""``airflow cordial gaps``, ``plan``, ``freshness``, and ``heatmap``: what a table has, and which exports it needs."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from airflow_provider_cordial.trends import Columns
+from airflow_provider_cordial.trends.tables import build_table
 from cordial_sandbox.process import SandboxProcess
 from tests.helpers.cli import Cordial
+from tests.helpers.loads import batch
 from tests.unit.airflow_provider_cordial.cli.conftest import AUDIENCES, WEEK, week_of
 
 
@@ -102,7 +106,74 @@ def test_a_heatmap_has_a_symbol_per_day(table: str, airflow_cordial: Cordial, tm
     assert (nowhere.code, "Cannot write" in nowhere.err) == (2, True)
 
 
-@pytest.mark.parametrize("command", ["gaps", "plan", "heatmap"])
+def test_a_heatmap_shows_the_last_correction_of_a_cell(
+    warehouse: Path, airflow_cordial: Cordial, tmp_path: Path
+) -> None:
+    trends = build_table("warehouse", "trends", Columns(scope={"account": "us"}), create=True)
+    for number, job in ((5, "j1"), (7, "j2"), (9, "j3")):
+        trends.load(batch({AUDIENCES[0]: [number, 3]}, days=[*WEEK][:2], job_id=job, corrections=True))
+    other = build_table("warehouse", "trends", Columns(scope={"account": "eu"}))
+    for number in (1, 2):
+        other.load(batch({AUDIENCES[0]: [number, number]}, days=[*WEEK][:2], corrections=True))
+    options = [*week_of("trends", AUDIENCES[0]), "--scope", "account=us"]
+    page = tmp_path / "page.html"
+    found = airflow_cordial.json("heatmap", *options, "--corrections", "--html", page)
+    assert found["audiences"] == {AUDIENCES[0]: "◆■×××××"}
+    assert found["counts"] == {"loaded": 1, "blank": 0, "missing": 5, "corrected": 1}
+    (correction,) = found["corrections"]
+    today = correction.pop("corrected_on")
+    assert correction == {"audience": AUDIENCES[0], "snapshot_date": "2026-11-02", "old": 7, "new": 9}
+    assert datetime.now(UTC).date() - date.fromisoformat(today) <= timedelta(days=1)
+    assert f"<title>{AUDIENCES[0]}, 2026-11-02: corrected: 7 -&gt; 9 on {today}</title>" in page.read_text()
+    # Only on request.
+    assert airflow_cordial.json("heatmap", *options)["audiences"] == {AUDIENCES[0]: "■■×××××"}
+
+
+def test_a_table_without_corrections_is_an_error(table: str, airflow_cordial: Cordial) -> None:
+    done = airflow_cordial("heatmap", *week_of(table), "--corrections")
+    assert (done.code, done.out) == (1, "")
+    assert "Table 'trends_corrections' of connection 'warehouse'" in done.err
+    assert "CREATE TABLE IF NOT EXISTS" in done.err
+
+
+def test_freshness_is_the_day_of_the_newest_number(table: str, airflow_cordial: Cordial, tmp_path: Path) -> None:
+    # The first audience has its Sunday; a blank does not count.
+    fresh = airflow_cordial.json("freshness", *week_of(table))
+    assert fresh == {"expected": "2026-11-08", "newest": dict.fromkeys(AUDIENCES, "2026-11-08"), "stale": []}
+    until = [*week_of(table)[:-1], "2026-11-07", "--audience", "nothing"]
+    stale = airflow_cordial("freshness", *until, "--output", "json")
+    assert (stale.code, stale.json["stale"]) == (1, ["nothing", AUDIENCES[0]])
+    assert stale.json["newest"] == {AUDIENCES[0]: "2026-11-04", AUDIENCES[1]: "2026-11-07", "nothing": None}
+    shown = airflow_cordial("freshness", *until)
+    first, _, *rows = shown.out.rstrip().splitlines()
+    assert (shown.code, first) == (1, "trends, 3 audiences, expected 2026-11-07: 2 stale")
+    assert [row.split() for row in rows] == [
+        [AUDIENCES[0], "2026-11-04", "stale"],
+        [AUDIENCES[1], "2026-11-07", "fresh"],
+        ["nothing", "none", "stale"],
+    ]
+    # A day that has arrived sooner than the lag counts.
+    assert airflow_cordial("freshness", *until[:-2], "--lag", "2").code == 0
+    names = tmp_path / "names.json"
+    names.write_text(json.dumps({"later": "2026-11-08"}))
+    later = airflow_cordial("freshness", *until[:4], "--audiences-file", names, "--last-day", "2026-11-07")
+    assert (later.code, later.out.split()[-3:]) == (0, ["none", "not", "expected"])
+
+
+def test_freshness_is_of_the_last_month_by_default(
+    cordial: SandboxProcess, table: str, airflow_cordial: Cordial
+) -> None:
+    options = ["freshness", "--conn-id", "warehouse", "--table", table, "--audience", "a", "--audience", "b"]
+    expected = date.fromisoformat(airflow_cordial(*options, "--output", "json").json["expected"])
+    trends = build_table("warehouse", table, Columns())
+    trends.load(batch({"a": [1]}, days=[expected - timedelta(days=30)]))
+    trends.load(batch({"b": [1]}, days=[expected - timedelta(days=31)]))
+    done = airflow_cordial(*options, "--output", "json")
+    assert (done.code, done.json["stale"]) == (1, ["a", "b"])
+    assert done.json["newest"] == {"a": str(expected - timedelta(days=30)), "b": None}
+
+
+@pytest.mark.parametrize("command", ["gaps", "plan", "freshness", "heatmap"])
 def test_invalid_days_and_audiences_are_rejected(command: str, table: str, airflow_cordial: Cordial) -> None:
     options = ["--conn-id", "warehouse", "--table", table, "--first-day", WEEK.end, "--last-day", WEEK.start]
     assert airflow_cordial(command, *options).code == 2

@@ -40,12 +40,14 @@ def test_airflow_finds_the_commands() -> None:
         "doctor",
         "export",
         "fill",
+        "freshness",
         "gaps",
         "heatmap",
         "jobs list",
         "jobs show",
         "jobs wait",
         "plan",
+        "reconcile",
     }
 
 

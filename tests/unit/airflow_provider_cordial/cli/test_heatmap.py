@@ -11,22 +11,24 @@ from rich.text import Text
 
 from airflow_provider_cordial.cli.heatmap import (
     BLANK,
+    CORRECTED,
     KINDS,
     LOADED,
     MISSING,
     UNEXPECTED,
+    Heatmap,
     draw_page,
     draw_text,
-    read_row,
 )
 from airflow_provider_cordial.exports.timeframe import Timeframe
+from airflow_provider_cordial.trends.corrections import Correction
 from airflow_provider_cordial.trends.coverage import Coverage
 
 WEEK = Timeframe(date(2026, 11, 9), date(2026, 11, 15))
 
 
 def lines(found: Coverage, width: int) -> list[str]:
-    text = draw_text(found, "trends", width=width)
+    text = draw_text(Heatmap(found, "trends"), width=width)
     assert isinstance(text, Text)
     return text.plain.splitlines()
 
@@ -38,8 +40,8 @@ def full(timeframe: Timeframe, *audiences: str) -> Coverage:
 
 def test_each_kind_has_a_symbol_of_its_own() -> None:
     found = Coverage(WEEK, {"a": 0b1111110}, {"a": 0b0001110}, {"a": 0b0010000})
-    assert read_row(found, "a") == [UNEXPECTED, LOADED, LOADED, LOADED, BLANK, MISSING, MISSING]
-    assert len({kind.symbol for kind in (*KINDS, UNEXPECTED)}) == 4
+    assert Heatmap(found, "trends").row("a") == [UNEXPECTED, LOADED, LOADED, LOADED, BLANK, MISSING, MISSING]
+    assert len({kind.symbol for kind in (*KINDS, CORRECTED, UNEXPECTED)}) == 5
     assert lines(found, 80) == [
         "trends",
         "",
@@ -80,7 +82,7 @@ def test_names_cannot_control_the_terminal_or_the_page() -> None:
     found = full(WEEK, name)
     assert "\x1b" not in "".join(lines(found, 80))
     assert f"{lines(found, 80)[4].split(' ')[0]}".endswith("…")
-    page = draw_page(found, "<title>")
+    page = draw_page(Heatmap(found, "<title>"))
     assert "<b>&" not in page
     assert "&lt;b&gt;&amp;&quot;x&quot;" in page
     assert "<title>&lt;title&gt;</title>" in page
@@ -94,7 +96,7 @@ def test_wide_characters_do_not_shift_the_cells() -> None:
 def test_a_page_is_whole_and_small() -> None:
     year = Timeframe(date(2025, 12, 1), date(2026, 11, 30))
     found = full(year, *(f"audience {number}" for number in range(300)))
-    page = draw_page(found, "trends")
+    page = draw_page(Heatmap(found, "trends"))
     # One rectangle for a year without a gap.
     assert len(page) < 100_000
     assert not re.search(r"""(src|href)=|url\((?!#)|@import""", page)
@@ -107,8 +109,35 @@ def test_a_page_is_whole_and_small() -> None:
 
 def test_a_page_draws_each_range_with_its_kind() -> None:
     found = Coverage(WEEK, {"a": 0b1111110}, {"a": 0b0001110}, {"a": 0b0010000})
-    assert MISSING.name in draw_page(found, "trends")
+    assert MISSING.name in draw_page(Heatmap(found, "trends"))
     rectangles = re.findall(
-        r'<rect class="(\w+)" x="([\d.]+)" [^>]*width="(\d+)"[^>]*><title>', draw_page(found, "trends")
+        r'<rect class="(\w+)" x="([\d.]+)" [^>]*width="(\d+)"[^>]*><title>', draw_page(Heatmap(found, "trends"))
     )
     assert rectangles == [("loaded", "14.5", "39"), ("blank", "56.5", "11"), ("missing", "70.5", "25")]
+
+
+def test_a_correction_has_a_symbol_and_a_text_of_its_own() -> None:
+    found = Coverage(WEEK, {"a": 0b1111110, "b": 0b1}, {"a": 0b0001110, "b": 0b1}, {"a": 0b0010000})
+    day = WEEK.start
+    # The first day is not expected, and the last one is missing: neither has what was corrected.
+    changes = {0: (1, 2), 1: (1000, 2000), 2: (5, 6), 4: (7, None), 6: (1, 2)}
+    corrected = {
+        day + timedelta(days=place): Correction("a", day + timedelta(days=place), *change, date(2026, 11, 20))
+        for place, change in changes.items()
+    }
+    shown = Heatmap(found, "trends", {"a": corrected})
+    assert shown.row("a") == [UNEXPECTED, CORRECTED, CORRECTED, LOADED, CORRECTED, MISSING, MISSING]
+    assert shown.counts() == {"loaded": 2, "blank": 0, "missing": 2, "corrected": 3}
+    text = draw_text(shown, width=80).plain
+    assert "a  ◆◆■◆××" in text
+    assert "■ 2 loaded   □ 0 blank   × 2 missing   ◆ 3 corrected" in text
+    page = draw_page(shown)
+    assert re.findall(r'<rect class="corrected"[^>]*><title>(.*?)</title>', page) == [
+        "a, 2026-11-10: corrected: 1,000 -&gt; 2,000 on 2026-11-20",
+        "a, 2026-11-11: corrected: 5 -&gt; 6 on 2026-11-20",
+        "a, 2026-11-13: corrected: 7 -&gt; blank on 2026-11-20",
+    ]
+    assert "<b>3</b> corrected" in page
+    # What was not asked for is not in the legend.
+    assert "corrected</li>" not in draw_page(Heatmap(found, "trends"))
+    assert Heatmap(found, "trends").counts() == found.counts()
