@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 
 from airflow_provider_cordial.destinations import Destination
 from airflow_provider_cordial.destinations.base import register_once
+from airflow_provider_cordial.destinations.file_names import CSV
 from airflow_provider_cordial.exceptions import InvalidExportError
 
 _NAME = re.compile(r"[A-Za-z0-9-]+")
@@ -78,7 +79,12 @@ class Export(ABC):
     @property
     def file_formats(self) -> tuple[str, ...]:
         """The extensions of the delivered file, without the dot; the likely one first."""
-        return ("csv", "txt")
+        return CSV
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether the delivered file may have no content: it has no header."""
+        return False
 
     def event_extra(self) -> dict[str, Any]:
         """Return what else the asset events of this export carry."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 from zoneinfo import ZoneInfo
 
 from airflow_provider_cordial.destinations import destination_from_json
+from airflow_provider_cordial.destinations.file_names import CSV, JSON
 from airflow_provider_cordial.exceptions import InvalidExportError
 from airflow_provider_cordial.exports.base import Export
 from airflow_provider_cordial.exports.members import (
@@ -66,7 +67,11 @@ class RecordsExport(Export):
 
     @property
     def file_formats(self) -> tuple[str, ...]:
-        return ("json", "jsonl", "ndjson") if self.export_type == "json" else ("csv", "txt")
+        return JSON if self.export_type == "json" else CSV
+
+    @property
+    def may_be_empty(self) -> bool:
+        return not getattr(self, "show_header", None)
 
     def body(self) -> dict[str, Any]:
         return {"name": self.name, **self._given(), **self.options}
