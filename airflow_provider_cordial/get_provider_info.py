@@ -112,7 +112,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-cordial",
         "name": integration,
-        "description": "Export Audience Trends from Cordial, wait for the job, load the delivered CSV.",
+        "description": "Export from Cordial exactly once, wait for the job, and load or copy the delivered file.",
         "versions": [__version__],
         "integrations": [
             {
@@ -125,7 +125,17 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": integration,
-                "python-modules": [f"{modules}.operators.export", f"{modules}.operators.audience_trends"],
+                "python-modules": [
+                    f"{modules}.operators.{name}"
+                    for name in (
+                        "export",
+                        "audience_trends",
+                        "contacts",
+                        "contact_activity",
+                        "message_analytics",
+                        "account_monitor",
+                    )
+                ],
             }
         ],
         "sensors": [{"integration-name": integration, "python-modules": [f"{modules}.sensors.job"]}],
@@ -145,6 +155,11 @@ def get_provider_info() -> dict[str, Any]:
                 "source-integration-name": integration,
                 "target-integration-name": "Common IO",
                 "python-module": f"{modules}.transfers.audience_trends_to_file",
+            },
+            {
+                "source-integration-name": integration,
+                "target-integration-name": "Common IO",
+                "python-module": f"{modules}.transfers.delivered_file",
             },
         ],
         "config": {

@@ -117,7 +117,7 @@ class Truncating(FileTask):
             with local.open("rb") as source, target.open("wb") as sink:
                 shutil.copyfileobj(source, sink, 1 << 20)
 
-        module._publish = publish
+        module.publish_file = publish  # type: ignore[attr-defined]
         return super().execute(context)
 
 

@@ -1,4 +1,4 @@
-"""AudienceTrendsToFileOperator and DeliveredFileToObjectStorageOperator on every kind of store that ObjectStoragePath reaches."""
+"""Long files and copies of delivered files, on every kind of store that ObjectStoragePath reaches."""
 
 from __future__ import annotations
 

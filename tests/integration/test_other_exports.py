@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from airflow_provider_cordial.operators import (
     CordialAccountMonitorExportOperator,
@@ -20,14 +19,9 @@ from airflow_provider_cordial.transfers import DeliveredFileToObjectStorageOpera
 from cordial_sandbox.process import SandboxProcess
 from tests.helpers.loads import QUICK
 from tests.helpers.operators import SFTP, run_context
+from tests.helpers.sandbox import require_kind
 
 FIELDS = {"fields": ["channels.email.address"]}
-
-
-def require_kind(cordial: SandboxProcess, kind: str) -> None:
-    answer = requests.post(f"{cordial.url}/v2/{kind}", json={}, auth=(cordial.api_key, ""), timeout=10)
-    if answer.status_code == 404:
-        pytest.skip(f"this sandbox has no /v2/{kind}")
 
 
 @pytest.mark.parametrize("compress", [False, True])
@@ -68,7 +62,7 @@ def test_an_export_is_submitted_awaited_and_copied(
     copy = DeliveredFileToObjectStorageOperator(
         task_id="copy", export=pushed, path=str(tmp_path), file_wait=QUICK, parts=True
     )
-    result = copy.execute({})  # type: ignore[arg-type]
+    result = copy.execute({})
     (copied,) = tmp_path.iterdir()
     assert copied.name.startswith(pushed["name"])
     (delivered,) = (cordial.sftp.root / "exports").glob(f"{pushed['name']}*")

@@ -34,6 +34,7 @@ RUN_BY = {
     "docs/examples/connection.sh": "tests/integration/test_docs.py",
     "docs/examples/connections.yaml": "tests/unit/test_docs.py",
     "docs/examples/cordial_trends.py": "scripts/first_success.py",
+    "docs/examples/other_exports.py": "tests/integration/test_docs.py",
     "docs/examples/recipes.py": "tests/integration/test_docs.py",
     "docs/examples/start.sh": "scripts/first_success.py",
     "docs/examples/test_my_dag.py": "tests/integration/test_docs.py",

@@ -115,7 +115,7 @@ def test_the_request_is_as_documented(
 
 @pytest.mark.parametrize("operator", CLASSES)
 def test_every_member_is_a_parameter_and_every_text_is_a_template(operator: type[RecordsExportOperator]) -> None:
-    required = {"fields": ["email"]} if operator is CordialContactsExportOperator else {}
+    required: dict[str, Any] = {"fields": ["email"]} if operator is CordialContactsExportOperator else {}
     built = operator(task_id="export", destination=SFTP, **required)
     members = {item.name for item, _ in operator.export_class.members()}
     untemplated = {
@@ -273,7 +273,7 @@ def test_an_export_waits_in_the_triggerer(server: SmallCordial) -> None:
     server.status = "Processing"
     with pytest.raises(TaskDeferred) as deferred:
         run(CordialMessageAnalyticsExportOperator, {"wait_for_completion": True, "deferrable": True})
-    assert deferred.value.trigger.job_id == server.ids[0]  # type: ignore[attr-defined]
+    assert deferred.value.trigger.job_id == server.ids[0]
     assert SFTP_PASSWORD not in str(deferred.value.trigger.serialize())
 
 

@@ -153,7 +153,7 @@ def test_an_interrupted_copy_leaves_each_file_whole(
 def test_the_event_carries_what_was_copied(cordial: SandboxProcess, tmp_path: Path) -> None:
     deliver(cordial, b"email\n", "contacts.csv")
     outlet = Asset("x-files://contacts")
-    context = {"outlet_events": OutletEventAccessors(), "dag": SimpleNamespace(timetable=None)}
+    context: dict[str, Any] = {"outlet_events": OutletEventAccessors(), "dag": SimpleNamespace(timetable=None)}
     result = copy(tmp_path, context=context, outlets=[outlet])
     assert context["outlet_events"][outlet].extra == {"days": [], **result, "job_id": "j1"}
     assert json.loads(json.dumps(result)) == result
