@@ -126,7 +126,7 @@ class DestinationError(RefusedError):
 
 
 class ExportConfigurationError(RefusedError):
-    """406: the export configuration is invalid."""
+    """406, or a 400 that is not about the destination: the export configuration is invalid."""
 
 
 class RequestError(RefusedError):

@@ -112,7 +112,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-cordial",
         "name": integration,
-        "description": "Export Audience Trends from Cordial, wait for the job, load the delivered CSV.",
+        "description": "Export from Cordial exactly once, wait for the job, and load or copy the delivered file.",
         "versions": [__version__],
         "integrations": [
             {
@@ -126,9 +126,17 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": integration,
                 "python-modules": [
-                    f"{modules}.operators.export",
-                    f"{modules}.operators.audience_trends",
-                    f"{modules}.operators.audience_trends_freshness",
+                    f"{modules}.operators.{name}"
+                    for name in (
+                        "export",
+                        "audience_trends",
+                        "audience_trends_coverage",
+                        "audience_trends_freshness",
+                        "contacts",
+                        "contact_activity",
+                        "message_analytics",
+                        "account_monitor",
+                    )
                 ],
             }
         ],
@@ -154,6 +162,11 @@ def get_provider_info() -> dict[str, Any]:
                 "source-integration-name": integration,
                 "target-integration-name": "Common IO",
                 "python-module": f"{modules}.transfers.audience_trends_to_file",
+            },
+            {
+                "source-integration-name": integration,
+                "target-integration-name": "Common IO",
+                "python-module": f"{modules}.transfers.delivered_file",
             },
         ],
         # From Airflow 3.2 on; earlier versions ignore it.

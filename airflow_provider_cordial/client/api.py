@@ -10,6 +10,7 @@ v2 Swagger document.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
@@ -44,6 +45,11 @@ _ACCESS_ADVICE = (
     "api.usw2.cordial.io, matching the address of your console), the key's IP allow-list (it must contain the "
     "addresses of workers and triggerers), and the key's permission for {request}."
 )
+
+#: The words of a 400 that is not about the destination. Source: the Swagger document, on the exports of contacts, their
+#: activities, and messages.
+_ABOUT_THE_EXPORT = re.compile(r"^Audience with name|export type|confirm email|Job could not be created")
+
 _EXPLANATIONS = ("message", "messages", "validationErrors", "fieldErrors", "errors", "error")
 _SNIPPET_LENGTH = 300
 
@@ -212,6 +218,8 @@ def _rejection(request: Request, answer: Answer) -> CordialError:
             return PermissionDeniedError(f"{what} {_ACCESS_ADVICE.format(request=request)}", **details)
         case HTTPStatus.NOT_FOUND:
             return NotFoundError(what, **details)
+        case HTTPStatus.BAD_REQUEST if request.is_export and _ABOUT_THE_EXPORT.search(text):
+            return ExportConfigurationError(f"{what} Correct the export. {request.error_hint}".rstrip(), **details)
         case HTTPStatus.BAD_REQUEST if request.is_export:
             return DestinationError(f"{what} Correct the destination or its Airflow connection.", **details)
         case HTTPStatus.NOT_ACCEPTABLE if request.is_export:

@@ -11,7 +11,11 @@ from airflow_provider_cordial.destinations.base import (
     destination_from_json,
 )
 from airflow_provider_cordial.destinations.file_wait import FileWait
-from airflow_provider_cordial.destinations.finder import open_delivered_file, read_delivered_file
+from airflow_provider_cordial.destinations.finder import (
+    download_delivered_files,
+    open_delivered_file,
+    read_delivered_file,
+)
 from airflow_provider_cordial.destinations.ftp import FtpDestination
 from airflow_provider_cordial.destinations.gcs import GcsDestination
 from airflow_provider_cordial.destinations.s3 import S3Destination
@@ -31,6 +35,7 @@ __all__ = [
     "SftpDestination",
     "UiDestination",
     "destination_from_json",
+    "download_delivered_files",
     "open_delivered_file",
     "read_delivered_file",
 ]

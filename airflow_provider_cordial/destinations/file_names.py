@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from airflow_provider_cordial.destinations.base import DeliveredFile
 from airflow_provider_cordial.exceptions import AmbiguousFileError
 
-#: The extensions that ``parse_file_name`` accepts, in the spelling that is the most likely.
-EXTENSIONS = (".csv", "", ".csv.gz", ".txt", ".csv.zip", ".gz", ".zip")
+#: The extensions of an export's file, without the dot and before a compression's; the likely one first.
+CSV = ("csv", "txt")
+JSON = ("json", "jsonl", "ndjson")
 
 #: Words in the name of a file that is unfinished, or that accompanies another file.
 _NOT_A_DELIVERY = re.compile(
@@ -23,8 +25,6 @@ _NOT_A_DELIVERY = re.compile(
     "asc|checksum|crc|crc32|ctl|ctrl|done|flag|manifest|marker|md5|md5sum|ok|pgp|ready|semaphore|sha|sha1|sha1sum|"
     "sha256|sha256sum|sha384|sha512|sig|success|trg|trigger"
 )
-
-_EXTENSION = re.compile(r"(?:\.(?:csv|txt))?(?:\.(?:gz|gzip|zip))?", re.IGNORECASE)
 
 _PART = re.compile(
     r"(?:[-_. ](?:part[-_. ]?)?(?P<number>\d{1,4})|[-_. ]?\((?P<copy>\d{1,4})\))"
@@ -60,15 +60,30 @@ class FileName:
         return not all(_GENERATED.fullmatch(word) for word in words) and self.part is None
 
 
-def parse_file_name(file_name: str, name: str) -> FileName | None:
+def likely_extensions(formats: tuple[str, ...] = CSV) -> tuple[str, ...]:
+    """Return the extensions that ``parse_file_name`` accepts, in the spelling that is the most likely."""
+    likely, *others = formats
+    return (
+        f".{likely}",
+        "",
+        f".{likely}.gz",
+        *(f".{other}" for other in others),
+        f".{likely}.zip",
+        ".gz",
+        ".zip",
+    )
+
+
+def parse_file_name(file_name: str, name: str, formats: tuple[str, ...] = CSV) -> FileName | None:
     """Return the parts of a name if the file may be that of an export, or None.
 
     :param name: the export's name, with which the file's name begins exactly.
+    :param formats: the extensions that the file may have, as ``CSV``.
     """
     if not file_name.startswith(name):
         return None
     rest = file_name[len(name) :]
-    suffix, has_extension = _split_extension(rest)
+    suffix, has_extension = _split_extension(rest, formats)
     if suffix and suffix[0].isalnum():
         return None  # a longer name
     if part := _PART.fullmatch(suffix):
@@ -80,18 +95,21 @@ def parse_file_name(file_name: str, name: str) -> FileName | None:
     if dot and not has_extension and not _NOT_AN_EXTENSION.fullmatch(tail):
         return None
     # Tools write to names such as trends.csv.6eF5b5da before they rename.
-    return None if re.search(r"\.(?:csv|txt|gz|zip)(?![0-9a-z])", suffix, re.IGNORECASE) else FileName(suffix)
+    return None if _inner_extension(formats).search(suffix) else FileName(suffix)
 
 
-def choose_files(files: Iterable[DeliveredFile], name: str, *, parts: bool = False) -> tuple[DeliveredFile, ...]:
+def choose_files(
+    files: Iterable[DeliveredFile], name: str, *, parts: bool = False, formats: tuple[str, ...] = CSV
+) -> tuple[DeliveredFile, ...]:
     """Return the file of an export, or its numbered parts in their order; nothing if it is not there yet.
 
     A file whose name may be another export's is chosen only if no other file matches.
 
     :param parts: whether the export may be delivered in parts.
+    :param formats: the extensions that the file may have, as ``CSV``.
     :raises AmbiguousFileError: several files could be the delivered one.
     """
-    matches = [(parsed, file) for file in files if (parsed := parse_file_name(file.name, name))]
+    matches = [(parsed, file) for file in files if (parsed := parse_file_name(file.name, name, formats))]
     ours = [match for match in matches if not match[0].may_be_another_exports] or matches
     if parts and ours and all(parsed.part is not None for parsed, _ in ours):
         return _in_order([(parsed, file) for parsed, file in ours], name)
@@ -127,9 +145,20 @@ def _words(text: str) -> list[str]:
     return re.split(r"[^0-9a-z]+", text.lower())
 
 
-def _split_extension(rest: str) -> tuple[str, bool]:
-    """Return what is left without the extension of a CSV file, and whether there was one."""
+def _split_extension(rest: str, formats: tuple[str, ...]) -> tuple[str, bool]:
+    """Return what is left without the extension of a delivered file, and whether there was one."""
+    extension = _extension(formats)
     for start in range(len(rest)):
-        if rest[start] == "." and _EXTENSION.fullmatch(rest, start):
+        if rest[start] == "." and extension.fullmatch(rest, start):
             return rest[:start], True
     return rest, False
+
+
+@cache
+def _extension(formats: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(rf"(?:\.(?:{'|'.join(formats)}))?(?:\.(?:gz|gzip|zip))?", re.IGNORECASE)
+
+
+@cache
+def _inner_extension(formats: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(rf"\.(?:{'|'.join(formats)}|gz|zip)(?![0-9a-z])", re.IGNORECASE)

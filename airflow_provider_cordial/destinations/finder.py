@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import BinaryIO, Generic, Literal, Protocol, Self, TypeVar
 
 from airflow_provider_cordial._compat import AirflowNotFoundException
 from airflow_provider_cordial.client.airflow_connections import missing_connection
 from airflow_provider_cordial.destinations.base import DeliveredFile, Destination, Reader
-from airflow_provider_cordial.destinations.file_names import EXTENSIONS, choose_files, parse_file_name
+from airflow_provider_cordial.destinations.file_names import CSV, choose_files, likely_extensions, parse_file_name
 from airflow_provider_cordial.destinations.file_wait import FileWait
-from airflow_provider_cordial.destinations.streams import open_files, with_size
+from airflow_provider_cordial.destinations.streams import CompleteStream, open_files, with_size
 from airflow_provider_cordial.exceptions import (
     AmbiguousFileError,
     DeliveredFileNotFoundError,
@@ -38,6 +40,8 @@ _ROUNDING = timedelta(seconds=2)
 _MAX_LISTED = 10
 _MAX_NAMES = 50
 
+_CHUNK = 1 << 20
+
 _T = TypeVar("_T")
 
 
@@ -51,6 +55,7 @@ def open_delivered_file(
     path: str | None = None,
     file_wait: FileWait,
     parts: bool = False,
+    formats: tuple[str, ...] = CSV,
 ) -> Iterator[tuple[DeliveredFile, BinaryIO]]:
     """Wait for an export's file, and open it; for a file whose content shows whether it is complete, see below.
 
@@ -60,12 +65,15 @@ def open_delivered_file(
     :param path: the exact path of the file, if it is known.
     :param parts: read numbered files (``NAME-1.csv``, ``NAME-2.csv``) as one, in the order of their numbers. The path
         of the yielded file is that of the first part.
+    :param formats: the extensions that the file may have: the export's ``file_formats``.
     :raises DeliveredFileNotFoundError: it did not arrive in time; the message lists the files in the folder.
     :raises AmbiguousFileError: several files could be the delivered one.
     :raises DestinationUnreachableError: the connection failed until the timeout, or broke during the read.
     :raises DestinationAccessError: the server rejects the login, or to list or read the files.
     """
-    search = _Search(name, not_before, has_unique_name, path, destination.file_path, file_wait.clock_skew, parts)
+    search = _Search(
+        name, not_before, has_unique_name, path, destination.file_path, file_wait.clock_skew, parts, formats
+    )
     with _Server(destination, file_wait) as server:
         files = _wait(server, search, file_wait)
         with ExitStack() as stack:
@@ -98,6 +106,7 @@ def read_delivered_file(
     file_wait: FileWait,
     accepts_incomplete: bool = False,
     parts: bool = False,
+    formats: tuple[str, ...] = CSV,
 ) -> _C:
     """Wait for an export's file, read it, and read it again while it may still be growing.
 
@@ -110,7 +119,77 @@ def read_delivered_file(
         after the timeout: a file that arrives late has the same time to grow.
     :raises IncompleteFileError: it was still incomplete at the timeout.
     """
-    search = _Search(name, not_before, has_unique_name, path, destination.file_path, file_wait.clock_skew, parts)
+
+    def read_as_one(reader: Reader, files: tuple[DeliveredFile, ...]) -> _C:
+        with open_files(reader, files) as stream:
+            return read(_as_one(files), stream)
+
+    search = _Search(
+        name, not_before, has_unique_name, path, destination.file_path, file_wait.clock_skew, parts, formats
+    )
+    return _read_until_complete(destination, search, read_as_one, file_wait, accepts_incomplete=accepts_incomplete)
+
+
+def download_delivered_files(
+    destination: Destination,
+    name: str,
+    folder: Path,
+    *,
+    not_before: datetime | None,
+    has_unique_name: bool = False,
+    path: str | None = None,
+    file_wait: FileWait,
+    parts: bool = False,
+    formats: tuple[str, ...] = CSV,
+    may_be_empty: bool = False,
+) -> tuple[DeliveredFile, ...]:
+    """Wait for an export's file or its parts, and copy each of them to a local folder, byte for byte.
+
+    Whether the content is complete is not known: the files are those that are unchanged for ``file_wait.stable_for``,
+    and each has the size with which it was found. More parameters and errors: see ``open_delivered_file``.
+
+    :param folder: receives each file under its name.
+    :param may_be_empty: accept a file without content once it is unchanged for ``file_wait.incomplete_for``.
+    :returns: the files, in the order of their numbers.
+    """
+
+    def download(reader: Reader, files: tuple[DeliveredFile, ...]) -> _Downloaded:
+        for file in files:
+            with reader.open(file.path) as stream, (folder / file.name).open("wb") as sink:
+                shutil.copyfileobj(CompleteStream(stream, file), sink, _CHUNK)
+        return _Downloaded(files)
+
+    search = _Search(
+        name,
+        not_before,
+        has_unique_name,
+        path,
+        destination.file_path,
+        file_wait.clock_skew,
+        parts,
+        formats,
+        may_be_empty,
+    )
+    return _read_until_complete(destination, search, download, file_wait).files
+
+
+@dataclass(frozen=True, slots=True)
+class _Downloaded:
+    files: tuple[DeliveredFile, ...]
+    incomplete: IncompleteFileError | None = None
+
+    def close(self) -> None:
+        """Keep the files, which the next download replaces."""
+
+
+def _read_until_complete(
+    destination: Destination,
+    search: _Search,
+    read: Callable[[Reader, tuple[DeliveredFile, ...]], _C],
+    file_wait: FileWait,
+    *,
+    accepts_incomplete: bool = False,
+) -> _C:
     with _Server(destination, file_wait) as server, ExitStack() as kept:
         incomplete: _Incomplete[_C] | None = None
         while True:
@@ -159,14 +238,10 @@ def _read(
     server: _Server,
     search: _Search,
     files: tuple[DeliveredFile, ...],
-    read: Callable[[DeliveredFile, BinaryIO], _C],
+    read: Callable[[Reader, tuple[DeliveredFile, ...]], _C],
 ) -> _C | _Incomplete[_C]:
-    def read_once(reader: Reader) -> _C:
-        with open_files(reader, files) as stream:
-            return read(_as_one(files), stream)
-
     try:
-        content = server.run(read_once)
+        content = server.run(lambda reader: read(reader, files))
     except IncompleteFileError as error:
         return _Incomplete(files, None, error, time.monotonic())
     except (DestinationUnreachableError, DestinationAccessError, FileChangedError):
@@ -272,6 +347,8 @@ class _Search:
     likely_path: str | None
     clock_skew: float
     parts: bool
+    formats: tuple[str, ...] = CSV
+    may_be_empty: bool = False
 
     @property
     def wanted(self) -> str:
@@ -303,12 +380,12 @@ class _Search:
         return _Found((), files, problem=problem) if self.path else self._choose(reader, files, problem)
 
     def _matches(self, file_name: str) -> bool:
-        return not self.path and parse_file_name(file_name, self.name) is not None
+        return not self.path and parse_file_name(file_name, self.name, self.formats) is not None
 
     def _likely_files(self, reader: Reader, folder: str) -> list[DeliveredFile]:
         """Return the files with a name that is likely, for a folder that is not listed."""
         found = []
-        for extension in EXTENSIONS:
+        for extension in likely_extensions(self.formats):
             try:
                 file = reader.stat(f"{folder}/{self.name}{extension}".lstrip("/" if not folder else ""))
             except FolderNotListedError:
@@ -320,15 +397,18 @@ class _Search:
         ages = [(self._age(file), file) for file in files]
         new = [file for age, file in ages if age == "new"]
         try:
-            if chosen := choose_files(new, self.name, parts=self.parts):
+            if chosen := self._choose_files(new):
                 return _Found(tuple(with_size(reader, file) for file in chosen), files)
         except AmbiguousFileError as error:
             return _Found((), files, problem=error)
         try:
-            chosen = choose_files((file for age, file in ages if age != "old"), self.name, parts=self.parts)
+            chosen = self._choose_files(file for age, file in ages if age != "old")
         except AmbiguousFileError as error:
             return _Found((), files, is_doubtful=True, problem=error)
         return _Found(tuple(with_size(reader, file) for file in chosen), files, bool(chosen), problem)
+
+    def _choose_files(self, files: Iterable[DeliveredFile]) -> tuple[DeliveredFile, ...]:
+        return choose_files(files, self.name, parts=self.parts, formats=self.formats)
 
     def _age(self, file: DeliveredFile) -> Literal["new", "doubtful", "old"]:
         """Return whether a file can be that of the submission.
@@ -372,7 +452,10 @@ def _wait(
         if is_stable and is_settled and isinstance(found.problem, AmbiguousFileError):
             raise found.problem
         # A server that buffers an upload lists an empty file until it ends; a CSV has at least a header.
-        if is_stable and is_settled and found.files and all(file.size for file in found.files):
+        has_content = all(file.size for file in found.files) or (
+            search.may_be_empty and time.monotonic() - since >= file_wait.incomplete_for
+        )
+        if is_stable and is_settled and found.files and has_content:
             if found.files != seen:
                 log.info("Found %s", ", ".join(f"{file.path} of {file.size} bytes" for file in found.files))
             return found.files

@@ -5,6 +5,7 @@ Submission, waiting, and delivery know only what is defined here. A kind of expo
 
 from __future__ import annotations
 
+import importlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,11 +15,20 @@ from typing import Any, ClassVar, Self
 
 from airflow_provider_cordial.destinations import Destination
 from airflow_provider_cordial.destinations.base import register_once
+from airflow_provider_cordial.destinations.file_names import CSV
 from airflow_provider_cordial.exceptions import InvalidExportError
 
 _NAME = re.compile(r"[A-Za-z0-9-]+")
 
 _KINDS: dict[str, type[Export]] = {}
+
+#: The modules of kinds that are imported on demand: a DAG file is parsed without them.
+_MODULES = {
+    "accountmonitorexport": "account_monitor",
+    "contactactivityexport": "contact_activity",
+    "contactexports": "contacts",
+    "messageanalyticsexport": "message_analytics",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +75,16 @@ class Export(ABC):
     def reads(self) -> Iterable[str]:
         """Return the names of what the export reads in Cordial, for lineage: audiences for instance."""
         return ()
+
+    @property
+    def file_formats(self) -> tuple[str, ...]:
+        """The extensions of the delivered file, without the dot; the likely one first."""
+        return CSV
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether the delivered file may have no content: it has no header."""
+        return False
 
     def event_extra(self) -> dict[str, Any]:
         """Return what else the asset events of this export carry."""
@@ -152,10 +172,13 @@ def parse_export(record: Any) -> Export:
     if not isinstance(record, Mapping):
         msg = f'Expected the output of an export operator (export.output["export"]), got {record!r}.'
         raise InvalidExportError(msg)
-    kind = _KINDS.get(str(record.get("kind")))
+    name = str(record.get("kind"))
+    if name not in _KINDS and name in _MODULES:
+        importlib.import_module(f"airflow_provider_cordial.exports.{_MODULES[name]}")
+    kind = _KINDS.get(name)
     if kind is None:
         msg = (
-            f"Unknown export kind {record.get('kind')!r}: expected one of {', '.join(sorted(_KINDS))}. "
+            f"Unknown export kind {record.get('kind')!r}: expected one of {', '.join(sorted({*_KINDS, *_MODULES}))}. "
             "Import the module that defines the kind in the DAG file."
         )
         raise InvalidExportError(msg)

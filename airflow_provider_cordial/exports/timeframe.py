@@ -6,13 +6,16 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from airflow_provider_cordial.exceptions import InvalidExportError
 
 ONE_DAY = timedelta(days=1)
+
+#: The precision of the moments in Cordial's examples.
+_MILLISECOND = timedelta(milliseconds=1)
 
 _DATE_KEY = re.compile(r"(\d{4}-\d{2}-\d{2})($|[T ].*)")
 
@@ -132,6 +135,34 @@ def resolve_timeframe(
     return _days_before(run_after, days, timezone, schedule_zone)
 
 
+def resolve_moments(
+    context: Mapping[str, Any], *, timeframe: Any = None, start: Any, end: Any, days: int, timezone: ZoneInfo
+) -> tuple[datetime, datetime]:
+    """Return the first and the last moment that a run exports, both included, in UTC.
+
+    A start or an end that is a moment is used as it is, in the account's time zone if it has none. Days last from
+    midnight to the last millisecond of the day there, and are those of ``resolve_timeframe``: so consecutive days
+    neither overlap nor leave a gap.
+
+    :raises InvalidExportError: a parameter is invalid, or the run has no date.
+    """
+    if timeframe is None and start is not None and end is not None:
+        first = _parse_day_or_moment("selected_timeframe_start", start)
+        last = _parse_day_or_moment("selected_timeframe_end", end)
+    else:
+        whole = resolve_timeframe(context, timeframe=timeframe, start=start, end=end, days=days, timezone=timezone)
+        first, last = whole.start, whole.end
+    if not isinstance(first, datetime):
+        first = datetime.combine(first, time(), timezone)
+    if not isinstance(last, datetime):
+        last = datetime.combine(last + ONE_DAY, time(), timezone).astimezone(UTC) - _MILLISECOND
+    return _in_utc(first, timezone), _in_utc(last, timezone)
+
+
+def _in_utc(moment: datetime, timezone: tzinfo) -> datetime:
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone)).astimezone(UTC)
+
+
 def _schedule_zone(context: Mapping[str, Any]) -> tzinfo | None:
     """Return the time zone of the DAG's cron; other schedules have none."""
     timetable = getattr(context.get("dag"), "timetable", None)
@@ -204,18 +235,17 @@ def parse_day(name: str, value: Any, timezone: tzinfo) -> date:
     :param name: of the parameter, for the error.
     :raises InvalidExportError: it is another value, or a text that is not a date.
     """
-    if isinstance(value, datetime):
-        return _local_day(value, timezone)
+    parsed = _parse_day_or_moment(name, value)
+    return _local_day(parsed, timezone) if isinstance(parsed, datetime) else parsed
+
+
+def _parse_day_or_moment(name: str, value: Any) -> date | datetime:
     if isinstance(value, date):
         return value
     if isinstance(value, str):
         text = value.strip()
         try:
-            return (
-                date.fromisoformat(text)
-                if len(text) == len("2026-01-31")
-                else _local_day(datetime.fromisoformat(text), timezone)
-            )
+            return date.fromisoformat(text) if len(text) == len("2026-01-31") else datetime.fromisoformat(text)
         except ValueError:
             pass
     msg = f"Invalid {name} {value!r}: expected a date, a datetime, or an ISO 8601 text such as 2026-01-31."

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from airflow_provider_cordial.exceptions import InvalidParameterError, TableDiffersError
 from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
 from airflow_provider_cordial.transfers.base import AudienceTrendsLoadOperator
+from airflow_provider_cordial.transfers.object_storage import publish_file
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -161,7 +162,6 @@ class AudienceTrendsReconcileOperator(AudienceTrendsLoadOperator, AudienceTrends
         """Yield the writer of the report, which is copied to its place when it is complete."""
         from airflow.sdk import ObjectStoragePath
 
-        from airflow_provider_cordial.trends.files import publish_file
         from airflow_provider_cordial.trends.reconcile import REPORT_COLUMNS
 
         with tempfile.TemporaryDirectory(prefix="cordial-") as folder:

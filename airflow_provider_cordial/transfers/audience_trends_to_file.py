@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_cordial.exceptions import InvalidExportError
 from airflow_provider_cordial.lineage import file_dataset
 from airflow_provider_cordial.transfers.base import AudienceTrendsLoadOperator
+from airflow_provider_cordial.transfers.object_storage import publish_file, without_connection
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -67,7 +67,7 @@ class AudienceTrendsToFileOperator(AudienceTrendsLoadOperator):
         from airflow.sdk import ObjectStoragePath
 
         # Imported here to keep DAG parsing fast.
-        from airflow_provider_cordial.trends.files import convert_to_parquet, publish_file, write_long_csv
+        from airflow_provider_cordial.trends.files import convert_to_parquet, write_long_csv
 
         columns = self._rendered_columns(context)
         self._validate(columns)
@@ -85,9 +85,7 @@ class AudienceTrendsToFileOperator(AudienceTrendsLoadOperator):
                 place = target / f"{columns['snapshot_date']}={day}" if day else target
                 publish_file(ready, place / f"{name}{ready.suffix}")
         self.log.info("Wrote %d rows of %s in %d files to %s", rows, timeframe, len(files), self.path)
-        # An Airflow connection before the @ is not part of the place.
-        uri = re.sub(r"//[^/@]*@", "//", self.path)
-        written = file_dataset(uri, columns=tuple(columns.of_file))
+        written = file_dataset(without_connection(self.path), columns=tuple(columns.of_file))
         return self._finish(context, trends, rows, written=written, files=len(files), path=self.path)
 
     def _validate(self, columns: Columns) -> None:

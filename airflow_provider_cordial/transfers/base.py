@@ -1,4 +1,4 @@
-"""AudienceTrendsLoadOperator: what all loads of Audience Trends share."""
+"""DeliveredFileOperator: what all operators for a delivered file share; and what all loads of Audience Trends share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,52 @@ if TYPE_CHECKING:
     from airflow_provider_cordial.trends.delivery import DeliveredTrends
 
 
-class AudienceTrendsLoadOperator(BaseOperator):
+class DeliveredFileOperator(BaseOperator):
+    """Find the delivered file of an export, and wait until it is complete.
+
+    :param export: ``export.output["export"]`` of the export operator (templated).
+    :param source_path: the delivered file's exact path, if it is not named after the export (templated).
+    :param file_wait: how long to wait for the delivered file.
+    :raises DeliveredFileNotFoundError: no such file arrived in time; a retry searches again.
+    :raises AmbiguousFileError: several files could be the delivered one.
+    """
+
+    template_fields: Sequence[str] = ("export", "source_path")
+    ui_color = "#f0ead5"
+    #: What this process has read and written.
+    _lineage: tuple[Dataset, Dataset] | None = None
+    operator_extra_links = (CordialJobLink(),)
+
+    def __init__(
+        self,
+        *,
+        export: Any,
+        source_path: str | None = None,
+        parts: bool = False,
+        file_wait: FileWait | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.export = export
+        self.source_path = source_path
+        self.parts = parts
+        self.file_wait = file_wait
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
+        """Return the delivered file, and what it was loaded into, for OpenLineage."""
+        from airflow_provider_cordial.lineage import operator_lineage
+
+        if self._lineage is None:
+            return None
+        delivered, written = self._lineage
+        return operator_lineage([delivered], [written])
+
+    def _write_job_link(self, context: Context) -> None:
+        if isinstance(self.export, Mapping):
+            write_job_link(context, str(self.export.get("job_url") or ""))
+
+
+class AudienceTrendsLoadOperator(DeliveredFileOperator):
     """Find the delivered CSV of an Audience Trends export, wait until it is complete, and load it.
 
     :param export: ``export.output["export"]`` of the export operator (templated).
@@ -40,41 +85,18 @@ class AudienceTrendsLoadOperator(BaseOperator):
     :raises ForeignTrendsError: the file belongs to another export.
     """
 
-    template_fields: Sequence[str] = ("export", "source_path")
-    ui_color = "#f0ead5"
-    #: What this process has read and written.
-    _lineage: tuple[Dataset, Dataset] | None = None
-    operator_extra_links = (CordialJobLink(),)
-
     def __init__(
         self,
         *,
-        export: Any,
         columns: Columns | None = None,
-        source_path: str | None = None,
-        parts: bool = False,
         on_missing: OnMissing = "fail",
         csv_format: CsvFormat | None = None,
-        file_wait: FileWait | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.export = export
         self.columns = columns
-        self.source_path = source_path
-        self.parts = parts
         self.on_missing = on_missing
         self.csv_format = csv_format
-        self.file_wait = file_wait
-
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
-        """Return the delivered file, and what it was loaded into, for OpenLineage."""
-        from airflow_provider_cordial.lineage import operator_lineage
-
-        if self._lineage is None:
-            return None
-        delivered, written = self._lineage
-        return operator_lineage([delivered], [written])
 
     def _rendered_columns(self, context: Context) -> Columns:
         from airflow_provider_cordial.trends import Columns
@@ -85,8 +107,7 @@ class AudienceTrendsLoadOperator(BaseOperator):
         # Imported here to keep DAG parsing fast.
         from airflow_provider_cordial.trends.delivery import open_delivered_trends
 
-        if isinstance(self.export, Mapping):
-            write_job_link(context, str(self.export.get("job_url") or ""))
+        self._write_job_link(context)
         return open_delivered_trends(
             self.export,
             path=self.source_path,

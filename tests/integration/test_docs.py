@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from airflow.models.connection import Connection
 
 from airflow_provider_cordial.client.connection import CordialConnection
 from cordial_sandbox.process import SandboxProcess
+from tests.helpers.sandbox import require_kind
 
 PROJECT = Path(__file__).resolve().parents[2]
 EXAMPLES = PROJECT / "docs" / "examples"
@@ -50,6 +52,7 @@ def environment(cordial_sandbox: SandboxProcess, tmp_path: Path) -> dict[str, st
         **{key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW_")},
         **{f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in connections.items()},
         "AIRFLOW_HOME": str(tmp_path / "airflow"),
+        "AIRFLOW_VAR_CONTACTS_FOLDER": str(tmp_path / "contacts"),
         "AIRFLOW_VAR_TRENDS_FOLDER": str(tmp_path / "trends"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path / "dags"),
@@ -141,6 +144,20 @@ def test_a_load_that_was_held_back_is_approved(environment: dict[str, str], tmp_
         "CORRECTIONS 2",
     ], printed[-5000:]
     assert "The load would change" in printed
+
+
+def test_the_recipes_of_other_exports_run(
+    environment: dict[str, str], cordial_sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    for kind in ("contactexports", "contactactivityexport", "messageanalyticsexport", "accountmonitorexport"):
+        require_kind(cordial_sandbox, kind)
+    shutil.copy(EXAMPLES / "other_exports.py", tmp_path / "dags")
+    printed = run([sys.executable, "-c", RUN_ALL, str(tmp_path / "dags")], environment, tmp_path)
+    states = {line.split()[1]: line.split()[2] for line in printed.splitlines() if line.startswith("RUN ")}
+    dags = ["docs_activity", "docs_analytics", "docs_contacts", "docs_hour"]
+    assert states == dict.fromkeys(dags, "success"), printed[-5000:]
+    (copied,) = (tmp_path / "contacts").iterdir()
+    assert gzip.decompress(copied.read_bytes()).startswith(b"channels.email.address,")
 
 
 def test_the_tests_of_a_dag_pass(environment: dict[str, str], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""AudienceTrendsToFileOperator on every kind of store that ObjectStoragePath reaches."""
+"""Long files and copies of delivered files, on every kind of store that ObjectStoragePath reaches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cordial.destinations import SftpDestination
-from airflow_provider_cordial.transfers.audience_trends_to_file import AudienceTrendsToFileOperator
+from airflow_provider_cordial.transfers import AudienceTrendsToFileOperator, DeliveredFileToObjectStorageOperator
 from tests.helpers.places import QUICK, Places, export, snapshots
 
 pytestmark = pytest.mark.usefixtures("connections")
@@ -66,6 +66,31 @@ def test_one_file_per_day_is_written_again_unchanged(
     ]
     rows = [row for content in written[0].values() for row in rows_of(content, file_format)]
     assert sorted(rows, key=str) == snapshots(places)
+
+
+@pytest.mark.parametrize(("place", "files_of"), STORES)
+def test_a_delivered_file_is_copied_byte_for_byte(
+    places: Places, place: str, files_of: Callable[[Places, str], Files]
+) -> None:
+    if place.startswith("abfs"):
+        places.azure_or_skip()
+    folder = f"copy-{time.monotonic_ns()}"
+    record = export(SftpDestination(conn_id="sftp_default", path="exports"))
+    operator = DeliveredFileToObjectStorageOperator(
+        task_id="copy", export=record, path=f"{place}/{folder}", file_wait=QUICK
+    )
+    copied = []
+    for _ in range(2):
+        result = operator.execute({})
+        copied.append(files_of(places, folder))
+    assert copied[0] == copied[1]
+    ((name, content),) = copied[0].items()
+    assert result == {"path": f"{place}/{name}", "bytes": len(content), "parts": 1}
+    assert sorted(trends_of(content)) == sorted({row[0] for row in snapshots(places)})
+
+
+def trends_of(content: bytes) -> list[str]:
+    return [row[0] for row in csv.reader(io.StringIO(content.decode(), newline=""))][1:]
 
 
 def rows_of(content: bytes, file_format: str) -> list[tuple[str, str, int | None]]:

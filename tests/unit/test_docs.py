@@ -39,6 +39,7 @@ RUN_BY = {
     "docs/examples/connections.yaml": "tests/unit/test_docs.py",
     "docs/examples/cordial_trends.py": "scripts/first_success.py",
     "docs/examples/deadline.py": "tests/integration/test_deadlines.py",
+    "docs/examples/other_exports.py": "tests/integration/test_docs.py",
     "docs/examples/recipes.py": "tests/integration/test_docs.py",
     "docs/examples/start.sh": "scripts/first_success.py",
     "docs/examples/test_my_dag.py": "tests/integration/test_docs.py",

@@ -46,6 +46,18 @@ def generic(message: str) -> dict[str, Any]:
     ("request_", "status", "body", "error", "text"),
     [
         (EXPORT, 400, generic("The destination.path field is required."), "DestinationError", "destination.path field"),
+        (EXPORT, 400, {"error": True, "fieldErrors": {"destination": ["is required"]}}, "DestinationError", "required"),
+        *(
+            (EXPORT, 400, generic(message), "ExportConfigurationError", "Correct the export.")
+            for message in (
+                "Audience with name: 'string' does not exist.",
+                "The selected export type is invalid.",
+                "The confirm email must be a valid email address.",
+                "Job could not be created",
+            )
+        ),
+        (EXPORT, 400, generic("SSH key with such Name/ID: wrong does not exist."), "DestinationError", "SSH key"),
+        (EXPORT, 400, generic("Store type not supported"), "DestinationError", "Store type"),
         (EXPORT, 406, generic("For Audience 'vip' analytics disabled."), "ExportConfigurationError", "'vip' analytics"),
         (GET, 401, {"error": "Access Denied: Authentication Failure"}, "AuthenticationError", "Authentication Failure"),
         (GET, 403, b"", "PermissionDeniedError", "IP allow-list"),

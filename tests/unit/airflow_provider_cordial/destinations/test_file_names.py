@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_cordial.destinations import DeliveredFile
-from airflow_provider_cordial.destinations.file_names import EXTENSIONS, choose_files, parse_file_name
+from airflow_provider_cordial.destinations.file_names import CSV, JSON, choose_files, likely_extensions, parse_file_name
 from airflow_provider_cordial.exceptions import AmbiguousFileError
 
 UUID = "0b9a1a52-5d6e-4c8b-9a57-3a0d6f1c2e4f"
@@ -30,15 +30,15 @@ COMPANIONS = [
 UNFINISHED = ["part", "filepart", "tmp", "temp", "crdownload", "partial", "swp", "lock", "inprogress", "uploading"]
 
 
-def choose(names: list[str], *, name: str = "trends", parts: bool = False) -> list[str]:
+def choose(names: list[str], *, name: str = "trends", parts: bool = False, formats: tuple[str, ...] = CSV) -> list[str]:
     files = [DeliveredFile(f"exports/{one}", 10, None) for one in names]
-    return [file.name for file in choose_files(files, name, parts=parts)]
+    return [file.name for file in choose_files(files, name, parts=parts, formats=formats)]
 
 
 @pytest.mark.parametrize(
     "file_name",
     [
-        *(f"trends{extension}" for extension in EXTENSIONS),
+        *(f"trends{extension}" for extension in likely_extensions()),
         "trends.CSV",
         "trends.Csv.GZ",
         "trends.txt.gz",
@@ -184,3 +184,14 @@ def test_one_file_is_read_as_it_is_where_parts_are_allowed(names: list[str]) -> 
 
 def test_a_long_name_is_parsed_in_time() -> None:
     assert parse_file_name("trends-" + "1-" * 20_000 + "x.csv", "trends") is not None
+
+
+@pytest.mark.parametrize("file_name", [*(f"log{one}" for one in likely_extensions(JSON)), "log-548817d0.JSONL.gz"])
+def test_a_json_file_is_found_for_an_export_of_json(file_name: str) -> None:
+    assert choose([file_name, "log.json.md5", "log.json.X1b2c3"], name="log", formats=JSON) == [file_name]
+    assert choose(["log.csv"], name="log", formats=JSON) == []
+
+
+def test_parts_of_json_are_read_in_the_order_of_their_numbers() -> None:
+    names = [f"log-{number}.json.gz" for number in range(1, 12)]
+    assert choose(sorted(names), name="log", parts=True, formats=JSON) == names

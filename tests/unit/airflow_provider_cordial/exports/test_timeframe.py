@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_cordial.exceptions import InvalidExportError
-from airflow_provider_cordial.exports.timeframe import Timeframe, resolve_timeframe
+from airflow_provider_cordial.exports.timeframe import Timeframe, resolve_moments, resolve_timeframe
 
 LOS_ANGELES = ZoneInfo("America/Los_Angeles")
 LA, UTC_NAME = "America/Los_Angeles", "UTC"
@@ -246,3 +246,49 @@ def test_days_that_are_not_over_are_rejected_on_request() -> None:
         with pytest.raises(InvalidExportError, match=f"the end {today} is not over in {zone}") as rejected:
             Timeframe(today, today).require_over(zone)
         assert f"Use {yesterday.end} or earlier" in rejected.value.message
+
+
+def moments(**options: Any) -> tuple[str, str]:
+    end = datetime(2026, 11, 12, 11, tzinfo=UTC)
+    context = {"data_interval_start": end, "data_interval_end": end, "dag_run": SimpleNamespace(run_after=end)}
+    options = {"start": None, "end": None, "days": 1, "timezone": LOS_ANGELES, **options}
+    first, last = resolve_moments(context, **options)
+    assert first.tzinfo == last.tzinfo == UTC
+    return f"{first:%Y-%m-%d %H:%M:%S.%f}", f"{last:%Y-%m-%d %H:%M:%S.%f}"
+
+
+def test_days_last_to_their_last_millisecond_in_the_accounts_time_zone() -> None:
+    assert moments() == ("2026-11-11 08:00:00.000000", "2026-11-12 07:59:59.999000")
+    assert moments(days=2)[0] == "2026-11-10 08:00:00.000000"
+    same = ("2026-10-01 07:00:00.000000", "2026-11-01 06:59:59.999000")
+    assert moments(timeframe={"start": "2026-10-01", "end": "2026-10-31"}) == same
+    assert moments(start=date(2026, 10, 1), end="2026-10-31") == same
+
+
+@pytest.mark.parametrize("day", ["2026-03-08", "2026-11-01", "2026-07-01"])
+def test_consecutive_days_neither_overlap_nor_leave_a_gap(day: str) -> None:
+    next_day = date.fromisoformat(day) + ONE_DAY
+    last = datetime.fromisoformat(moments(start=day, end=day)[1])
+    assert datetime.fromisoformat(moments(start=next_day, end=next_day)[0]) - last == timedelta(milliseconds=1)
+
+
+def test_a_moment_is_used_as_it_is() -> None:
+    exact = moments(start="2026-11-10T05:00:00Z", end="2026-11-10T06:00:00+01:00")
+    assert exact == ("2026-11-10 05:00:00.000000", "2026-11-10 05:00:00.000000")
+    local = moments(start=datetime(2026, 11, 10, 5), end="2026-11-10")  # noqa: DTZ001
+    assert local == ("2026-11-10 13:00:00.000000", "2026-11-11 07:59:59.999000")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"start": "2026-11-10"}, "selected_timeframe_end is missing"),
+        ({"start": "2026-11-10", "end": "soon"}, "Invalid selected_timeframe_end 'soon'"),
+        ({"start": 5, "end": "2026-11-10"}, "Invalid selected_timeframe_start 5"),
+        ({"start": "2026-11-10", "end": "2026-11-10", "timeframe": {}}, "set one or the other"),
+        ({"days": 0}, "Invalid days 0"),
+    ],
+)
+def test_invalid_moments_are_rejected(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(InvalidExportError, match=text):
+        moments(**options)
