@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cordial_sandbox.validation import ApiError, parse_form, parse_json
@@ -44,6 +44,8 @@ class BodyLimit:
 
         try:
             await self._app(scope, receive_within_bounds, send)
+        except ClientDisconnect:
+            return
         except HTTPException:
             # The application answers it unless the body was read outside of it.
             await _refuse(send)
@@ -60,6 +62,15 @@ async def read_body(request: Request) -> Any:
         raise ApiError(415, msg, "UNSUPPORTED_MEDIA_TYPE")
     content = await request.body()
     return parse_json(content) if media_type == _JSON else parse_form(content)
+
+
+async def check_body(request: Request) -> None:
+    """Check that a body, if there is one, is JSON that can be stored and repeated.
+
+    :raises ApiError: it is not.
+    """
+    if content := await request.body():
+        parse_json(content)
 
 
 async def _refuse(send: Send) -> None:

@@ -10,10 +10,11 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, Depends, HTTPException
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cordial_sandbox.account_state import Accounts, AccountState
+from cordial_sandbox.body import check_body
 from cordial_sandbox.clock import Clock
 from cordial_sandbox.exports.kind import ExportRequest
 from cordial_sandbox.fates import Fate
@@ -210,7 +211,7 @@ class _Control:
 def create_control_router(accounts: Accounts, clock: Clock, folder: SftpFolder, vault: Vault, data: Path) -> APIRouter:
     """Return the routes of the control API."""
     control = _Control(accounts, clock, folder, vault, data)
-    router = APIRouter(prefix=PREFIX)
+    router = APIRouter(prefix=PREFIX, dependencies=[Depends(check_body)])
     router.get("/health")(control.health)
     router.get("/accounts")(control.describe_accounts)
     router.get("/behaviour")(control.behaviour)

@@ -343,7 +343,7 @@ class Store:
 
 
 def _take_fate(session: Session, account: str, request: ExportRequest) -> dict[str, Any]:
-    """Return the outcome of the first fate that applies to an export, and count the export in every fate that matches."""
+    """Return the outcome of the first fate that applies to an export, and count it in every fate that matches."""
     outcome: dict[str, Any] = {}
     for row in session.scalars(select(FateRow).where(FateRow.account == account).order_by(FateRow.number)):
         fate = Fate.model_validate(row.fate)

@@ -16,6 +16,8 @@ from cordial_sandbox.exports.kind import Content, ExportKind
 from cordial_sandbox.trends import contacts_until, days_between
 from cordial_sandbox.validation import BAD_EXPORT, ApiError, parse_timeframe
 
+#: Not documented: how many audiences an export may have.
+MAX_AUDIENCES = 1_000
 #: Not documented: how many cells a file of the sandbox may have.
 MAX_CELLS = 3_000_000
 
@@ -73,6 +75,8 @@ def _parse_day(text: str) -> datetime:
 def _parse_audiences(names: Any, account: Account) -> list[str]:
     if not isinstance(names, list) or not names:
         raise ApiError(BAD_EXPORT, "Field 'audiences' should be provided.")
+    if len(names) > MAX_AUDIENCES:
+        raise ApiError(BAD_EXPORT, f"The export may have at most {MAX_AUDIENCES} audiences.")  # inferred
     for name in names:
         audience = account.audiences_by_name.get(name) if isinstance(name, str) else None
         if audience is None:
