@@ -31,7 +31,7 @@ from cordial_sandbox.jobs_page import PREFIX as JOBS_PAGE
 from cordial_sandbox.jobs_page import create_jobs_page_router
 from cordial_sandbox.journal import Journal
 from cordial_sandbox.rate_limit import RateLimit
-from cordial_sandbox.records import build_page, build_record, check_include, is_visible, select_fields
+from cordial_sandbox.records import build_page, build_record, check_parameters, is_visible, select_fields
 from cordial_sandbox.same_origin import SameOrigin
 from cordial_sandbox.servers.sftp import SftpFolder
 from cordial_sandbox.trends import contacts_until, days_between
@@ -119,7 +119,7 @@ def _add_api_routes(app: FastAPI, clock: Clock, vault: Vault) -> None:
     @app.get("/v2/jobs/{job_id}")
     async def get_job(request: Request, job_id: str) -> dict[str, Any]:
         store = _get_state(request).store
-        check_include(request.query_params)
+        check_parameters(request.query_params)
         job, behaviour = store.find_job(job_id), store.behaviour
         if job is None or not is_visible(job, behaviour, clock.now()):
             raise ApiError(404, "record not found", "RECORD_NOT_FOUND")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +28,12 @@ STATUSES = ("Scheduled", "Pending", "Processing", "Throttled", "Failed", "Done")
 _MEMBERS = (
     *("_id", "id", "status", "jobName", "totalItems", "completedItems"),
     *("times", "result", "metadata", "run", "statistic"),
+)
+
+_JOB_PARAMETERS = ("fields", "include")
+_LIST_PARAMETERS = (
+    *("jobName", "status", "page", "per_page", "include"),
+    *(f"times[{edge}][{comparison}]" for edge in ("start", "end") for comparison in COMPARISONS),
 )
 
 #: Larger than any real value, and small enough for SQLite's 64-bit integers.
@@ -88,17 +94,20 @@ def select_fields(record: dict[str, Any], fields: str | None) -> dict[str, Any]:
     return {name: record[name] for name in wanted if name in record} if wanted else record
 
 
-def check_include(params: Mapping[str, str]) -> None:
-    """Check ``include``, a comma-separated list whose only known item is ``statistic``.
+def check_parameters(params: Mapping[str, str], known: Collection[str] = _JOB_PARAMETERS) -> None:
+    """Check the names of parameters, and ``include``, a comma-separated list whose only known item is ``statistic``.
 
-    :raises ApiError: it has another item; the status and the message are inferred.
+    :raises ApiError: a name or an item is unknown; the status and the messages are inferred, and so is the refusal: a
+        filter with a misspelled name would find every job.
     """
+    if unknown := sorted(set(params) - set(known)):
+        raise ApiError(422, f"The parameter {unknown[0]} is not known.", "VALIDATION_ERROR")
     if any(item.strip() != "statistic" for item in params.get("include", "statistic").split(",")):
         raise ApiError(422, "The include must be statistic.", "VALIDATION_ERROR")
 
 
 def _parse_query(params: Mapping[str, str], behaviour: Behaviour, now: float) -> JobQuery:
-    check_include(params)
+    check_parameters(params, _LIST_PARAMETERS)
     status = params.get("status")
     if status not in (None, *STATUSES):
         raise ApiError(422, f"The status must be one of {', '.join(STATUSES)}.", "VALIDATION_ERROR")  # inferred
