@@ -44,6 +44,7 @@ __all__ = [
     "AirflowSensorTimeout",
     "AirflowSkipException",
     "BaseHook",
+    "command_line",
     "conf",
     "forget_earlier_try",
     "is_trigger_timeout",
@@ -75,6 +76,14 @@ def forget_earlier_try(
     rest = dict(next_kwargs)
     deferred_try = rest.pop(DEFERRED_TRY, None)
     return deferred_try not in (None, getattr(context.get("ti"), "try_number", None)), rest
+
+
+def command_line() -> list[str]:
+    """Return what precedes the name of a command: Airflow has commands of providers since 3.2."""
+    from airflow import __version__
+
+    has_commands = tuple(map(int, __version__.split(".")[:2])) >= (3, 2)
+    return ["airflow", "cordial"] if has_commands else ["python", "-m", "airflow_provider_cordial.cli"]
 
 
 def mask_secret(secret: str) -> None:

@@ -7,6 +7,7 @@
     ``JobError``: an export job that did not become Done.
     ``DeliveryError``: a delivered file that is missing or cannot be read.
     ``TableError``: a table that cannot be loaded.
+    ``DaysMissingError``, ``StaleTableError``, ``TableDiffersError``: a table that is not as it should be.
 
 No message contains a secret: messages consist of statuses, values that the author wrote, and the words of Cordial and
 of databases, from which secrets are struck out.
@@ -300,8 +301,22 @@ class UnsuitableTableError(TableError, AirflowFailException):
     """The table's own key or columns do not fit the load: found before anything was deleted."""
 
 
+class ExcessiveChangeError(TableError, AirflowFailException):
+    """The load would change more of the known contacts than ``max_change``: found before anything was written."""
+
+
 class DaysMissingError(CordialError, AirflowFailException):
     """A table lacks days of audiences that it should have."""
+
+
+class StaleTableError(CordialError):
+    """A table lacks the newest day that it should have: it may still be loaded."""
+
+    retry_helps = True
+
+
+class TableDiffersError(CordialError, AirflowFailException):
+    """A table has other numbers than Cordial: to compare again does not change that."""
 
 
 class TransientTableError(TableError):

@@ -125,7 +125,11 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": integration,
-                "python-modules": [f"{modules}.operators.export", f"{modules}.operators.audience_trends"],
+                "python-modules": [
+                    f"{modules}.operators.export",
+                    f"{modules}.operators.audience_trends",
+                    f"{modules}.operators.audience_trends_freshness",
+                ],
             }
         ],
         "sensors": [{"integration-name": integration, "python-modules": [f"{modules}.sensors.job"]}],
@@ -143,10 +147,17 @@ def get_provider_info() -> dict[str, Any]:
             },
             {
                 "source-integration-name": integration,
+                "target-integration-name": "Common SQL",
+                "python-module": f"{modules}.transfers.audience_trends_reconcile",
+            },
+            {
+                "source-integration-name": integration,
                 "target-integration-name": "Common IO",
                 "python-module": f"{modules}.transfers.audience_trends_to_file",
             },
         ],
+        # From Airflow 3.2 on; earlier versions ignore it.
+        "cli": [f"{modules}.cli.definition.get_commands"],
         "config": {
             "cordial": {
                 "description": "Defaults of the Cordial operators and sensors.",

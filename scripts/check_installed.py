@@ -20,7 +20,7 @@ from typing import Any
 NEEDS = {"example_partitions.py": ((3, 2), "cannot import name 'CronPartitionTimetable'")}
 
 #: Modules that need a later Airflow.
-MODULES_NEED = {"airflow_provider_cordial.retry_policy": (3, 3)}
+MODULES_NEED = {"airflow_provider_cordial.deadlines": (3, 2), "airflow_provider_cordial.retry_policy": (3, 3)}
 
 PROVIDER = "airflow_provider_cordial"
 

@@ -12,24 +12,42 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from secrets import token_hex
+from typing import Any, NamedTuple
 
 _SLUG_LENGTH = 40
 _DIGEST_LENGTH = 12
+
+
+class TaskKey(NamedTuple):
+    """Which task instance submits.
+
+    :param map_index: -1 if the task is not mapped.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What makes a submission distinct.
 
-    :param task_id: for messages.
+    :param task: for messages; None if no task submits, but a command.
     :param digest: of dag, task, map index, run, and the request.
     :param names_the_run: whether the export's name carries a digest: then a job of that name is ours.
     """
 
-    task_id: str
+    task: TaskKey | None
     digest: str
     names_the_run: bool = True
+
+    @classmethod
+    def without_task(cls) -> Identity:
+        """Return an identity that no other submission has: that of a command, which is not retried."""
+        return cls(None, token_hex())
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +93,8 @@ def compute_identity(context: Mapping[str, Any], request: object, *, names_the_r
     """
     ti = context["ti"]
     parts = [ti.dag_id, ti.task_id, ti.map_index, ti.run_id, request]
-    return Identity(ti.task_id, _digest(parts), names_the_run)
+    key = TaskKey(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+    return Identity(key, _digest(parts), names_the_run)
 
 
 def default_name(context: Mapping[str, Any]) -> str:

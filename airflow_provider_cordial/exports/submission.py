@@ -13,14 +13,15 @@ that:
 
 from __future__ import annotations
 
-import json
 import logging
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from airflow_provider_cordial._compat import command_line
 from airflow_provider_cordial.client import metrics
 from airflow_provider_cordial.client.job import Job
 from airflow_provider_cordial.client.pages import JobPages
@@ -399,13 +400,22 @@ class Submission:
         return self._settling_time - (datetime.now(UTC) - self._settling_since).total_seconds()
 
     def _uncertain_error(self, generation: int, reason: str) -> SubmissionUncertainError:
-        conf = json.dumps({CONF_KEY: {self._identity.task_id: "<job id>"}})
         name = generation_name(self._state.name, generation)
         return SubmissionUncertainError(
             f"Unknown whether Cordial accepted export {name}: {reason.rstrip('.')}. "
             f"It was submitted at {self._submitted_at:%Y-%m-%d %H:%M:%S %Z} or before. Search for it on Cordial's Jobs "
-            "page. If it is there, set the task's job_id to its id and clear the task, or trigger a run with the conf "
-            f"{conf}: the job is resumed. If it is not there, clear the task, which exports again; "
+            f"page. {self._uncertain_advice()}"
+        )
+
+    def _uncertain_advice(self) -> str:
+        task = self._identity.task
+        if task is None:
+            return "If it is not there, run the command again, which exports again."
+        command = [*command_line(), "adopt", task.dag_id, task.run_id, task.task_id]
+        options = [] if task.map_index < 0 else ["--map-index", str(task.map_index)]
+        return (
+            f"If it is there, resume it: {shlex.join([*command, 'JOB_ID', *options])} (or set the task's job_id to its "
+            "id, and clear the task). If it is not there, clear the task, which exports again; "
             'on_uncertain_submission="resubmit" always does.'
         )
 

@@ -148,13 +148,18 @@ class CordialHook(BaseHook):
                 records = []
             yield from map(Job.from_record, pages.add(records))
 
+    def first_jobs(self, *, per_page: int = api.PER_PAGE) -> list[Job]:
+        """Return the first page of the jobs from a single request, which is not retried: to check a connection."""
+        request = self._with_secrets(api.list_jobs(per_page=per_page))
+        try:
+            return api.parse_jobs(request, self._send(request))
+        except NotFoundError:  # authenticated, and no job yet
+            return []
+
     def test_connection(self) -> tuple[bool, str]:
         """Send one authenticated ``GET /v2/jobs?per_page=1`` and describe the result."""
         try:
-            request = self._with_secrets(api.list_jobs(per_page=1))
-            api.parse_records(request, self._send(request))
-        except NotFoundError:  # authenticated, and no job yet
-            pass
+            self.first_jobs(per_page=1)
         except (AuthenticationError, ConnectionFailedError, InvalidConnectionError, PermissionDeniedError) as error:
             return False, error.message
         except CordialError as error:

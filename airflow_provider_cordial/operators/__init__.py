@@ -8,11 +8,13 @@ from airflow_provider_cordial.operators.audience_trends_coverage import (
     AudienceTrendsPlanOperator,
     AudienceTrendsVerifyOperator,
 )
+from airflow_provider_cordial.operators.audience_trends_freshness import AudienceTrendsFreshnessOperator
 from airflow_provider_cordial.operators.export import CordialExportOperator
 
 __all__ = [
     "AudienceTrendsCoverageOperator",
     "AudienceTrendsExportOperator",
+    "AudienceTrendsFreshnessOperator",
     "AudienceTrendsPlanOperator",
     "AudienceTrendsVerifyOperator",
     "CordialExportOperator",

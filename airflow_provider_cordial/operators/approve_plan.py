@@ -40,4 +40,8 @@ def describe(plan: Sequence[Any]) -> str:
     """Return what a person needs to decide."""
     starts, ends = ([export["timeframe"][edge] for export in plan] for edge in ("start", "end"))
     audiences = {audience for export in plan for audience in export["audiences"]}
-    return f"{len(plan)} exports of {len(audiences)} audiences, {min(starts)} to {max(ends)}."
+    counts = [
+        f"{count} {word}{'' if count == 1 else 's'}"
+        for count, word in ((len(plan), "export"), (len(audiences), "audience"))
+    ]
+    return f"{' of '.join(counts)}, {min(starts)} to {max(ends)}."

@@ -72,6 +72,10 @@ class AudienceTrendsExportOperator(CordialExportOperator):
     def skips_refused(self) -> bool:
         return self.on_refused_audience == "skip"
 
+    def choose_audiences(self, context: Context, audiences: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG002
+        """Return the audiences to export, the same ones on each retry; a subclass may leave some out."""
+        return audiences
+
     def build_export(
         self, context: Context, hook: CordialHook, *, name: str, destination: Destination
     ) -> AudienceTrendsExport:
@@ -79,7 +83,7 @@ class AudienceTrendsExportOperator(CordialExportOperator):
         if self.on_refused_audience not in get_args(OnRefusedAudience):
             msg = f"Invalid on_refused_audience {self.on_refused_audience!r}: expected 'fail' or 'skip'."
             raise InvalidParameterError(msg)
-        audiences = validate_audiences(self.audiences)
+        audiences = self.choose_audiences(context, validate_audiences(self.audiences))
         timeframe = resolve_timeframe(
             context,
             timeframe=self.timeframe,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,18 +13,12 @@ from airflow_provider_cordial.lineage import file_dataset
 from airflow_provider_cordial.transfers.base import AudienceTrendsLoadOperator
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context, ObjectStoragePath
+    from airflow.sdk import Context
 
     from airflow_provider_cordial.trends import Columns
     from airflow_provider_cordial.trends.files import FileFormat
 
 FORMATS = ("csv", "parquet")
-
-#: Of a path on this machine; a path without a scheme has the empty one.
-_LOCAL_PROTOCOLS = ("", "file", "local")
-
-#: Where a file is visible while it is written.
-_FILE_PROTOCOLS = (*_LOCAL_PROTOCOLS, "sftp", "ssh")
 
 
 class AudienceTrendsToFileOperator(AudienceTrendsLoadOperator):
@@ -75,7 +67,7 @@ class AudienceTrendsToFileOperator(AudienceTrendsLoadOperator):
         from airflow.sdk import ObjectStoragePath
 
         # Imported here to keep DAG parsing fast.
-        from airflow_provider_cordial.trends.files import convert_to_parquet, write_long_csv
+        from airflow_provider_cordial.trends.files import convert_to_parquet, publish_file, write_long_csv
 
         columns = self._rendered_columns(context)
         self._validate(columns)
@@ -91,7 +83,7 @@ class AudienceTrendsToFileOperator(AudienceTrendsLoadOperator):
                 ready = convert_to_parquet(path, columns) if self.file_format == "parquet" else path
                 name = self.file_name if day else f"{self.file_name}-{timeframe.start}-{timeframe.end}"
                 place = target / f"{columns['snapshot_date']}={day}" if day else target
-                _publish(ready, place / f"{name}{ready.suffix}")
+                publish_file(ready, place / f"{name}{ready.suffix}")
         self.log.info("Wrote %d rows of %s in %d files to %s", rows, timeframe, len(files), self.path)
         # An Airflow connection before the @ is not part of the place.
         uri = re.sub(r"//[^/@]*@", "//", self.path)
@@ -110,21 +102,3 @@ class AudienceTrendsToFileOperator(AudienceTrendsLoadOperator):
         if unknown := sorted(set(columns.names) - set(DATA_COLUMNS)):
             msg = f"Unknown column {unknown[0]!r} of a file: expected one of {', '.join(DATA_COLUMNS)}."
             raise InvalidExportError(msg)
-
-
-def _publish(local: Path, target: ObjectStoragePath) -> None:
-    """Copy a file to its place, completely or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # An object appears when it is complete; a file would be visible while it grows.
-    is_file = target.protocol in _FILE_PROTOCOLS
-    unfinished = target.parent / f".{target.name}.part" if is_file else target
-    with local.open("rb") as source, unfinished.open("wb") as sink:  # type: ignore[no-untyped-call]
-        shutil.copyfileobj(source, sink, 1 << 20)
-        if target.protocol in _LOCAL_PROTOCOLS:
-            # Otherwise a crash of the machine can leave the name without its content.
-            sink.flush()
-            os.fsync(sink.fileno())
-    if target.protocol in _LOCAL_PROTOCOLS:
-        os.replace(unfinished.path, target.path)  # noqa: PTH105 - of the parsed paths
-    elif is_file:
-        unfinished.replace(target)

@@ -44,11 +44,18 @@ class AudienceTrendsToSqlOperator(AudienceTrendsLoadOperator):
         ``aws_default`` (templated).
     :param create_table: create the table if it does not exist; its key is audience, day, and the scope.
     :param on_blank: ``keep`` a number that the table has where the file is blank, or ``replace`` it by NULL.
+    :param corrections: record each known number that the load changes, or replaces by NULL, in the table
+        ``<table>_corrections``: when, by which job, the old number, and the new one. It happens in the transaction of
+        the load, in Databricks before it; ``create_table`` creates that table as well.
+    :param max_change: the largest share of the known contacts that the load may change: 0.5 for 50%. It is the sum of
+        the differences, divided by the sum of the old numbers, of all cells that have a number in the table and in the
+        file. Above it nothing is written.
     :returns: ``rows``, and of these the ``new``, ``same``, ``corrected``, ``blank``, and ``kept`` ones (see
-        ``trends.LoadResult``), ``audiences``, ``days``, ``missing`` (blank cells of the file), the ``file``, and the
-        ``refused_audiences`` if Cordial refused some.
+        ``trends.LoadResult``), ``audiences``, ``days``, ``missing`` (blank cells of the file), the ``file``, the
+        ``refused_audiences`` if Cordial refused some, and with ``max_change`` the share that changed, ``change``.
     :raises InvalidConnectionError: the connection does not belong to a database.
     :raises UnsupportedWarehouseError: the database cannot replace rows completely or not at all.
+    :raises ExcessiveChangeError: the load would change more than ``max_change``; a retry does not help.
     :raises TableError: the database rejected the load.
     """
 
@@ -69,6 +76,8 @@ class AudienceTrendsToSqlOperator(AudienceTrendsLoadOperator):
         staging_conn_id: str | None = None,
         create_table: bool = False,
         on_blank: OnBlank = "keep",
+        corrections: bool = False,
+        max_change: float | None = None,
         **kwargs: Any,
     ) -> None:
         if "outlets" not in kwargs and is_static(conn_id, table):
@@ -80,6 +89,8 @@ class AudienceTrendsToSqlOperator(AudienceTrendsLoadOperator):
         self.staging_conn_id = staging_conn_id
         self.create_table = create_table
         self.on_blank = on_blank
+        self.corrections = corrections
+        self.max_change = max_change
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Find the file, wait until it is complete, and load it."""
@@ -94,6 +105,11 @@ class AudienceTrendsToSqlOperator(AudienceTrendsLoadOperator):
         if self.on_blank not in ("keep", "replace"):
             msg = f"Invalid on_blank {self.on_blank!r}: use keep or replace."
             raise InvalidExportError(msg)
+        if self.corrections is not False or self.max_change is not None:
+            from airflow_provider_cordial.trends import Columns
+            from airflow_provider_cordial.trends.corrections import validate_corrections
+
+            validate_corrections(self.corrections, self.max_change, self.columns or Columns())
 
     def load(self, context: Context) -> dict[str, Any]:
         """Load the file of ``export``, and publish the load."""
@@ -110,10 +126,15 @@ class AudienceTrendsToSqlOperator(AudienceTrendsLoadOperator):
             create=self.create_table,
             staging=Staging(location=self.staging, conn_id=self.staging_conn_id, owner=_owner(context)),
         )
+        if self.corrections or self.max_change is not None:
+            table.require_corrections()
         # Before the load: an error here must not follow a commit.
         location = locate_table(self.conn_id, self.table)
         with self._open_trends(context) as trends, traces.span("load", conn_id=self.conn_id, table=self.table):
-            loaded = table.load(trends.batch(datetime.now(UTC), on_blank=self.on_blank))
+            batch = trends.batch(
+                datetime.now(UTC), on_blank=self.on_blank, corrections=self.corrections, max_change=self.max_change
+            )
+            loaded = table.load(batch)
         ours = table_uri(self.conn_id, self.table)
         counts = self._finish(
             context,

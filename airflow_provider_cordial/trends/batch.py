@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Literal
 
@@ -11,6 +11,9 @@ from airflow_provider_cordial.trends.csv import AudienceRow
 
 #: What happens to a known number whose cell in the file is blank.
 OnBlank = Literal["keep", "replace"]
+
+#: The fields of ``LoadResult`` that count cells.
+_COUNTS = ("new", "same", "corrected", "blank", "kept")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +27,8 @@ class TrendsBatch:
     :param job_id: of the export.
     :param loaded_at: the moment of the load.
     :param on_blank: ``keep`` a number that the table has where the file is blank, or ``replace`` it.
+    :param corrections: record each known number that changes in the corrections table.
+    :param max_change: the largest share of the known contacts that the load may change, 0.5 for 50%.
     """
 
     audiences: tuple[str, ...]
@@ -33,6 +38,8 @@ class TrendsBatch:
     job_id: str
     loaded_at: datetime
     on_blank: OnBlank = "keep"
+    corrections: bool = False
+    max_change: float | None = None
 
     @property
     def cells(self) -> int:
@@ -49,6 +56,7 @@ class LoadResult:
     :param corrected: another number than the table had.
     :param blank: no number, in the file and now in the table.
     :param kept: no number, but the table had one, and still has it.
+    :param change: the share of the known contacts that changed; None if the load had no ``max_change``.
     """
 
     new: int = 0
@@ -56,6 +64,13 @@ class LoadResult:
     corrected: int = 0
     blank: int = 0
     kept: int = 0
+    change: float | None = None
+
+    @classmethod
+    def of_new(cls, batch: TrendsBatch) -> LoadResult:
+        """Return the result of a batch of which the table had nothing."""
+        change = None if batch.max_change is None else 0.0
+        return cls(new=batch.cells - batch.blanks, blank=batch.blanks, change=change)
 
     @classmethod
     def of_counts(cls, counts: Mapping[str, int], on_blank: OnBlank) -> LoadResult:
@@ -69,12 +84,13 @@ class LoadResult:
         return cls(**known, blank=counts["blank"] + replaced, kept=kept)
 
     def __add__(self, other: LoadResult) -> LoadResult:
-        return LoadResult(**{name: count + getattr(other, name) for name, count in asdict(self).items()})
+        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in _COUNTS})
 
     @property
     def rows(self) -> int:
         """How many rows the table now has of the file's audiences and days."""
-        return self.new + self.same + self.corrected + self.blank + self.kept
+        return sum(getattr(self, name) for name in _COUNTS)
 
-    def to_json(self) -> dict[str, int]:
-        return {"rows": self.rows, **asdict(self)}
+    def to_json(self) -> dict[str, float]:
+        counts = {name: getattr(self, name) for name in _COUNTS}
+        return {"rows": self.rows, **counts, **({} if self.change is None else {"change": self.change})}

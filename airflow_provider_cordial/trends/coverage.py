@@ -45,6 +45,24 @@ class Coverage:
         found = {audience: self.blank.get(audience, 0) & days for audience, days in self.expected.items()}
         return {audience: list(self._days(bits)) for audience, bits in found.items() if bits}
 
+    def newest(self) -> dict[str, date | None]:
+        """Return the last day with a number of each audience; None if it has none."""
+        last = {audience: self.loaded.get(audience, 0).bit_length() for audience in self.expected}
+        start = self.timeframe.start
+        return {audience: start + timedelta(days=bits - 1) if bits else None for audience, bits in last.items()}
+
+    def stale(self, expected: date) -> dict[str, date | None]:
+        """Return the last day with a number of the audiences whose last one is older than it should be.
+
+        :param expected: the day that they should have, or a later one, if they were tracked on it.
+        """
+        tracked = 1 << (expected - self.timeframe.start).days
+        return {
+            audience: day
+            for audience, day in self.newest().items()
+            if self.expected[audience] & tracked and (day is None or day < expected)
+        }
+
     def days_of(self, audience: str) -> list[date]:
         """Return the days that an audience should have."""
         return list(self._days(self.expected.get(audience, 0)))
@@ -122,8 +140,11 @@ def expected_days(first_day: date | int, last_day: date | None, *, timezone: tzi
     :param first_day: a date, or how many days back from the last one.
     :param last_day: by default the last day that is over in the account's time zone, less the lag.
     :param lag: how many days after a day its snapshot is expected: 1 is the day after it.
-    :raises InvalidExportError: the first day is after the last one.
+    :raises InvalidExportError: the first day is after the last one, or a number is below 1.
     """
+    if lag < 1:
+        msg = f"Invalid lag {lag!r}: expected a number of days of 1 or more, because a day has to be over."
+        raise InvalidExportError(msg)
     last = last_day or datetime.now(UTC).astimezone(timezone).date() - lag * ONE_DAY
     first = last - (first_day - 1) * ONE_DAY if isinstance(first_day, int) else first_day
     if isinstance(first_day, int) and first_day < 1:

@@ -44,7 +44,14 @@ class DeliveredTrends:
         """Remove the rows."""
         self.spool.close()
 
-    def batch(self, loaded_at: datetime, *, on_blank: OnBlank = "keep") -> TrendsBatch:
+    def batch(
+        self,
+        loaded_at: datetime,
+        *,
+        on_blank: OnBlank = "keep",
+        corrections: bool = False,
+        max_change: float | None = None,
+    ) -> TrendsBatch:
         """Return what a table loads."""
         return TrendsBatch(
             audiences=tuple(self.spool.audiences),
@@ -54,6 +61,8 @@ class DeliveredTrends:
             job_id=self.job_id,
             loaded_at=loaded_at,
             on_blank=on_blank,
+            corrections=corrections,
+            max_change=max_change,
         )
 
     def counts(self, result: LoadResult | int) -> dict[str, Any]:

@@ -1,20 +1,31 @@
-"""The long rows of an export as files: CSV or Parquet, one per day or one for all, in bounded memory."""
+"""The long rows of an export as files, in bounded memory: CSV or Parquet, one per day or one for all."""
 
 from __future__ import annotations
 
 import csv
+import os
+import shutil
 from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from airflow_provider_cordial.trends.columns import Columns
 from airflow_provider_cordial.trends.csv import AudienceRow
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
 
 FileFormat = Literal["csv", "parquet"]
 
 #: Rows that are buffered before they are written to their files.
 _BUFFERED = 100_000
+
+#: Of a path on this machine; a path without a scheme has the empty one.
+_LOCAL_PROTOCOLS = ("", "file", "local")
+
+#: Where a file is visible while it is written.
+_FILE_PROTOCOLS = (*_LOCAL_PROTOCOLS, "sftp", "ssh")
 
 
 def write_long_csv(
@@ -81,3 +92,21 @@ def convert_to_parquet(path: Path, columns: Columns) -> Path:
         for batch in reader:
             writer.write_batch(batch)
     return target
+
+
+def publish_file(local: Path, target: ObjectStoragePath) -> None:
+    """Copy a file to its place, completely or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # An object appears when it is complete; a file would be visible while it grows.
+    is_file = target.protocol in _FILE_PROTOCOLS
+    unfinished = target.parent / f".{target.name}.part" if is_file else target
+    with local.open("rb") as source, unfinished.open("wb") as sink:  # type: ignore[no-untyped-call]
+        shutil.copyfileobj(source, sink, 1 << 20)
+        if target.protocol in _LOCAL_PROTOCOLS:
+            # Otherwise a crash of the machine can leave the name without its content.
+            sink.flush()
+            os.fsync(sink.fileno())
+    if target.protocol in _LOCAL_PROTOCOLS:
+        os.replace(unfinished.path, target.path)  # noqa: PTH105 - of the parsed paths
+    elif is_file:
+        unfinished.replace(target)

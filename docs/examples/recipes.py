@@ -6,20 +6,31 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from airflow.exceptions import AirflowOptionalProviderFeatureException
 from airflow.sdk import DAG, task
 
 from airflow_provider_cordial.assets import table_asset
 from airflow_provider_cordial.destinations import FileWait, SftpDestination
 from airflow_provider_cordial.exports import Timeframe
-from airflow_provider_cordial.operators import AudienceTrendsExportOperator
+from airflow_provider_cordial.operators import (
+    AudienceTrendsExportOperator,
+    AudienceTrendsFreshnessOperator,
+    AudienceTrendsPlanOperator,
+)
 from airflow_provider_cordial.retry_policy import CordialRetryPolicy
 from airflow_provider_cordial.task_groups import audience_trends_to_sql, keep_audience_trends
 from airflow_provider_cordial.transfers import (
+    AudienceTrendsReconcileOperator,
     AudienceTrendsSyncOperator,
     AudienceTrendsToFileOperator,
     AudienceTrendsToSqlOperator,
 )
-from airflow_provider_cordial.trends import Columns, CsvFormat
+from airflow_provider_cordial.trends import Columns, CsvFormat, plan_exports
+
+try:
+    from airflow.providers.standard.operators.hitl import ApprovalOperator
+except (ImportError, AirflowOptionalProviderFeatureException):  # Airflow 3.0
+    ApprovalOperator = None  # type: ignore[misc]
 
 START = datetime(2026, 1, 1, tzinfo=ZoneInfo("America/Los_Angeles"))
 AUDIENCES = ["opened_last_30_days", "purchased_last_30_days"]
@@ -62,6 +73,45 @@ with DAG("docs_csv_format", schedule="0 3 * * *", start_date=START, catchup=Fals
         on_missing="warn",
     )
     # [END csv_format]
+
+with DAG("docs_corrections", schedule="0 3 * * *", start_date=START, catchup=False):
+    export = AudienceTrendsExportOperator(
+        task_id="export", audiences=AUDIENCES, destination=DESTINATION, wait_for_completion=True, deferrable=True
+    )
+    # [START corrections]
+    AudienceTrendsToSqlOperator(
+        task_id="load",
+        export=export.output["export"],
+        conn_id="warehouse",
+        table="audience_trends",
+        create_table=True,
+        corrections=True,
+        max_change=0.5,
+    )
+    # [END corrections]
+
+if ApprovalOperator is not None:
+    with DAG("docs_approval", schedule="0 3 * * *", start_date=START, catchup=False):
+        export = AudienceTrendsExportOperator(
+            task_id="export", audiences=AUDIENCES, destination=DESTINATION, wait_for_completion=True, deferrable=True
+        )
+        # [START approval]
+        what: dict[str, Any] = {
+            "export": export.output["export"],
+            "conn_id": "warehouse",
+            "table": "approved_trends",
+            "create_table": True,
+            "corrections": True,
+        }
+        load = AudienceTrendsToSqlOperator(task_id="load", max_change=0.5, **what)
+        approve = ApprovalOperator(
+            task_id="approve",
+            trigger_rule="all_failed",
+            subject="Load the audience trends of {{ ds }}, although the task load failed?",
+            body="Its log shows the largest changes, if it failed because more than 50% would change.",
+        )
+        load >> approve >> AudienceTrendsToSqlOperator(task_id="load_approved", **what)
+        # [END approval]
 
 with DAG("docs_files", schedule="0 3 * * *", start_date=START, catchup=False):
     export = AudienceTrendsExportOperator(
@@ -134,6 +184,51 @@ with DAG(
         load_options={"create_table": True},
     )
 # [END retry_policy]
+
+
+# [START reconcile]
+@task
+def plan_again(differences: dict[str, list[str]]) -> list[dict[str, Any]]:
+    """Return the exports that load the days that differ again."""
+    days = {audience: [date.fromisoformat(day) for day in found] for audience, found in differences.items()}
+    return [export.to_json() for export in plan_exports(days)]
+
+
+with DAG("docs_reconcile", schedule="0 6 * * SUN", start_date=START, catchup=False):
+    reconcile = AudienceTrendsReconcileOperator(
+        task_id="reconcile",
+        audiences=["opened_last_30_days", "purchased_last_30_days"],
+        sample=50,
+        days=28,
+        destination=SftpDestination(conn_id="sftp_default", path="exports"),
+        conn_id="warehouse",
+        table="audience_trends",
+        report_path="{{ var.value.trends_folder }}/differences.csv",
+    )
+    AudienceTrendsSyncOperator.partial(
+        task_id="load_again",
+        destination=SftpDestination(conn_id="sftp_default", path="exports"),
+        conn_id="warehouse",
+        table="audience_trends",
+    ).expand_kwargs(plan_again(reconcile.output["differences"]))
+# [END reconcile]
+
+with DAG("docs_freshness", schedule="0 9 * * *", start_date=START, catchup=False):
+    plan = AudienceTrendsPlanOperator(
+        task_id="plan", audiences=AUDIENCES, conn_id="warehouse", first_day=2, create_table=True
+    )
+    sync = AudienceTrendsSyncOperator.partial(
+        task_id="sync", destination=DESTINATION, conn_id="warehouse"
+    ).expand_kwargs(plan.output)
+    # [START freshness]
+    fresh = AudienceTrendsFreshnessOperator(
+        task_id="fresh",
+        audiences=["opened_last_30_days", "purchased_last_30_days"],
+        conn_id="warehouse",
+        table="audience_trends",
+    )
+    # [END freshness]
+    sync >> fresh
 
 with DAG("docs_sync", schedule="0 3 * * *", start_date=START, catchup=False):
     # [START sync]

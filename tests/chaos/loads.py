@@ -108,7 +108,7 @@ def load(target: Target, version: int) -> dict[str, Any]:
     operator: Any
     if target.path is None:
         operator = AudienceTrendsToSqlOperator(
-            task_id="load", export=None, conn_id="warehouse", table=TABLE, create_table=True
+            task_id="load", export=None, conn_id="warehouse", table=TABLE, create_table=True, corrections=True
         )
     else:
         operator = AudienceTrendsToFileOperator(
@@ -122,12 +122,18 @@ def load(target: Target, version: int) -> dict[str, Any]:
 
 
 def read_rows(run: Callable[[str], list[tuple[Any, ...]]]) -> int:
-    """Return the version that a table has: all rows of it, and no other."""
+    """Return the version that a table has: all rows of it and no other, and the corrections that led to it."""
     ((count, *found),) = run(
         f"SELECT count(*), min(contacts), max(contacts), min(job_id), max(job_id) FROM {TABLE}",
     )
     versions = [v for v in (1, 2) if (count, found) == (AUDIENCES * DAYS, [v, v, f"j{v}", f"j{v}"])]
-    return versions[0] if versions else 0
+    # Each version corrects all cells of the other one.
+    ((corrections, change),) = run(
+        f"SELECT count(*), coalesce(sum(new_contacts - old_contacts), 0) FROM {TABLE}_corrections"
+    )
+    loads, rest = divmod(corrections, AUDIENCES * DAYS)
+    is_recorded = (rest, change) == (0, loads % 2 * AUDIENCES * DAYS)
+    return versions[0] if is_recorded and versions == [1 + loads % 2] else 0
 
 
 def read_content(content: bytes | None) -> int:

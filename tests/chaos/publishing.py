@@ -110,14 +110,14 @@ class Truncating(FileTask):
     """Writes each file in its place."""
 
     def execute(self, context: dict[str, Any]) -> Any:
-        from airflow_provider_cordial.transfers import audience_trends_to_file as module
+        from airflow_provider_cordial.trends import files as module
 
         def publish(local: Path, target: Any) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             with local.open("rb") as source, target.open("wb") as sink:
                 shutil.copyfileobj(source, sink, 1 << 20)
 
-        module._publish = publish
+        module.publish_file = publish
         return super().execute(context)
 
 

@@ -54,6 +54,8 @@ def batch(
     days: Sequence[date] = (TEN, ELEVEN),
     job_id: str = "j1",
     on_blank: OnBlank = "keep",
+    corrections: bool = False,
+    max_change: float | None = None,
 ) -> TrendsBatch:
     """What a table loads: the sizes of each audience by day."""
     return TrendsBatch(
@@ -64,6 +66,8 @@ def batch(
         job_id=job_id,
         loaded_at=datetime.now(UTC),
         on_blank=on_blank,
+        corrections=corrections,
+        max_change=max_change,
     )
 
 

@@ -258,16 +258,17 @@ class Airflow:
         run_id = f"{dag_id}-by-hand{f'-{number}' if number else ''}"
         self.call("POST", f"/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None, "conf": conf})
 
-    def call(self, method: str, path: str, body: Any) -> None:
-        """Send a request to the API."""
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Send a request to the API, and return the content of the answer."""
         request = urllib.request.Request(
             f"{self._environment['AIRFLOW__API__BASE_URL']}/api/v2{path}",
-            data=json.dumps(body).encode(),
+            data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"},
             method=method,
         )
         try:
-            urllib.request.urlopen(request, timeout=60).close()
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{method} {path}: {error.code} {error.read().decode(errors='replace')}") from None
 
@@ -281,6 +282,10 @@ class Airflow:
         while not condition():
             assert time.monotonic() < deadline, f"{what}: {self.diagnose()}"
             time.sleep(0.1)
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of its environment."""
+        return subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False, timeout=120)
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Query the metadata database."""

@@ -107,6 +107,44 @@ def test_a_file_that_changes_nothing_sends_no_merge(sent: Recorder) -> None:
     assert [statement.split()[0] for statement in sent.statements] == ["SELECT"]
 
 
+def test_corrections_and_merge_are_one_transaction(bigquery: BigQuery, sent: Recorder) -> None:
+    load(batch({"a": [1, 2], "b": [3, None]}, corrections=True))
+    # Nothing is corrected: no transaction.
+    assert [statement.split()[0] for statement in sent.statements] == ["SELECT", "MERGE"]
+    sent.requests.clear()
+    load(batch({"a": [1, 4], "b": [3, None]}, job_id="j2", corrections=True, max_change=1))
+    compare, script = sent.statements
+    assert compare.startswith("SELECT COUNTIF(")
+    begin, insert, merge, commit = script.split("; ")
+    assert (begin, commit) == ("BEGIN TRANSACTION", "COMMIT TRANSACTION")
+    assert insert.startswith(f"INSERT INTO `{PROJECT}.{TABLE}_corrections` (`audience`, `snapshot_date`, ")
+    assert merge.startswith(f"MERGE `{PROJECT}.{TABLE}` AS old ")
+    assert bigquery.query("SELECT old_contacts, new_contacts FROM trends_corrections") == [(2, 4)]
+
+
+def test_a_conflict_records_corrections_once(bigquery: BigQuery, sent: Recorder) -> None:
+    load(batch({"a": [1, 2]}, corrections=True))
+    sent.answers.append(("BEGIN TRANSACTION", *CONFLICT))
+    assert load(batch({"a": [1, 4]}, job_id="j2", corrections=True)) == LoadResult(same=1, corrected=1)
+    assert bigquery.query("SELECT old_contacts, new_contacts FROM trends_corrections") == [(2, 4)]
+
+
+def test_numbers_of_other_types_are_recorded(bigquery: BigQuery, sent: Recorder) -> None:
+    bigquery.query(f"CREATE TABLE trends ({OWN.replace('INT64', 'NUMERIC').replace('TIMESTAMP', 'DATETIME')})")
+    bigquery.query(
+        "CREATE TABLE trends_corrections (audience STRING, snapshot_date DATE, old_contacts INT64, "
+        "new_contacts FLOAT64, job_id STRING, corrected_at DATETIME)"
+    )
+    for size in (1, 2):
+        load(batch({"a": [size, 2]}, corrections=True), create=False)
+    assert bigquery.query("SELECT old_contacts, new_contacts FROM trends_corrections") == [(1, 2.0)]
+    bigquery.query("DROP TABLE trends_corrections")
+    bigquery.query("CREATE TABLE trends_corrections (audience STRING, snapshot_date DATE)")
+    with pytest.raises(UnsuitableTableError, match="Table 'marketing.trends_corrections' needs column 'old_contacts'"):
+        load(batch({"a": [3, 2]}, corrections=True), create=False)
+    assert sent.answers == []
+
+
 def test_a_new_table_is_partitioned_and_clustered(bigquery: BigQuery, sent: Recorder) -> None:
     scope = dict.fromkeys(("account", "brand", "region", "site"), "x")
     load(batch({"a": [1, 2]}), columns=Columns(names={"snapshot_date": "day"}, scope=scope))

@@ -21,7 +21,7 @@ from airflow_provider_cordial.exceptions import (
     UnsuitableTableError,
 )
 from airflow_provider_cordial.trends import Columns, LoadResult, TrendsBatch
-from airflow_provider_cordial.trends.tables import Staging, build_table
+from airflow_provider_cordial.trends.tables import Staging, build_table, generic
 from airflow_provider_cordial.trends.tables import databricks as module
 from airflow_provider_cordial.trends.tables.rows import write_parquet
 from cordial_sandbox.process import SandboxProcess
@@ -43,7 +43,8 @@ FILE = r"\w+\.parquet"
 def server(databricks: Databricks, set_connection: SetConnection) -> Databricks:
     """The double behind the connection ``warehouse``, without a table and without files."""
     set_connection("warehouse", **databricks.airflow_connection())
-    databricks.query("DROP TABLE IF EXISTS trends")
+    for table in ("trends", "trends_corrections"):
+        databricks.query(f"DROP TABLE IF EXISTS {table}")
     databricks.forget()
     assert databricks.staged() == []
     return databricks
@@ -207,7 +208,7 @@ def test_a_file_of_which_rows_are_missing_is_refused(server: Databricks, monkeyp
 
 
 def test_a_conflict_is_compared_and_written_again(server: Databricks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PAUSE", 0)
+    monkeypatch.setattr(generic, "PAUSE", 0)
     load(batch({"a": [1, 2]}))
     server.fail("^INSERT", CONFLICT, times=2)
     server.forget_statements()
@@ -217,8 +218,40 @@ def test_a_conflict_is_compared_and_written_again(server: Databricks, monkeypatc
     assert contacts(server) == [1, 4]
 
 
+def corrections(server: Databricks) -> list[tuple[Any, ...]]:
+    return sorted(server.query("SELECT old_contacts, new_contacts FROM trends_corrections"))
+
+
+def test_a_conflict_withdraws_the_corrections(server: Databricks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generic, "PAUSE", 0)
+    load(batch({"a": [1, 2]}, corrections=True))
+    server.fail("^INSERT INTO `trends` REPLACE|^DELETE", CONFLICT, times=2)
+    server.forget_statements()
+    changed = batch({"a": [1, 4]}, job_id="j2", corrections=True)
+    assert load(changed, create=False) == LoadResult(same=1, corrected=1)
+    kinds = [re.split(r"[ (]", one)[0] for one in server.statements()]
+    again = ["SELECT", "INSERT", "INSERT"]
+    assert kinds == ["--", "SELECT", "SELECT", "LIST", "PUT", *again, "DELETE", "DELETE", *again, "REMOVE"]
+    assert corrections(server) == [(2, 4)]
+
+
+def test_corrections_that_cannot_be_withdrawn_do_not_hide_the_error(
+    server: Databricks, caplog: pytest.LogCaptureFixture
+) -> None:
+    load(batch({"a": [1, 2]}, corrections=True))
+    server.fail("^INSERT INTO `trends` REPLACE|^DELETE", "[CHECK_VIOLATED] too large", times=2)
+    changed = batch({"a": [1, 4]}, job_id="j2", corrections=True)
+    with pytest.raises(TableError, match="CHECK_VIOLATED"):
+        load(changed)
+    assert "Cannot withdraw the corrections of job j2" in caplog.text
+    # What the load that failed recorded, the next one does not record again.
+    assert corrections(server) == [(2, 4)]
+    load(changed)
+    assert (contacts(server), corrections(server)) == ([1, 4], [(2, 4)])
+
+
 def test_conflicts_without_end_are_temporary(server: Databricks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PAUSE", 0)
+    monkeypatch.setattr(generic, "PAUSE", 0)
     load(batch({"a": [1, 2]}))
     server.fail("^INSERT", CONFLICT, times=1000)
     with pytest.raises(TransientTableError, match="(?s)DELTA_CONCURRENT_DELETE_READ.*Retry the task"):
@@ -238,7 +271,7 @@ def test_conflicts_without_end_are_temporary(server: Databricks, monkeypatch: py
 def test_conflicts_of_other_versions_are_recognized(
     server: Databricks, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_PAUSE", 0)
+    monkeypatch.setattr(generic, "PAUSE", 0)
     server.fail("^INSERT", message)
     assert load(batch({"a": [1, 2]})) == LoadResult(new=2)
 

@@ -27,6 +27,7 @@ REPOSITORY = "https://github.com/airflow-provider-cordial/airflow-provider-cordi
 
 #: The distribution of each package that the provider imports, where the names differ.
 DISTRIBUTIONS = {
+    "opentelemetry": "opentelemetry-api",
     "airflow.providers.amazon": "apache-airflow-providers-amazon",
     "airflow.providers.common.compat": "apache-airflow-providers-common-compat",
     "airflow.providers.common.sql": "apache-airflow-providers-common-sql",
@@ -142,7 +143,7 @@ def test_the_provider_wheel_has_its_package_and_the_examples_and_nothing_else(pr
     for name in examples:
         assert provider.read(name) == (PROJECT / name.partition("/")[2]).read_text()
     entry_points = provider.read("entry_points.txt")
-    assert re.findall(r"^\[.*", entry_points, re.MULTILINE) == ["[apache_airflow_provider]"]
+    assert re.findall(r"^\[.*", entry_points, re.MULTILINE) == ["[airflow.plugins]", "[apache_airflow_provider]"]
 
 
 def test_the_sandbox_wheel_has_its_package_the_command_and_the_pytest_plugin(sandbox_package: Distribution) -> None:

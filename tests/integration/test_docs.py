@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -74,12 +78,16 @@ def test_the_recipes_run(environment: dict[str, str], tmp_path: Path) -> None:
     assert states == dict.fromkeys(
         [
             "docs_after_load",
+            "docs_approval",
+            "docs_corrections",
             "docs_csv_format",
             "docs_files",
+            "docs_freshness",
             "docs_keep_accounts",
             "docs_keep_approved",
             "docs_one_task",
             "docs_ranges",
+            "docs_reconcile",
             "docs_retry_policy",
             "docs_sync",
             "docs_timeframe",
@@ -87,6 +95,52 @@ def test_the_recipes_run(environment: dict[str, str], tmp_path: Path) -> None:
         "success",
     ), printed[-5000:]
     assert (tmp_path / "trends" / "snapshot_date=2026-11-11" / "audience_trends.csv").exists()
+    # The earlier recipes have loaded the first and the last of 28 days, and the recipe itself loads the others.
+    with (tmp_path / "trends" / "differences.csv").open(newline="") as file:
+        differences = {(row["snapshot_date"], row["difference"]) for row in csv.DictReader(file)}
+    first = date(2026, 10, 16)
+    assert differences == {(str(first + timedelta(days=number)), "missing") for number in range(26)}
+    with closing(sqlite3.connect(tmp_path / "warehouse.db")) as warehouse:
+        query = "SELECT count(*) FROM audience_trends WHERE snapshot_date BETWEEN '2026-10-15' AND '2026-11-11'"
+        assert warehouse.execute(query).fetchone() == (2 * 28,)
+
+
+#: Runs the recipe twice; in between all numbers of the table change, and a person approves at once.
+RUN_APPROVED = """
+import sqlite3, sys
+from datetime import UTC, datetime
+from airflow.dag_processing.dagbag import DagBag
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+def approve(operator, context):
+    answer = {"params_input": {}, "responded_at": datetime.now(UTC), "responded_by_user": None}
+    return operator.execute_complete(context, {"chosen_options": [operator.APPROVE], **answer})
+
+ApprovalOperator.execute = approve
+dag = DagBag(sys.argv[1]).dags["docs_approval"]
+for _ in range(2):
+    run = dag.test(logical_date=datetime.fromisoformat("2026-11-12T03:00:00-08:00"))
+    states = {task.task_id: str(task.state) for task in run.get_task_instances()}
+    print("RUN", run.state, *(states[name] for name in ("load", "approve", "load_approved")), flush=True)
+    with sqlite3.connect(sys.argv[2]) as connection:
+        corrections = connection.execute("SELECT COUNT(*) FROM approved_trends_corrections").fetchone()
+        print("CORRECTIONS", *corrections, flush=True)
+        connection.execute("UPDATE approved_trends SET contacts = 10 * contacts + 1")
+"""
+
+
+def test_a_load_that_was_held_back_is_approved(environment: dict[str, str], tmp_path: Path) -> None:
+    shutil.copy(EXAMPLES / "recipes.py", tmp_path / "dags")
+    command = [sys.executable, "-c", RUN_APPROVED, str(tmp_path / "dags"), str(tmp_path / "warehouse.db")]
+    printed = run(command, environment, tmp_path)
+    lines = [line for line in printed.splitlines() if line.startswith(("RUN ", "CORRECTIONS "))]
+    assert lines == [
+        "RUN success success skipped skipped",
+        "CORRECTIONS 0",
+        "RUN success failed success success",
+        "CORRECTIONS 2",
+    ], printed[-5000:]
+    assert "The load would change" in printed
 
 
 def test_the_tests_of_a_dag_pass(environment: dict[str, str], tmp_path: Path) -> None:
@@ -120,6 +174,12 @@ def test_the_commands_of_backfills_and_limits_work(environment: dict[str, str], 
     run(["airflow", "dags", "reserialize"], environment, tmp_path)
     printed = run(["bash", "-euc", f". {EXAMPLES / 'backfill.sh'}"], environment, tmp_path)
     assert "2026-01-31" in printed
+
+
+@pytest.mark.timeout(600)
+def test_the_command_line_page_shows_what_its_commands_print(tmp_path: Path) -> None:
+    # The commands of command_line.sh, and their output in command_line.txt.
+    run([sys.executable, str(PROJECT / "scripts" / "command_line.py")], dict(os.environ), tmp_path)
 
 
 def test_the_command_for_an_account_of_a_warehouse_works(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_a_killed_load_leaves_postgres_old_or_new(postgres: Postgres) -> None:
 
 
 def test_a_killed_load_leaves_mariadb_old_or_new(mariadb: MariaDb) -> None:
-    mariadb.query("DROP TABLE IF EXISTS audience_trends")
+    mariadb.query("DROP TABLE IF EXISTS audience_trends, audience_trends_corrections")
     check(mariadb_target(mariadb))
 
 

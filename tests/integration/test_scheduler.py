@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -43,13 +44,27 @@ def test_every_schedule_exports_its_days_and_leaves_no_secret(tmp_path: Path, po
             environment,
         ) as airflow:
             airflow.wait_until_ready("explicit")
-            for dag_id in ("at_run_time", "by_hand", "ranges", "wrong_key", "wrong_sftp"):
+            for dag_id in ("at_run_time", "by_hand", "ranges", "wrong_key", "wrong_sftp", "approved", "rejected"):
                 airflow.trigger(dag_id)
             airflow.trigger("explicit", start="2026-03-01", end="2026-03-31")
+            for dag_id in ("approved", "rejected"):
+                wait_for_request(airflow, dag_id)
+            # Longer than the scheduler needs to notice that the task waits: otherwise Airflow fails the task.
+            time.sleep(15)
+            for dag_id, answer in (("approved", "Approve"), ("rejected", "Reject")):
+                decide(airflow, dag_id, answer)
             runs = {"cron": 2, "interval": 2, "weeks": 1, "partition": 2, "by_asset": 1, "by_hand": 1, "explicit": 1}
-            runs |= {"at_run_time": 1, "of_days": 3, "ranges": 1}
+            runs |= {"at_run_time": 1, "of_days": 3, "ranges": 1, "approved": 1}
             expected = {dag_id: ["success"] * count for dag_id, count in runs.items()}
-            airflow.wait_for({**expected, "wrong_key": ["failed"], "wrong_sftp": ["failed"]}, 300)
+            failed = {dag_id: ["failed"] for dag_id in ("wrong_key", "wrong_sftp", "rejected")}
+            airflow.wait_for(expected | failed, 300)
+            states = dict(airflow.rows("SELECT task_id, state FROM task_instance WHERE dag_id = 'rejected'"))
+            assert states == {
+                "keep.plan": "success",
+                "keep.approve": "success",
+                "keep.sync": "skipped",
+                "keep.verify": "failed",
+            }
             tries = airflow.rows("SELECT try_number FROM task_instance WHERE dag_id = 'wrong_key'")
             assert tries == [(1,)], "an error that a retry cannot help is not retried"
         jobs = sandbox.control.jobs()
@@ -69,7 +84,8 @@ def test_every_schedule_exports_its_days_and_leaves_no_secret(tmp_path: Path, po
 
     assert {job["status"] for job in jobs if not job["name"].startswith("wrong-sftp")} == {"Done"}
     assert [job["reason"] for job in jobs if job["name"].startswith("wrong-sftp")] == ["Login failed."]
-    assert len(jobs) == 17
+    assert len(jobs) == 18
+    assert exported_days("approved") == [("2026-05-01", "2026-05-03")]
     assert exported_days("cron") == [("2026-11-10", "2026-11-10"), ("2026-11-11", "2026-11-11")]
     assert exported_days("interval") == [("2026-11-10", "2026-11-10"), ("2026-11-11", "2026-11-11")]
     assert exported_days("weeks") == [("2026-11-02", "2026-11-08")]
@@ -108,6 +124,19 @@ def test_every_schedule_exports_its_days_and_leaves_no_secret(tmp_path: Path, po
         "wrong SFTP password": WRONG_PASSWORD,
     }
     assert list(find_secrets(texts, secrets)) == []
+
+
+def wait_for_request(airflow: Airflow, dag_id: str) -> None:
+    query = "SELECT state FROM task_instance WHERE dag_id = %s AND task_id = 'keep.approve'"
+    waits = ("awaiting_input", "deferred")  # deferred before Airflow 3.3
+    airflow.wait_until(lambda: any(state in waits for (state,) in airflow.rows(query, dag_id)), "a request", 200)
+
+
+def decide(airflow: Airflow, dag_id: str, answer: str) -> None:
+    """Answer the request to approve a plan, as a person does in the UI."""
+    detail = f"/dags/{dag_id}/dagRuns/{dag_id}-by-hand/taskInstances/keep.approve/-1/hitlDetails"
+    assert "1 export of 2 audiences, 2026-05-01 to 2026-05-03" in str(airflow.call("GET", detail)["body"])
+    airflow.call("PATCH", detail, {"chosen_options": [answer], "params_input": {}})
 
 
 def connections(sandbox: SandboxProcess, warehouse: Path) -> dict[str, dict[str, object]]:

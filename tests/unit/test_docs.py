@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped,unused-ignore]
+from airflow.cli.cli_config import ActionCommand
 from airflow.models.connection import Connection
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_cordial import exceptions
+from airflow_provider_cordial.cli.definition import COMMANDS
 from airflow_provider_cordial.client.connection import CordialConnection
 from airflow_provider_cordial.client.metrics import METRICS
 from airflow_provider_cordial.client.traces import SPANS
@@ -31,10 +33,13 @@ REPOSITORY = "https://github.com/airflow-provider-cordial/airflow-provider-cordi
 #: What runs each file that the pages quote.
 RUN_BY = {
     "docs/examples/backfill.sh": "tests/integration/test_docs.py",
+    "docs/examples/command_line.sh": "tests/integration/test_docs.py",
+    "docs/examples/command_line.txt": "tests/integration/test_docs.py",
     "docs/examples/connection.sh": "tests/integration/test_docs.py",
     "docs/examples/connections.yaml": "tests/unit/test_docs.py",
     "docs/examples/cordial-seed.yaml": "tests/unit/cordial_sandbox/test_accounts.py",
     "docs/examples/cordial_trends.py": "scripts/first_success.py",
+    "docs/examples/deadline.py": "tests/integration/test_deadlines.py",
     "docs/examples/recipes.py": "tests/integration/test_docs.py",
     "docs/examples/start.sh": "scripts/first_success.py",
     "docs/examples/test_my_account.py": "tests/unit/cordial_sandbox/test_documented.py",
@@ -157,6 +162,29 @@ def test_every_field_of_the_connection_is_described() -> None:
     page = read("connection.md")
     for field in CONNECTION_FIELDS:
         assert f"`{field.name}`" in page, field.name
+
+
+def test_every_command_and_its_options_are_described() -> None:
+    def options(commands: Any, *before: str) -> Iterator[tuple[str, set[str]]]:
+        for command in commands:
+            path = (*before, command.name)
+            if isinstance(command, ActionCommand):
+                yield " ".join(path), {flag for one in command.args for flag in one.flags if flag.startswith("--")}
+            else:
+                yield from options(command.subcommands, *path)
+
+    page = read("command-line.md")
+    known = dict(options(COMMANDS))
+    rows = {cells[0].strip("`"): cells[-1] for cells in table_rows(page) if cells[0].strip("`") in known}
+    assert rows.keys() == known.keys()
+    every = set().union(*known.values())
+    # An option of a single command is in its row, and each one is somewhere on the page.
+    for name, cell in rows.items():
+        named = set(re.findall(r"`(--[\w-]+)", cell))
+        assert named <= known[name], name
+        rare = {flag for flag in known[name] if sum(flag in flags for flags in known.values()) == 1}
+        assert rare <= named, (name, rare - named)
+    assert every | {"--help"} == set(re.findall(r"`(--[\w-]+)", page))
 
 
 def test_the_file_of_connections_is_valid() -> None:

@@ -13,13 +13,19 @@ SURFACE: dict[str, set[str]] = {
     "operators": {
         "AudienceTrendsCoverageOperator",
         "AudienceTrendsExportOperator",
+        "AudienceTrendsFreshnessOperator",
         "AudienceTrendsPlanOperator",
         "AudienceTrendsVerifyOperator",
         "CordialExportOperator",
     },
     "sensors": {"JobSensor"},
     "triggers": {"ExportJobTrigger", "JobTrigger"},
-    "transfers": {"AudienceTrendsSyncOperator", "AudienceTrendsToFileOperator", "AudienceTrendsToSqlOperator"},
+    "transfers": {
+        "AudienceTrendsReconcileOperator",
+        "AudienceTrendsSyncOperator",
+        "AudienceTrendsToFileOperator",
+        "AudienceTrendsToSqlOperator",
+    },
     "destinations": {
         "Address",
         "AzureBlobDestination",
@@ -55,11 +61,14 @@ SURFACE: dict[str, set[str]] = {
 
 #: Airflow stores these paths in its database: they never move.
 STORED = [
+    "deadlines.AccountMidnight",
     "hooks.cordial.CordialHook",
     "operators.audience_trends.AudienceTrendsExportOperator",
     "operators.audience_trends_coverage.AudienceTrendsPlanOperator",
     "operators.audience_trends_coverage.AudienceTrendsVerifyOperator",
+    "operators.audience_trends_freshness.AudienceTrendsFreshnessOperator",
     "sensors.job.JobSensor",
+    "transfers.audience_trends_reconcile.AudienceTrendsReconcileOperator",
     "transfers.audience_trends_sync.AudienceTrendsSyncOperator",
     "transfers.audience_trends_to_file.AudienceTrendsToFileOperator",
     "transfers.audience_trends_to_sql.AudienceTrendsToSqlOperator",

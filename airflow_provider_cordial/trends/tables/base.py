@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from datetime import date
+from typing import ClassVar
 
 from airflow_provider_cordial.exceptions import UnsupportedWarehouseError
 from airflow_provider_cordial.exports.timeframe import Timeframe
@@ -26,6 +27,9 @@ class TrendsTable(ABC):
     :raises InvalidExportError: the name is not an identifier, or the warehouse cannot use the staging location.
     """
 
+    #: Whether ``load`` applies the batch's ``corrections`` and ``max_change``.
+    supports_corrections: ClassVar[bool] = False
+
     def __init__(
         self, conn_id: str, name: str, columns: Columns, *, create: bool = False, staging: Staging | None = None
     ) -> None:
@@ -44,6 +48,19 @@ class TrendsTable(ABC):
         for part in name.split("."):
             validate_identifier("table", part, whole=name)
 
+    def require_corrections(self) -> None:
+        """Reject a class of which a load would ignore ``corrections`` and ``max_change``.
+
+        :raises UnsupportedWarehouseError: the class does not support them.
+        """
+        if not self.supports_corrections:
+            msg = (
+                f"Table {self.name!r} cannot record corrections or bound a change: {type(self).__name__} does not "
+                "support it. Load without corrections and max_change, or apply them in the class and set its "
+                "supports_corrections."
+            )
+            raise UnsupportedWarehouseError(msg)
+
     def cells(self, audiences: Sequence[str], timeframe: Timeframe) -> Iterator[Cell]:  # noqa: ARG002
         """Yield the rows that the table has of the audiences and days in the scope: audience, day, contacts.
 
@@ -55,6 +72,14 @@ class TrendsTable(ABC):
             "the class, or load without a plan."
         )
         raise UnsupportedWarehouseError(msg)
+
+    def probe(self) -> None:
+        """Check what can be checked without a load, and write nothing.
+
+        :raises TableError: the table does not exist, lacks a column, or has another key.
+        """
+        for _ in self.cells([""], Timeframe(date.min, date.min)):
+            pass
 
     @abstractmethod
     def load(self, batch: TrendsBatch) -> LoadResult | int:

@@ -25,8 +25,19 @@ from airflow_provider_cordial.exceptions import (
 from airflow_provider_cordial.exports.timeframe import Timeframe
 from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import DATA_COLUMNS, Columns, validate_identifier
+from airflow_provider_cordial.trends.corrections import (
+    SHOWN,
+    KnownCell,
+    bounded,
+    change_sums,
+    corrections_columns,
+    corrections_table,
+    count_corrected,
+    difference,
+    is_corrected,
+)
 from airflow_provider_cordial.trends.tables.base import Cell, TrendsTable
-from airflow_provider_cordial.trends.tables.errors import ADVICE, table_error
+from airflow_provider_cordial.trends.tables.errors import ADVICE, corrections_error, table_error
 from airflow_provider_cordial.trends.tables.generic import again_after_conflicts, day_ranges
 from airflow_provider_cordial.trends.tables.rows import write_parquet
 from airflow_provider_cordial.trends.tables.staging import Staging
@@ -87,6 +98,8 @@ class BigQueryTable(TrendsTable):
     :param staging: its location is the dataset of the staging table, by default that of the table.
     """
 
+    supports_corrections = True
+
     def __init__(
         self, conn_id: str, name: str, columns: Columns, *, create: bool = False, staging: Staging | None = None
     ) -> None:
@@ -124,11 +137,12 @@ class BigQueryTable(TrendsTable):
     def load(self, batch: TrendsBatch) -> LoadResult:
         with self._errors():
             table = self._open()
+            corrections = self._open_corrections() if batch.corrections else None
             if not batch.cells:
-                return LoadResult()
+                return LoadResult.of_new(batch)
             with self._staged(batch, table.location) as staging:
                 return again_after_conflicts(
-                    lambda: self._replace(batch, table, staging),
+                    lambda: self._replace(batch, table, corrections, staging),
                     _is_conflict,
                     f"Another load of {self.name} was first; merging again",
                 )
@@ -220,6 +234,36 @@ class BigQueryTable(TrendsTable):
         self._check(table)
         return table
 
+    def _open_corrections(self) -> bigquery.Table:
+        """Return the corrections table, which is created if it is missing and shall be.
+
+        :raises TableError: it is missing, or its columns do not fit.
+        """
+        from google.api_core.exceptions import NotFound
+        from google.cloud import bigquery
+
+        fields = {field.name: field for field in self._new_schema()}
+        mine = corrections_columns(self.columns)
+        schema = [bigquery.SchemaField(name, fields[like].field_type, fields[like].mode) for name, like in mine.items()]
+        name = corrections_table(self.whole_name)
+        try:
+            table: bigquery.Table = self._client.get_table(name)
+        except NotFound as error:
+            if not self.create_if_missing:
+                columns = ", ".join(
+                    f"{_quote(field.name)} {_sql_type(field)}{' NOT NULL' * (field.mode == 'REQUIRED')}"
+                    for field in schema
+                )
+                statement = f"CREATE TABLE {_quote(name)} ({columns})"
+                raise corrections_error(self.name, self.conn_id, error, statement, text=_text(error)) from error
+            table = self._client.create_table(bigquery.Table(name, schema), exists_ok=True)
+        self._check_types(
+            corrections_table(self.name),
+            table,
+            {column: self._expected_types[like] for column, like in mine.items()},
+        )
+        return table
+
     def _new_schema(self) -> list[bigquery.SchemaField]:
         from google.cloud import bigquery
 
@@ -235,8 +279,11 @@ class BigQueryTable(TrendsTable):
         return names | dict.fromkeys(self.columns.shared, _TEXT)
 
     def _check(self, table: bigquery.Table) -> None:
+        self._check_types(self.name, table, self._expected_types)
+
+    def _check_types(self, shown: str, table: bigquery.Table, expected: Mapping[str, tuple[str, ...]]) -> None:
         fields = {field.name.lower(): field for field in table.schema}
-        for name, types in self._expected_types.items():
+        for name, types in expected.items():
             field = fields.get(name.lower())
             if field is None:
                 reason = "which it does not have. Add the column, or rename it in the Columns of the load."
@@ -246,7 +293,7 @@ class BigQueryTable(TrendsTable):
                 reason = "whose collation ignores case. Load into a table without a collation."
             else:
                 continue
-            raise UnsuitableTableError(f"Table {self.name!r} needs column {name!r}, {reason}", table=self.name)
+            raise UnsuitableTableError(f"Table {shown!r} needs column {name!r}, {reason}", table=shown)
 
     # The staging table.
 
@@ -308,12 +355,53 @@ class BigQueryTable(TrendsTable):
 
     # The statements.
 
-    def _replace(self, batch: TrendsBatch, table: bigquery.Table, staging: str) -> LoadResult:
+    def _replace(
+        self, batch: TrendsBatch, table: bigquery.Table, corrections: bigquery.Table | None, staging: str
+    ) -> LoadResult:
         source, parameters = self._source(batch, staging), self._parameters(batch)
         result, found = self._compare(batch, source, parameters, table.location)
+        result = bounded(
+            self.name, result, found, batch, lambda: self._find_largest(source, parameters, table.location)
+        )
         if found["untouched"] < batch.cells or found["rows"] > batch.cells:
-            self._query(*self._merge(batch, table, source, parameters), table.location)
+            statement, parameters = self._merge(batch, table, source, parameters)
+            if corrections is not None and count_corrected(found, batch):
+                insert, more = self._record(batch, corrections, source)
+                # One job, which BigQuery rolls back unless it comes to its end.
+                statement = f"BEGIN TRANSACTION; {insert}; {statement}; COMMIT TRANSACTION"
+                parameters = [*parameters, *more]
+            self._query(statement, parameters, table.location)
         return result
+
+    def _find_largest(self, source: str, parameters: list[Any], location: str | None) -> list[KnownCell]:
+        new, old = "cordial_contacts", _quote(self.columns["contacts"])
+        statement = (
+            f"SELECT cordial_audience, cordial_day, {old}, {new} FROM ({source}) WHERE {new} <> {old} "
+            f"ORDER BY {difference(new, old)} DESC, cordial_audience, cordial_day LIMIT {SHOWN}"
+        )
+        rows = self._query(statement, parameters, location)
+        return [KnownCell(row[0], row[1], int(row[2]), int(row[3])) for row in rows]
+
+    def _record(self, batch: TrendsBatch, corrections: bigquery.Table, source: str) -> tuple[str, list[Any]]:
+        """Return the statement that inserts a row for each cell that the load corrects, and its own parameter."""
+        from google.cloud import bigquery
+
+        names = [*corrections_columns(self.columns)]
+        fields = {field.name.lower(): field for field in corrections.schema}
+        # No number is converted from a type to another without a CAST.
+        new, old = "cordial_contacts", _quote(self.columns["contacts"])
+        numbers = [
+            f"CAST({number} AS {_sql_type(fields[name.lower()])})"
+            for number, name in zip((old, new), names[2:4], strict=True)
+        ]
+        scope = [f"@shared_{n}" for n, name in enumerate(self.columns.shared) if name in self.columns.scope]
+        values = ["cordial_audience", "cordial_day", *numbers, "@job_id", "@corrected_at", *scope]
+        statement = (
+            f"INSERT INTO {_quote(corrections_table(self.whole_name))} ({', '.join(map(_quote, names))}) "
+            f"SELECT {', '.join(values)} FROM ({source}) WHERE {is_corrected(new, old, batch.on_blank)}"
+        )
+        kind = fields["corrected_at"].field_type
+        return statement, [bigquery.ScalarQueryParameter("corrected_at", kind, batch.loaded_at.astimezone(UTC))]
 
     def _compare(
         self, batch: TrendsBatch, source: str, parameters: list[Any], location: str | None
@@ -332,10 +420,12 @@ class BigQueryTable(TrendsTable):
             "untouched": "cordial_stays",
             "cells": "TRUE",
         }
-        columns = ", ".join(f"COUNTIF({condition}) AS cordial_{name}" for name, condition in counts.items())
-        rows = f"(SELECT COUNT(*) FROM {_quote(self.whole_name)} WHERE {self._range(batch)})"
-        row = self._query(f"SELECT {columns}, {rows} AS cordial_rows FROM ({source})", parameters, location)[0]
-        found = {name: int(row[f"cordial_{name}"]) for name in (*counts, "rows")}
+        columns = {name: f"COUNTIF({condition})" for name, condition in counts.items()}
+        columns["rows"] = f"(SELECT COUNT(*) FROM {_quote(self.whole_name)} WHERE {self._range(batch)})"
+        columns |= change_sums(new, old, batch)
+        selected = ", ".join(f"{column} AS cordial_{name}" for name, column in columns.items())
+        row = self._query(f"SELECT {selected} FROM ({source})", parameters, location)[0]
+        found = {name: int(row[f"cordial_{name}"]) for name in columns}
         if found["cells"] != batch.cells:
             msg = (
                 f"Table {self.name!r} would have {found['cells']} of {batch.cells} rows of the file: another process "
@@ -473,6 +563,11 @@ def _mapping(setting: Any) -> dict[str, Any]:
 
 def _quote(name: str) -> str:
     return f"`{name}`"
+
+
+def _sql_type(field: bigquery.SchemaField) -> str:
+    """Return the type of a column as SQL names it; the API has older names."""
+    return {"INTEGER": "INT64", "FLOAT": "FLOAT64"}.get(field.field_type, field.field_type)
 
 
 def _validate_dataset(what: str, name: str, *, expected: str, whole: str | None = None) -> None:

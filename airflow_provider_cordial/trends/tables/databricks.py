@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import random
 import re
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,22 @@ from airflow_provider_cordial.exceptions import (
 from airflow_provider_cordial.exports.timeframe import Timeframe
 from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import DATA_COLUMNS, TABLE_COLUMNS, Columns
+from airflow_provider_cordial.trends.corrections import (
+    SHOWN,
+    KnownCell,
+    bounded,
+    change_sums,
+    corrections_columns,
+    corrections_table,
+    count_corrected,
+    difference,
+    is_corrected,
+)
 from airflow_provider_cordial.trends.tables.base import Cell, TrendsTable
-from airflow_provider_cordial.trends.tables.errors import is_driver_error, table_error
+from airflow_provider_cordial.trends.tables.errors import corrections_error, is_driver_error, table_error
 from airflow_provider_cordial.trends.tables.generic import (
     AUDIENCES_PER_STATEMENT,
+    again_after_conflicts,
     batches,
     closing_quietly,
     day_ranges,
@@ -55,9 +66,8 @@ _FOLDER = re.compile(r"/Volumes(/(?!\.+(/|$))[\w. -]+){3,}")
 #: Parts of the name of a table: catalog, schema, table.
 _MOST_PARTS = 3
 
-#: How often the statement is sent while other loads of the table commit first, and the pauses in seconds.
+#: How often a statement is sent while other loads of the table commit first, and the longest pause in seconds.
 _ATTEMPTS = 12
-_PAUSE = 0.2
 _LONGEST_PAUSE = 30.0
 
 #: Another commit was first. The exception's name is that of Delta Lake; the others are those of Databricks.
@@ -95,15 +105,23 @@ _SIGNATURE = re.compile(r"\?[^\s'\"<>]*")
 _LOGGERS = ("databricks.sql.common.unified_http_client", "urllib3.util.retry")
 
 
+#: Conflicts are frequent: Delta compares files, not rows.
+_again = partial(again_after_conflicts, attempts=_ATTEMPTS, longest_pause=_LONGEST_PAUSE)
+
+
 class DatabricksTable(TrendsTable):
     """The table in Databricks: a Delta table, on a SQL warehouse or a cluster with Unity Catalog.
 
     The file is put into a volume, and one ``INSERT INTO ... REPLACE WHERE`` reads it: one commit, which takes effect as
     a whole or not at all. The ``staging`` is ``/Volumes/catalog/schema/volume``, or a folder in it.
 
+    Corrections are recorded by a statement of their own before that one: see ``_record``.
+
     :raises InvalidExportError: the staging is missing or invalid.
     :raises InvalidConnectionError: the connection names no SQL warehouse.
     """
+
+    supports_corrections = True
 
     def __init__(
         self, conn_id: str, name: str, columns: Columns, *, create: bool = False, staging: Staging | None = None
@@ -134,9 +152,13 @@ class DatabricksTable(TrendsTable):
             with self._errors(), self._connection(folder) as cursor:
                 if self.create_if_missing:
                     cursor.execute(self._create())
+                    if batch.corrections:
+                        cursor.execute(self._create_corrections())
                 names = self._names(cursor)
+                if batch.corrections:
+                    self._check_corrections(cursor)
                 if not batch.cells:
-                    return LoadResult()
+                    return LoadResult.of_new(batch)
                 with self._staged(cursor, path) as staged:
                     return self._replace(cursor, batch, _joined(self, batch, names, staged), names)
 
@@ -201,13 +223,32 @@ class DatabricksTable(TrendsTable):
             raise table_error(self.name, self.conn_id, error, is_transient=is_transient, **options) from error
 
     def _create(self) -> str:
+        columns = ", ".join(f"{_quote(name)} {kind}" for name, kind in self._column_types().items())
+        return f"CREATE TABLE IF NOT EXISTS {self.quoted} ({columns})"
+
+    def _create_corrections(self) -> str:
+        types = self._column_types()
+        columns = ", ".join(f"{_quote(name)} {types[like]}" for name, like in corrections_columns(self.columns).items())
+        return f"CREATE TABLE IF NOT EXISTS {self.corrections} ({columns})"
+
+    def _column_types(self) -> dict[str, str]:
         names = {self.columns[column]: _TYPES[column] for column in TABLE_COLUMNS}
         names |= dict.fromkeys(self.columns.shared, "STRING")
         nullable = self.columns["contacts"]
-        columns = ", ".join(
-            f"{_quote(name)} {kind}{'' if name == nullable else ' NOT NULL'}" for name, kind in names.items()
-        )
-        return f"CREATE TABLE IF NOT EXISTS {self.quoted} ({columns})"
+        return {name: f"{kind}{'' if name == nullable else ' NOT NULL'}" for name, kind in names.items()}
+
+    def _check_corrections(self, cursor: Any) -> None:
+        """Check that the corrections table is there.
+
+        :raises TableError: it is missing, or lacks a column.
+        """
+        names = ", ".join(map(_quote, corrections_columns(self.columns)))
+        try:
+            cursor.execute(f"SELECT {names} FROM {self.corrections} LIMIT 0")
+        except Exception as error:
+            if not is_driver_error(error) or _is_transient(error, _http_status(error)):
+                raise
+            raise corrections_error(self.name, self.conn_id, error, self._create_corrections()) from error
 
     def _names(self, cursor: Any) -> list[str]:
         """Return the columns of the table in its order: the statement inserts by position.
@@ -268,23 +309,59 @@ class DatabricksTable(TrendsTable):
         :raises TableError: the warehouse does not read all rows of the file.
         """
         insert = _insert(self, batch, joined, names)
-        for attempt in range(1, _ATTEMPTS + 1):
-            result, is_written = self._compare(cursor, batch, joined)
-            if not is_written:
-                return result
-            try:
-                cursor.execute(insert)
-            except Exception as error:
-                if attempt == _ATTEMPTS or not (is_driver_error(error) and _CONFLICT.search(str(error))):
-                    raise
-            else:
-                return result
-            log.info("Another load of %s was first; replacing again (%d)", self.name, attempt)
-            time.sleep(random.uniform(0, min(_PAUSE * 2**attempt, _LONGEST_PAUSE)))  # noqa: S311 - not a secret
-        raise AssertionError
 
-    def _compare(self, cursor: Any, batch: TrendsBatch, joined: str) -> tuple[LoadResult, bool]:
-        """Return what the file changes, and whether it has to be written."""
+        def run() -> LoadResult:
+            result, found = self._compare(cursor, batch, joined)
+            result = bounded(self.name, result, found, batch, lambda: self._find_largest(cursor, joined))
+            if count_corrected(found, batch):
+                self._record_and_replace(cursor, batch, joined, insert)
+            elif found["untouched"] < batch.cells or found["doubled"]:
+                cursor.execute(insert)
+            return result
+
+        return _again(run, _is_conflict, f"Another load of {self.name} was first; replacing again")
+
+    def _record_and_replace(self, cursor: Any, batch: TrendsBatch, joined: str, insert: str) -> None:
+        """Record the corrections, then replace the rows; nothing is recorded if the warehouse refuses to replace.
+
+        Two commits: Delta has no transaction over two tables. A load that is killed between them leaves corrections
+        that are not in the table yet; its retry replaces the rows, and does not record them again. Another load of the
+        same cells that commits between them is not seen: the old number is then the one before both.
+        """
+        cursor.execute(_record(self, batch, joined))
+        try:
+            cursor.execute(insert)
+        except Exception as error:
+            # Without an answer the rows may have been replaced.
+            if _is_answer(error):
+                self._withdraw(cursor, batch)
+            raise
+
+    def _withdraw(self, cursor: Any, batch: TrendsBatch) -> None:
+        """Delete the corrections of this load."""
+        job_id, corrected_at = _quote(self.columns["job_id"]), _quote("corrected_at")
+        statement = (
+            f"DELETE FROM {self.corrections} WHERE {_cells(self.columns, batch.days)} "
+            f"AND {job_id} = {_literal(batch.job_id)} AND {corrected_at} = {_literal(batch.loaded_at)}"
+        )
+        try:
+            _again(lambda: cursor.execute(statement), _is_conflict, "Withdrawing the corrections again")
+        except Exception as error:
+            if not _is_of_driver(error):
+                raise
+            # It must not hide the error that ended the load.
+            log.warning("Cannot withdraw the corrections of job %s (%s)", batch.job_id, type(error).__name__)
+
+    def _find_largest(self, cursor: Any, joined: str) -> list[KnownCell]:
+        new, old = "contacts", f"kept.{_quote(self.columns['contacts'])}"
+        cursor.execute(
+            f"SELECT audience, snapshot_date, {old} AS old, {new} AS new FROM ({joined}) WHERE {new} <> {old} "
+            f"ORDER BY {difference(new, old)} DESC, audience, snapshot_date LIMIT {SHOWN}"
+        )
+        return [KnownCell(str(row[0]), row[1], int(row[2]), int(row[3])) for row in cursor.fetchall()]
+
+    def _compare(self, cursor: Any, batch: TrendsBatch, joined: str) -> tuple[LoadResult, dict[str, int]]:
+        """Count in one query what the file changes, and what decides how it is written."""
         old = f"kept.{_quote(self.columns['contacts'])}"
         conditions = {
             "new": f"contacts IS NOT NULL AND {old} IS NULL",
@@ -295,20 +372,25 @@ class DatabricksTable(TrendsTable):
             "untouched": "untouched",
             "doubled": "copies > 1",
         }
-        counts = ", ".join(f"COUNT(CASE WHEN {condition} THEN 1 END)" for condition in conditions.values())
-        cursor.execute(f"SELECT {counts}, COUNT(*) FROM ({joined})")
-        found = dict(zip((*conditions, "rows"), map(int, cursor.fetchall()[0]), strict=True))
+        columns = {name: f"COUNT(CASE WHEN {condition} THEN 1 END)" for name, condition in conditions.items()}
+        columns |= {"rows": "COUNT(*)", **change_sums("contacts", old, batch)}
+        cursor.execute(f"SELECT {', '.join(columns.values())} FROM ({joined})")
+        found = dict(zip(columns, map(int, cursor.fetchall()[0]), strict=True))
         if found["rows"] != batch.cells:
             msg = (
                 f"Table {self.name!r} would have {found['rows']} of {batch.cells} rows of the file: the warehouse does "
                 "not read the others. The rows of the table are as before. Retry the task."
             )
             raise TableError(msg, table=self.name)
-        return LoadResult.of_counts(found, batch.on_blank), found["untouched"] < batch.cells or found["doubled"] > 0
+        return LoadResult.of_counts(found, batch.on_blank), found
 
     @property
     def quoted(self) -> str:
         return ".".join(map(_quote, self.name.split(".")))
+
+    @property
+    def corrections(self) -> str:
+        return ".".join(map(_quote, corrections_table(self.name).split(".")))
 
 
 def _staging_folder(conn_id: str, staging: Staging) -> str:
@@ -388,6 +470,31 @@ def _insert(table: DatabricksTable, batch: TrendsBatch, joined: str, names: Sequ
     return f"INSERT INTO {table.quoted} REPLACE WHERE {predicate} SELECT {selected} FROM ({joined})"
 
 
+def _record(table: DatabricksTable, batch: TrendsBatch, joined: str) -> str:
+    """Return the statement that inserts a row for each cell that the load corrects, and was not recorded before.
+
+    A correction that is recorded, and later than the row of the table, is that of a load of this job that was killed
+    before it replaced the row.
+    """
+    columns = table.columns
+    names = [_quote(name) for name in corrections_columns(columns)]
+    new, old = "contacts", f"kept.{_quote(columns['contacts'])}"
+    scope = {_quote(name): _literal(text) for name, text in columns.scope.items()}
+    shared = [_literal(batch.job_id), _literal(batch.loaded_at), *scope.values()]
+    audience, day, old_name, new_name, job_id, corrected_at = names[:6]
+    equal = "".join(f" AND {name} = {text}" for name, text in scope.items())
+    return (
+        f"INSERT INTO {table.corrections} ({', '.join(names)}) "
+        f"SELECT audience, snapshot_date, old, contacts, {', '.join(shared)} FROM ("
+        f"SELECT audience, snapshot_date, {old} AS old, contacts, kept.{_quote(columns['loaded_at'])} AS loaded_at "
+        f"FROM ({joined}) WHERE {is_corrected(new, old, batch.on_blank)}) AS found "
+        f"WHERE NOT EXISTS (SELECT 1 FROM {table.corrections} AS recorded WHERE recorded.{audience} = found.audience "
+        f"AND recorded.{day} = found.snapshot_date AND recorded.{old_name} = found.old "
+        f"AND recorded.{new_name} <=> found.contacts AND recorded.{corrected_at} > found.loaded_at "
+        f"AND recorded.{job_id} = {_literal(batch.job_id)}{equal})"
+    )
+
+
 def _cells(columns: Columns, days: Sequence[date]) -> str:
     """Return the condition for the rows of the scope on the days, which may have gaps."""
     day = _quote(columns["snapshot_date"])
@@ -412,6 +519,15 @@ def _literal(value: str | date) -> str:
 
 def _is_of_driver(error: BaseException) -> bool:
     return is_driver_error(error) or _is_lost_connection(error)
+
+
+def _is_conflict(error: BaseException) -> bool:
+    return is_driver_error(error) and bool(_CONFLICT.search(str(error)))
+
+
+def _is_answer(error: BaseException) -> bool:
+    """Return whether the warehouse itself reports that a statement failed."""
+    return is_driver_error(error) and not _is_lost_connection(error) and type(error).__name__ not in _LOST
 
 
 def _is_lost_connection(error: BaseException) -> bool:

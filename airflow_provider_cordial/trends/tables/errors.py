@@ -8,6 +8,7 @@ from typing import Any
 from airflow_provider_cordial._compat import AirflowException, BaseHook
 from airflow_provider_cordial.client.secrets import strike_out
 from airflow_provider_cordial.exceptions import TableError, TransientTableError, UnsupportedWarehouseError
+from airflow_provider_cordial.trends.corrections import corrections_table
 
 _LONGEST = 500
 
@@ -67,6 +68,18 @@ def table_error(
     if is_transient:
         return TransientTableError(f"{what} Retry the task: loading again ends with the same rows.", table=table)
     return TableError(f"{what} The rows of the table are as before. {advice}", table=table)
+
+
+def corrections_error(
+    table: str, conn_id: str, error: BaseException, statement: str, *, text: str | None = None
+) -> TableError:
+    """Return the error for a corrections table that is missing, or does not fit.
+
+    :param table: the table that the load writes into.
+    :param statement: that creates the corrections table.
+    """
+    advice = f"corrections=True needs this table. create_table=True creates it; or run: {statement}"
+    return table_error(corrections_table(table), conn_id, error, is_transient=False, text=text, advice=advice)
 
 
 def get_hook(conn_id: str, hook_params: dict[str, Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -22,9 +23,17 @@ from airflow_provider_cordial.exceptions import (
 from airflow_provider_cordial.exports.timeframe import Timeframe
 from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import Columns
+from airflow_provider_cordial.trends.corrections import (
+    KnownCell,
+    check_change,
+    corrections_columns,
+    corrections_table,
+    measure,
+)
 from airflow_provider_cordial.trends.csv import AudienceRow
 from airflow_provider_cordial.trends.tables.base import Cell, TrendsTable
 from airflow_provider_cordial.trends.tables.errors import (
+    corrections_error,
     error_code,
     get_hook,
     is_driver_error,
@@ -61,6 +70,8 @@ class DbApiTable(TrendsTable):
     :raises UnsupportedWarehouseError: the hook cannot switch autocommit off.
     """
 
+    supports_corrections = True
+
     #: Types of the columns when the table is created.
     types: ClassVar[Mapping[str, str]] = {
         "audience": "TEXT",
@@ -72,8 +83,9 @@ class DbApiTable(TrendsTable):
         "constant": "TEXT",
     }
 
-    #: Follows the columns when the table is created.
+    #: Follows the columns when the table is created, and when its corrections table is, which has no key.
     options: ClassVar[str] = ""
+    corrections_options: ClassVar[str] = ""
 
     #: What the code of an error begins with if the database ended the load for another one: it runs again at once.
     conflicts: ClassVar[tuple[str, ...]] = ("40",)
@@ -117,11 +129,10 @@ class DbApiTable(TrendsTable):
 
     def _load_once(self, batch: TrendsBatch) -> LoadResult:
         with self.connection() as connection, self.transaction(connection) as cursor:
-            if self.create_if_missing:
-                self.create(cursor)
+            self.create_tables(cursor, batch)
             self.lock(cursor)
-            self.check(cursor)
-            return self.replace(cursor, batch) if batch.cells else LoadResult()
+            self.check_tables(cursor, batch)
+            return self.replace(cursor, batch) if batch.cells else LoadResult.of_new(batch)
 
     def cells(self, audiences: Sequence[str], timeframe: Timeframe) -> Iterator[Cell]:
         wanted = set(audiences)
@@ -136,6 +147,14 @@ class DbApiTable(TrendsTable):
                         # A column may ignore case or accents.
                         if name in wanted:
                             yield name, date.fromisoformat(str(moment)[:10]), None if number is None else int(number)
+
+    def probe(self) -> None:
+        with self.connection() as connection, self.transaction(connection) as cursor:
+            # With an alias: SQLite takes an unknown column in quotes for a text.
+            names = ", ".join(f"old.{self.quote(name)}" for name in self.columns.of_table)
+            cursor.execute(f"SELECT {names} FROM {self.quoted} old WHERE 1 = 0")
+            cursor.fetchall()
+            self.check(cursor)
 
     def _is_conflict(self, error: TableError) -> bool:
         cause = error.__cause__
@@ -196,6 +215,22 @@ class DbApiTable(TrendsTable):
                         connection.rollback()
                 raise
 
+    def create_tables(self, cursor: Any, batch: TrendsBatch) -> None:
+        """Create what the load writes into, if that is to be created."""
+        if self.create_if_missing:
+            self.create(cursor)
+            if batch.corrections:
+                cursor.execute(self.create_corrections(cursor))
+
+    def check_tables(self, cursor: Any, batch: TrendsBatch) -> None:
+        """Check what the load writes into, before anything is deleted.
+
+        :raises TableError: a table is missing, or does not fit.
+        """
+        self.check(cursor)
+        if batch.corrections:
+            self.check_corrections(cursor)
+
     def create(self, cursor: Any) -> None:
         """Create the table if it does not exist."""
         columns = [f"{self.quote(name)} {kind}" for name, kind in self.column_types(cursor).items()]
@@ -203,6 +238,26 @@ class DbApiTable(TrendsTable):
         cursor.execute(
             f"CREATE TABLE IF NOT EXISTS {self.quoted} ({', '.join(columns)}, PRIMARY KEY ({key})){self.options}"
         )
+
+    def create_corrections(self, cursor: Any) -> str:
+        """Return the statement that creates the corrections table if it does not exist."""
+        types = self.column_types(cursor)
+        columns = [f"{self.quote(name)} {types[like]}" for name, like in corrections_columns(self.columns).items()]
+        return f"CREATE TABLE IF NOT EXISTS {self.corrections} ({', '.join(columns)}){self.corrections_options}"
+
+    def check_corrections(self, cursor: Any) -> None:
+        """Check that the corrections table can be written.
+
+        :raises TableError: it is missing, or lacks a column.
+        """
+        names = ", ".join(map(self.quote, corrections_columns(self.columns)))
+        try:
+            cursor.execute(f"SELECT {names} FROM {self.corrections} WHERE 1 = 0")
+            cursor.fetchall()
+        except Exception as error:
+            if not is_driver_error(error) or self.code(error).startswith(self.transient):
+                raise
+            raise corrections_error(self.name, self.conn_id, error, self.create_corrections(cursor)) from error
 
     def column_types(self, _cursor: Any) -> dict[str, str]:
         """Return the definition of each column of a new table."""
@@ -228,34 +283,55 @@ class DbApiTable(TrendsTable):
 
     def replace(self, cursor: Any, batch: TrendsBatch) -> LoadResult:
         """Replace the batch's audiences and days by its rows."""
-        result = LoadResult()
-        per_statement = max(1, min(AUDIENCES_PER_STATEMENT, BATCH // max(1, len(batch.days))))
-        for rows in batches(batch.rows, per_statement):
+        change = None
+        if batch.max_change is not None:
+            # Read twice: nothing is written before the whole change is known.
+            measured, largest = measure(self._known_cells(cursor, batch))
+            change = check_change(self.name, measured, batch, lambda: largest)
+        result = LoadResult(change=change)
+        for rows in _parts(batch):
             result += self._replace_some(cursor, batch, rows)
         return result
+
+    def _known_cells(self, cursor: Any, batch: TrendsBatch) -> Iterator[KnownCell]:
+        """Yield the cells of which table and batch have a number."""
+        for rows in _parts(batch):
+            old = self._read(cursor, batch, [row.audience for row in rows])
+            for row in rows:
+                for day, contacts in zip(batch.days, row.contacts, strict=True):
+                    known = _known(old, row.audience, day)
+                    if known and contacts is not None:
+                        yield KnownCell(row.audience, day, int(known[2]), contacts)
 
     def _replace_some(self, cursor: Any, batch: TrendsBatch, rows: Sequence[AudienceRow]) -> LoadResult:
         names = [row.audience for row in rows]
         old = self._read(cursor, batch, names)
         shared = tuple(self.shared_values(batch))
         new: list[Sequence[Any]] = []
+        corrections: list[Sequence[Any]] = []
         counts: list[str] = []
         for row in rows:
             for day, contacts in zip(batch.days, row.contacts, strict=True):
-                known = next((one for one in old.get((row.audience, day.isoformat()), ()) if one[2] is not None), None)
+                known = _known(old, row.audience, day)
                 number = None if known is None else int(known[2])
                 is_kept = contacts is None and number is not None and batch.on_blank == "keep"
                 # A kept row is the one that was there, with the job that delivered its number.
                 new.append(known if is_kept and known else (row.audience, self.parameter(day), contacts, *shared))
                 counts.append(classify(contacts, number, keeps=batch.on_blank == "keep"))
+                if batch.corrections and not is_kept and number not in (None, contacts):
+                    cell = (row.audience, self.parameter(day), number, contacts)
+                    corrections.append((*cell, *self.correction_values(batch)))
         for where, parameters in self.ranges(batch.days, names):
             cursor.execute(f"DELETE FROM {self.quoted} WHERE {where}", parameters)
-        self._insert_rows(cursor, new)
+        self._insert_rows(cursor, self.quoted, self.columns.of_table, new)
+        self._insert_rows(cursor, self.corrections, [*corrections_columns(self.columns)], corrections)
         self.verify(cursor, batch.days, names)
         return LoadResult(**{name: counts.count(name) for name in set(counts)})
 
-    def _insert_rows(self, cursor: Any, rows: Sequence[Sequence[Any]]) -> None:
-        insert, width = self.insert_into(self.quoted), len(self.columns.of_table)
+    def _insert_rows(self, cursor: Any, target: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        if not rows:
+            return
+        insert, width = f"INSERT INTO {target} ({', '.join(map(self.quote, names))})", len(names)
         marks = f"({', '.join([self.placeholder] * width)})"
         if self.hook.supports_executemany or getattr(self.hook, "conn_type", "") in _ONE_ROW_PER_INSERT:
             cursor.executemany(f"{insert} VALUES {marks}", rows)
@@ -336,6 +412,10 @@ class DbApiTable(TrendsTable):
         """Return what is the same in all rows: job, load time, scope, and constants."""
         return [batch.job_id, self.parameter(batch.loaded_at), *self.columns.shared.values()]
 
+    def correction_values(self, batch: TrendsBatch) -> list[Any]:
+        """Return what is the same in all corrections: job, load time, and scope."""
+        return [batch.job_id, self.parameter(batch.loaded_at), *self.columns.scope.values()]
+
     def parameter(self, value: date) -> Any:
         """Return a date or a datetime as the driver accepts it."""
         return value
@@ -348,24 +428,37 @@ class DbApiTable(TrendsTable):
     def quoted(self) -> str:
         return ".".join(map(self.quote, self.name.split(".")))
 
+    @property
+    def corrections(self) -> str:
+        """The name of the corrections table, in quotes."""
+        return ".".join(map(self.quote, corrections_table(self.name).split(".")))
+
     def insert_into(self, target: str, count: int | None = None) -> str:
         """Return the beginning of an INSERT into the first columns, by default all."""
         return f"INSERT INTO {target} ({', '.join(map(self.quote, self.columns.of_table[:count]))})"
 
 
-def again_after_conflicts(run: Callable[[], _T], is_conflict: Callable[[Exception], bool], text: str) -> _T:
+def again_after_conflicts(
+    run: Callable[[], _T],
+    is_conflict: Callable[[Exception], bool],
+    text: str,
+    *,
+    attempts: int = ATTEMPTS,
+    longest_pause: float = math.inf,
+) -> _T:
     """Return what a function returns; it is called again if the database ended it for another load.
 
     :param text: what is logged before another attempt.
+    :param longest_pause: between two attempts, in seconds.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(1, attempts + 1):
         try:
             return run()
         except Exception as error:
-            if attempt == ATTEMPTS or not is_conflict(error):
+            if attempt == attempts or not is_conflict(error):
                 raise
             log.info("%s (%d)", text, attempt)
-            time.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311 - not a secret
+            time.sleep(random.uniform(0, min(PAUSE * 2**attempt, longest_pause)))  # noqa: S311 - not a secret
     raise AssertionError
 
 
@@ -386,6 +479,16 @@ def classify(contacts: int | None, known: int | None, *, keeps: bool) -> str:
     if known is None:
         return "new"
     return "same" if contacts == known else "corrected"
+
+
+def _parts(batch: TrendsBatch) -> Iterator[list[AudienceRow]]:
+    """Yield the rows in the parts that are read and replaced at a time."""
+    return batches(batch.rows, max(1, min(AUDIENCES_PER_STATEMENT, BATCH // max(1, len(batch.days)))))
+
+
+def _known(old: Mapping[tuple[str, str], Sequence[Any]], audience: str, day: date) -> Any | None:
+    """Return the row with a number that the table has of a cell."""
+    return next((row for row in old.get((audience, day.isoformat()), ()) if row[2] is not None), None)
 
 
 def day_ranges(days: Iterable[date]) -> Iterator[tuple[date, date]]:

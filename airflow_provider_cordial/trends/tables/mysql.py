@@ -13,6 +13,7 @@ from typing import Any
 
 from airflow_provider_cordial.exceptions import TableError, TransientTableError, UnsuitableTableError
 from airflow_provider_cordial.trends.batch import TrendsBatch
+from airflow_provider_cordial.trends.corrections import corrections_table
 from airflow_provider_cordial.trends.tables.errors import error_code, is_driver_error
 from airflow_provider_cordial.trends.tables.generic import BATCH, batches
 from airflow_provider_cordial.trends.tables.rows import write_csv
@@ -51,7 +52,7 @@ class MySqlTable(StagedTable):
         "scope": "VARCHAR({scope}) CHARACTER SET utf8mb4 COLLATE {collation}",
         "constant": f"VARCHAR({_TEXT})",
     }
-    options = " ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4"
+    options = corrections_options = " ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4"
     #: A deadlock, and a lock that was not granted in time.
     conflicts = ("1213", "1205")
     transient = (*conflicts, "1040", "1053", "2002", "2003", "2006", "2013", "2055")
@@ -102,17 +103,24 @@ class MySqlTable(StagedTable):
         raise TransientTableError(msg, table=self.name)
 
     def check(self, cursor: Any) -> None:
+        self._check_engine(cursor, self.name)
+        super().check(cursor)
+
+    def check_corrections(self, cursor: Any) -> None:
+        self._check_engine(cursor, corrections_table(self.name))
+        super().check_corrections(cursor)
+
+    def _check_engine(self, cursor: Any, table: str) -> None:
         cursor.execute(
             "SELECT tables.engine, engines.transactions FROM information_schema.tables AS tables "
             "LEFT JOIN information_schema.engines AS engines ON engines.engine = tables.engine "
             "WHERE table_schema = DATABASE() AND table_name = %s",
-            [self._table],
+            [table.rpartition(".")[2]],
         )
         for engine, transactions in cursor.fetchall():
             if transactions == "NO":
-                msg = f"Table {self.name!r} has the engine {engine}, which has no transactions. Convert it to InnoDB."
-                raise UnsuitableTableError(msg, table=self.name)
-        super().check(cursor)
+                msg = f"Table {table!r} has the engine {engine}, which has no transactions. Convert it to InnoDB."
+                raise UnsuitableTableError(msg, table=table)
 
     def unique_keys(self, cursor: Any) -> Iterable[list[str]]:
         cursor.execute(

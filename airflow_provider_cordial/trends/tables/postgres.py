@@ -88,7 +88,7 @@ class PostgresTable(StagedTable):
             return DbApiTable.replace(self, cursor, batch)
         if self.insert_staged(cursor, batch, self.staged) != batch.cells:
             self.verify(cursor, batch.days, batch.audiences)
-        return LoadResult(new=batch.cells - batch.blanks, blank=batch.blanks)
+        return LoadResult.of_new(batch)
 
     def stage(self, cursor: Any, batch: TrendsBatch) -> bool:
         if not self._can_stage:

@@ -92,7 +92,7 @@ class RedshiftTable(CopiedTable):
             raise table_error(self.name, self.conn_id, error, is_transient=True) from error
         except TableError as error:
             cause = error.__cause__
-            if cause is None or self.code(cause) != _NO_PRIVILEGE:
+            if cause is None or self.code(cause) != _NO_PRIVILEGE or error.table != self.name:
                 raise
             advice = self._grants()
             raise table_error(self.name, self.conn_id, cause, is_transient=False, advice=advice) from cause
@@ -206,15 +206,11 @@ class RedshiftTable(CopiedTable):
         scope, _ = self.in_scope(old)
         return f"{old}{audience} = {new}{audience} AND {old}{day} = {new}{day} AND {old}{day} {self._between}{scope}"
 
-    def insert_staged(self, cursor: Any, batch: TrendsBatch, source: str) -> int:
-        names = ", ".join(map(self.quote, self.columns.of_table[:STAGED_COLUMNS]))
-        shared = self.shared_values(batch)
+    def marks(self, values: Sequence[Any]) -> str:
         # A parameter in a SELECT has no type of its own.
-        values = ", ".join(
-            f"CAST(%s AS {'TIMESTAMP' if isinstance(value, datetime) else f'VARCHAR({_LONGEST})'})" for value in shared
+        return ", ".join(
+            f"CAST(%s AS {'TIMESTAMP' if isinstance(value, datetime) else f'VARCHAR({_LONGEST})'})" for value in values
         )
-        cursor.execute(f"{self.insert_into(self.quoted)} SELECT {names}, {values} FROM {source}", shared)
-        return self.affected(cursor)
 
     def _write(self, cursor: Any, batch: TrendsBatch, *, matched: int, untouched: int) -> None:
         StagedTable._write(self, cursor, batch, matched=matched, untouched=untouched)

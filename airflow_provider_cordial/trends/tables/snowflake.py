@@ -16,6 +16,7 @@ from airflow_provider_cordial._compat import BaseHook
 from airflow_provider_cordial.exceptions import InvalidExportError, TableError, TransientTableError
 from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
 from airflow_provider_cordial.trends.columns import Columns
+from airflow_provider_cordial.trends.corrections import corrections_table
 from airflow_provider_cordial.trends.tables.errors import error_code, is_driver_error, table_error
 from airflow_provider_cordial.trends.tables.generic import closing_quietly
 from airflow_provider_cordial.trends.tables.rows import write_parquet
@@ -115,6 +116,10 @@ class SnowflakeTable(CopiedTable):
         # The schema is the session's: the name also qualifies columns.
         return self.quote(self._table)
 
+    @property
+    def corrections(self) -> str:
+        return self.quote(corrections_table(self._table))
+
     @contextmanager
     def connection(self) -> Iterator[Any]:
         try:
@@ -123,7 +128,7 @@ class SnowflakeTable(CopiedTable):
         except TableError as error:
             cause = error.__cause__
             advice = _ADVICE.get(error_code(cause)) if cause else None
-            if cause is None or advice is None or isinstance(error, TransientTableError):
+            if cause is None or advice is None or isinstance(error, TransientTableError) or error.table != self.name:
                 raise
             if self.create_if_missing and advice == _GRANTS:
                 advice += _CREATE_GRANT
@@ -141,11 +146,10 @@ class SnowflakeTable(CopiedTable):
     def _load_once(self, batch: TrendsBatch) -> LoadResult:
         with self.connection() as connection, closing_quietly(connection.cursor()) as cursor:
             # DDL would end a transaction, and a transaction that waits for a file would hold its locks.
-            if self.create_if_missing:
-                self.create(cursor)
-            self.check(cursor)
+            self.create_tables(cursor, batch)
+            self.check_tables(cursor, batch)
             if not batch.cells:
-                return LoadResult()
+                return LoadResult.of_new(batch)
             self.stage(cursor, batch)
             self._create_temporary(cursor, self.changed)
             with self.transaction(connection) as writing:
@@ -209,6 +213,7 @@ class SnowflakeTable(CopiedTable):
         if found["pairs"] > batch.cells:
             self._make_unique(cursor, batch)
             result, found = self._compare(cursor, batch)
+        result = self.review(cursor, batch, result, found)
         self._write(cursor, batch, matched=found["matched"], untouched=found["untouched"])
         return result
 

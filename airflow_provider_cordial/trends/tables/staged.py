@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from airflow_provider_cordial.exceptions import TableError
 from airflow_provider_cordial.trends.batch import LoadResult, TrendsBatch
+from airflow_provider_cordial.trends.corrections import (
+    SHOWN,
+    KnownCell,
+    bounded,
+    change_sums,
+    corrections_columns,
+    count_corrected,
+    difference,
+    is_corrected,
+)
 from airflow_provider_cordial.trends.tables.generic import DbApiTable
 
 #: Columns of the temporary tables: audience, day, contacts.
@@ -47,14 +58,52 @@ class StagedTable(DbApiTable):
         if found["pairs"] > batch.cells:
             # The table has a cell twice: read and replaced row by row.
             return super().replace(cursor, batch)
+        result = self.review(cursor, batch, result, found)
         self._write(cursor, batch, matched=found["matched"], untouched=found["untouched"])
         return result
+
+    def review(self, cursor: Any, batch: TrendsBatch, result: LoadResult, found: dict[str, int]) -> LoadResult:
+        """Return the result with the share that changes, and record the corrections: before the table is written.
+
+        :raises ExcessiveChangeError: the share is above the bound.
+        """
+        result = bounded(self.name, result, found, batch, lambda: self._find_largest(cursor, batch))
+        if count_corrected(found, batch):
+            self._record(cursor, batch)
+        return result
+
+    def _find_largest(self, cursor: Any, batch: TrendsBatch) -> list[KnownCell]:
+        audience, day, new, old = self._cell()
+        joined, parameters = self._joined(batch)
+        cursor.execute(
+            f"SELECT {audience}, {day}, {old}, {new} {joined} WHERE {new} <> {old} "
+            f"ORDER BY {difference(new, old)} DESC, {audience}, {day} LIMIT {SHOWN}",
+            parameters,
+        )
+        return [KnownCell(str(row[0]), row[1], int(row[2]), int(row[3])) for row in cursor.fetchall()]
+
+    def _record(self, cursor: Any, batch: TrendsBatch) -> None:
+        """Insert a row for each cell that the load corrects, in its transaction."""
+        audience, day, new, old = self._cell()
+        names = ", ".join(map(self.quote, corrections_columns(self.columns)))
+        values = self.correction_values(batch)
+        joined, parameters = self._joined(batch)
+        cursor.execute(
+            f"INSERT INTO {self.corrections} ({names}) SELECT {audience}, {day}, {old}, {new}, {self.marks(values)} "
+            f"{joined} WHERE {is_corrected(new, old, batch.on_blank)}",
+            [*values, *parameters],
+        )
+
+    def _cell(self) -> tuple[str, str, str, str]:
+        """Return the columns of a comparison: audience, day, the file's number, and the table's."""
+        audience, day, contacts = map(self.quote, self.columns.of_table[:STAGED_COLUMNS])
+        return f"new.{audience}", f"new.{day}", f"new.{contacts}", f"old.{contacts}"
 
     def append(self, cursor: Any, batch: TrendsBatch) -> LoadResult:
         """Insert all rows: the table has none of them."""
         if self.fill(cursor, self.quoted, batch, whole=True) != batch.cells:
             self.verify(cursor, batch.days, batch.audiences)
-        return LoadResult(new=batch.cells - batch.blanks, blank=batch.blanks)
+        return LoadResult.of_new(batch)
 
     def has_rows(self, cursor: Any, batch: TrendsBatch) -> bool:
         """Return whether the table has a row of the batch's audiences and days."""
@@ -119,8 +168,8 @@ class StagedTable(DbApiTable):
 
     def _compare(self, cursor: Any, batch: TrendsBatch) -> tuple[LoadResult, dict[str, int]]:
         """Count in one query what the file changes, and what decides how it is written."""
-        audience, contacts = (self.quote(self.columns[column]) for column in ("audience", "contacts"))
-        new, old = f"new.{contacts}", f"old.{contacts}"
+        audience = self.quote(self.columns["audience"])
+        *_, new, old = self._cell()
         untouched, values = self._untouched(batch)
         conditions = {
             "new": f"{new} IS NOT NULL AND {old} IS NULL",
@@ -132,10 +181,11 @@ class StagedTable(DbApiTable):
             "namesakes": f"{self.bytes_of(f'old.{audience}')} <> {self.bytes_of(f'new.{audience}')}",
             "untouched": untouched,
         }
-        counts = ", ".join(f"COUNT(CASE WHEN {condition} THEN 1 END)" for condition in conditions.values())
+        columns = {name: f"COUNT(CASE WHEN {condition} THEN 1 END)" for name, condition in conditions.items()}
+        columns |= {"pairs": "COUNT(*)", **change_sums(new, old, batch)}
         joined, parameters = self._joined(batch)
-        cursor.execute(f"SELECT {counts}, COUNT(*) {joined}", [*values, *parameters])
-        found = dict(zip((*conditions, "pairs"), map(int, cursor.fetchall()[0]), strict=True))
+        cursor.execute(f"SELECT {', '.join(columns.values())} {joined}", [*values, *parameters])
+        found = dict(zip(columns, map(int, cursor.fetchall()[0]), strict=True))
         return LoadResult.of_counts(found, batch.on_blank), found
 
     def _find_namesake(self, cursor: Any, batch: TrendsBatch) -> str:
@@ -174,9 +224,12 @@ class StagedTable(DbApiTable):
         """Insert a temporary table, and what is the same in all rows."""
         names = ", ".join(map(self.quote, self.columns.of_table[:STAGED_COLUMNS]))
         shared = self.shared_values(batch)
-        marks = ", ".join([self.placeholder] * len(shared))
-        cursor.execute(f"{self.insert_into(self.quoted)} SELECT {names}, {marks} FROM {source}", shared)
+        cursor.execute(f"{self.insert_into(self.quoted)} SELECT {names}, {self.marks(shared)} FROM {source}", shared)
         return self.affected(cursor)
+
+    def marks(self, values: Sequence[Any]) -> str:
+        """Return the placeholders of values among the columns of a query."""
+        return ", ".join([self.placeholder] * len(values))
 
 
 class CopiedTable(StagedTable):
@@ -188,11 +241,10 @@ class CopiedTable(StagedTable):
     def _load_once(self, batch: TrendsBatch) -> LoadResult:
         with self.connection() as connection:
             with self.transaction(connection) as cursor:
-                if self.create_if_missing:
-                    self.create(cursor)
-                self.check(cursor)
+                self.create_tables(cursor, batch)
+                self.check_tables(cursor, batch)
                 if not batch.cells:
-                    return LoadResult()
+                    return LoadResult.of_new(batch)
                 self.stage(cursor, batch)
                 self._create_temporary(cursor, self.changed)
             with self.transaction(connection) as cursor:

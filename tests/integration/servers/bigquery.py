@@ -21,6 +21,9 @@ from tests.integration.servers import LOOPBACK, free_port, running
 #: Made by ``make .venv-bqemulator/.ready``: the emulator needs other packages than the provider.
 FOLDER = Path(__file__).resolve().parents[3] / ".venv-bqemulator" / "bin"
 
+#: The emulator, with what it lacks.
+_SERVER = Path(__file__).with_name("bigquery_emulator.py")
+
 PROJECT = "my-project"
 DATASET = "marketing"
 
@@ -71,7 +74,9 @@ def bigquery_server() -> Iterator[BigQuery]:
         subprocess.run([str(FOLDER / "python"), "-c", _EXTENSIONS], env=environment, check=True, capture_output=True)
         server = BigQuery(f"http://{LOOPBACK}:{free_port()}")
         ports = ["--rest-port", server.url.rpartition(":")[2], "--grpc-port", str(free_port())]
-        command = [str(FOLDER / "bqemulator"), "start", *ports, "--project", PROJECT, "--log-level", "error"]
+        # Without the folder of the script, which has modules of other names.
+        python = [str(FOLDER / "python"), "-P", str(_SERVER)]
+        command = [*python, "start", *ports, "--project", PROJECT, "--log-level", "error"]
         with running(command, f"{server.url}/healthz", env=environment):
             server.client().create_dataset(DATASET)
             yield server

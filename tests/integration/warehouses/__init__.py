@@ -53,6 +53,9 @@ class Warehouse(ABC):
     #: Whether several loads run at once; otherwise the second fails, and a retry helps.
     is_concurrent: ClassVar[bool] = True
 
+    #: Whether corrections are recorded in the transaction of the load; otherwise they may be recorded before it.
+    records_with_the_load: ClassVar[bool] = True
+
     has_password: ClassVar[bool] = True
 
     #: Characters of the longest audience that a new table takes.
@@ -74,7 +77,7 @@ class Warehouse(ABC):
 
     @abstractmethod
     def drop(self) -> None:
-        """Remove the table."""
+        """Remove the table, and its corrections table."""
 
     def set_up(self, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: B027 - most need nothing
         """Set what a process needs to reach it, besides the connection."""
@@ -89,9 +92,17 @@ class Warehouse(ABC):
         assert isinstance(result, LoadResult)
         return result
 
-    def rows(self, columns: str = "audience, snapshot_date, contacts, job_id") -> list[tuple[Any, ...]]:
-        found = self.run(f"SELECT {columns} FROM {self.table}")
+    def rows(
+        self, columns: str = "audience, snapshot_date, contacts, job_id", *, table: str | None = None
+    ) -> list[tuple[Any, ...]]:
+        found = self.run(f"SELECT {columns} FROM {table or self.table}")
         return sorted((tuple(str(x) if isinstance(x, date) else x for x in row) for row in found), key=str)
+
+    def corrections(
+        self, columns: str = "audience, snapshot_date, old_contacts, new_contacts, job_id"
+    ) -> list[tuple[Any, ...]]:
+        """Return what was recorded."""
+        return self.rows(columns, table=f"{self.table}_corrections")
 
     def create(self, columns: str) -> None:
         """Create the table as somebody else would: ``{text}`` and ``{moment}`` are types."""

@@ -43,6 +43,7 @@ class Account(Warehouse):
         # Of this instance: the class knows no account.
         self.table = given["table"]  # type: ignore[misc]
         self.text, self.moment = _TYPES.get(self.conn_type, ("TEXT", "TIMESTAMP"))  # type: ignore[misc]
+        self.records_with_the_load = self.conn_type != "databricks"  # type: ignore[misc]
         self.staging = Staging(location=given.get("staging"), conn_id=given.get("staging_conn_id"))  # type: ignore[misc]
 
     def connection(self) -> dict[str, Any]:
@@ -63,7 +64,8 @@ class Account(Warehouse):
             return rows
 
     def drop(self) -> None:
-        self.run(f"DROP TABLE IF EXISTS {self.table}")
+        for table in (self.table, f"{self.table}_corrections"):
+            self.run(f"DROP TABLE IF EXISTS {table}")
 
     def _hook(self) -> Any:
         if self.conn_type == "databricks":

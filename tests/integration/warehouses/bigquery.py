@@ -38,7 +38,8 @@ class GoogleBigQuery(Warehouse):
         super().create(columns)
 
     def drop(self) -> None:
-        self.server.client().delete_table(f"{PROJECT}.{self.table}", not_found_ok=True)
+        for table in (self.table, f"{self.table}_corrections"):
+            self.server.client().delete_table(f"{PROJECT}.{table}", not_found_ok=True)
 
 
 @contextmanager

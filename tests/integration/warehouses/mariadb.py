@@ -36,7 +36,7 @@ class Maria(Warehouse):
         return self.server.query(statement)
 
     def drop(self) -> None:
-        self.run("DROP TABLE IF EXISTS trends")
+        self.run("DROP TABLE IF EXISTS trends, trends_corrections")
 
 
 @contextmanager

@@ -35,13 +35,16 @@ class SnowflakeWarehouse(Warehouse):
     def run(self, statement: str) -> list[tuple[Any, ...]]:
         return self.server.query(statement)
 
-    def rows(self, columns: str = "audience, snapshot_date, contacts, job_id") -> list[tuple[Any, ...]]:
+    def rows(
+        self, columns: str = "audience, snapshot_date, contacts, job_id", *, table: str | None = None
+    ) -> list[tuple[Any, ...]]:
         # Those of killed loads, as a retry some minutes later finds them.
         self.server.end_sessions()
-        return super().rows(columns)
+        return super().rows(columns, table=table)
 
     def drop(self) -> None:
-        self.run("DROP TABLE IF EXISTS trends")
+        for table in ("trends", "trends_corrections"):
+            self.run(f"DROP TABLE IF EXISTS {table}")
 
     def leftovers(self) -> Sequence[str]:
         return tuple(self.server.files())

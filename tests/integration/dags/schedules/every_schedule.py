@@ -20,6 +20,7 @@ from airflow_provider_cordial.destinations import SftpDestination, UiDestination
 from airflow_provider_cordial.exports.timeframe import Timeframe
 from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
 from airflow_provider_cordial.sensors.job import JobSensor
+from airflow_provider_cordial.task_groups import keep_audience_trends
 from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
 
 ZONE = "America/Los_Angeles"
@@ -103,3 +104,17 @@ with dag("explicit", None):
         selected_timeframe_start="{{ dag_run.conf['start'] }}",
         selected_timeframe_end="{{ dag_run.conf['end'] }}",
     )
+
+for dag_id in ("approved", "rejected"):
+    with dag(dag_id, None):
+        keep_audience_trends.override(group_id="keep")(
+            audiences=AUDIENCES,
+            destination=SftpDestination(conn_id="sftp_default", path="exports"),
+            conn_id="warehouse",
+            table=dag_id,
+            create_table=True,
+            first_day="2026-05-01",
+            last_day="2026-05-03",
+            approve=True,
+            approve_above=0,
+        )

@@ -97,6 +97,8 @@ def test_a_clear_exports_again(cordial: SandboxProcess, warehouse: Path) -> None
 def test_bad_parameters_of_the_load_fail_before_the_export(cordial: SandboxProcess, warehouse: Path) -> None:
     with pytest.raises(InvalidExportError, match="Invalid on_blank 'drop'"):
         run(run_context(), on_blank="drop")
+    with pytest.raises(InvalidExportError, match="Invalid max_change '50%'"):
+        run(run_context(), max_change="50%")
     assert cordial.control.jobs() == []
 
 

@@ -18,6 +18,7 @@ from airflow_provider_cordial.destinations.file_wait import FileWait
 from airflow_provider_cordial.exceptions import (
     CordialError,
     DeliveredFileNotFoundError,
+    ExcessiveChangeError,
     InvalidConnectionError,
     InvalidExportError,
     NoDownloadError,
@@ -191,6 +192,28 @@ def test_a_number_is_kept_where_the_file_is_blank(
 def test_an_invalid_on_blank_is_rejected(warehouse: Path) -> None:
     with pytest.raises(InvalidExportError, match="Invalid on_blank 'skip': use keep or replace"):
         load(on_blank="skip")
+
+
+def test_a_large_change_is_held_back_and_corrections_are_recorded(cordial: SandboxProcess, warehouse: Path) -> None:
+    deliver(cordial, "audience,2026-11-10,2026-11-11\na,100,200\n")
+    one_audience = {"audiences": ["a"]}
+    assert load(export(**one_audience), corrections=True, max_change=0.5)["change"] == 0
+    before = rows(warehouse)
+    deliver(cordial, "audience,2026-11-10,2026-11-11\na,100,800\n")
+    with pytest.raises(ExcessiveChangeError, match="would change 200% of the known contacts in 'audience_trends'"):
+        load(export(job_id="j2", **one_audience), corrections=True, max_change=0.5)
+    assert rows(warehouse) == before
+    counts = load(export(job_id="j2", **one_audience), corrections=True)
+    assert (counts["corrected"], "change" in counts) == (1, False)
+    with closing(sqlite3.connect(warehouse)) as connection:
+        found = connection.execute("SELECT old_contacts, new_contacts, job_id FROM audience_trends_corrections")
+        assert found.fetchall() == [(200, 800, "j2")]
+
+
+@pytest.mark.parametrize("invalid", [{"max_change": -1}, {"corrections": "yes"}], ids=str)
+def test_invalid_corrections_are_rejected_before_the_file_is_read(warehouse: Path, invalid: dict[str, Any]) -> None:
+    with pytest.raises(InvalidExportError, match=f"Invalid {next(iter(invalid))} "):
+        load(**invalid)
 
 
 def test_the_scope_is_templated_and_separates_accounts(cordial: SandboxProcess, warehouse: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cordial._compat import BaseHook
-from airflow_provider_cordial.exceptions import InvalidConnectionError
+from airflow_provider_cordial.exceptions import InvalidConnectionError, UnsupportedWarehouseError
 from airflow_provider_cordial.trends import IncompleteTrendsError, TrendsBatch, TrendsTable, register_table
 from airflow_provider_cordial.trends import tables as registry
 from cordial_sandbox.process import SandboxProcess
@@ -48,6 +48,13 @@ def registered(request: pytest.FixtureRequest, lake: Path) -> Path:
     table: Any = JsonLinesTable if request.param == "class" else f"{__name__}:JsonLinesTable"
     register_table("jsonlines", table)
     return lake
+
+
+@pytest.mark.parametrize("asked", [{"corrections": True}, {"max_change": 0.5}], ids=str)
+def test_a_class_that_would_ignore_corrections_is_refused(registered: Path, asked: dict[str, Any]) -> None:
+    with pytest.raises(UnsupportedWarehouseError, match="JsonLinesTable does not support it"):
+        load(conn_id="lake", table="trends", create_table=False, **asked)
+    assert not registered.exists()
 
 
 def test_a_registered_table_is_loaded(cordial: SandboxProcess, registered: Path) -> None:
