@@ -67,12 +67,12 @@ class JobQuery:
 
     created_by: float
     newest: int | None
-    job_names: Sequence[str] | None
     status: str | None
     times: Sequence[tuple[str, str, float]]
     oldest_first: bool
     offset: int
     limit: int
+    job_names: Sequence[str] | None = None
 
 
 class Database:

@@ -30,7 +30,8 @@ _REQUIRED: dict[str, dict[str, str]] = {
     "gcs": {"gcs_bucket": "gcs bucket", "path": "path"},
     "azureblob": {"account": "account", "container": "container", "path": "path"},
 }
-_DESTINATION_MEMBERS = frozenset(
+DESTINATION_TYPES = tuple(_REQUIRED)
+DESTINATION_MEMBERS = frozenset(
     {"type", "port", "password", "savedKey", "aws_access_key_id", "aws_secret_access_key"}
 ).union(*_REQUIRED.values())
 
@@ -188,7 +189,7 @@ _TYPES: Mapping[str, Callable[[Any], bool]] = {
 
 def _check_members(destination: Mapping[str, Any]) -> None:
     # The messages are inferred. A misspelled member must be rejected: its value may be a secret that is not masked.
-    if unknown := sorted(set(destination) - _DESTINATION_MEMBERS):
+    if unknown := sorted(set(destination) - DESTINATION_MEMBERS):
         raise ApiError(BAD_DESTINATION, f"The destination.{unknown[0]} field is not known.")
     for member in sorted(destination.keys() - {"port"}):
         if not isinstance(destination[member], str | None):
