@@ -14,11 +14,10 @@ from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cordial_sandbox.auth import Authentication
-from cordial_sandbox.control import PREFIX, create_control_router
+from cordial_sandbox.control import create_control_router
 from cordial_sandbox.faults import Faults
 from cordial_sandbox.jobs import JobRunner
-from cordial_sandbox.jobs_page import PREFIX as JOBS_PAGE
-from cordial_sandbox.jobs_page import create_jobs_page_router
+from cordial_sandbox.pages import create_pages_router
 from cordial_sandbox.rate_limit import RateLimit, Windows
 from cordial_sandbox.records import build_page, build_record, is_visible, select_fields
 from cordial_sandbox.same_origin import SameOrigin
@@ -33,19 +32,19 @@ _MEDIA_TYPES = ("application/json", "application/x-www-form-urlencoded")
 def create_app(store: Store, runner: JobRunner, folder: SftpFolder, vault: Vault, *, api_key: str) -> ASGIApp:
     """Return the whole application.
 
-    It has the control API, the Jobs page, and the v2 API behind faults, authentication, and rate limits.
+    It has the control API, the pages for people, and the v2 API behind faults, authentication, and rate limits.
     """
     windows = Windows()
     app = FastAPI(title="Cordial sandbox", docs_url=None, redoc_url=None, openapi_url=None)
     _add_api_routes(app, store, runner, vault)
     app.include_router(create_control_router(store, runner, folder, vault, windows))
-    app.include_router(create_jobs_page_router(store))
+    app.include_router(create_pages_router(store, folder, vault.data))
     api = Faults(Authentication(RateLimit(app, store, windows), api_key), store)
-    control = SameOrigin(SameOrigin(app, PREFIX), JOBS_PAGE)
+    local = SameOrigin(app, "/")
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
         is_api = scope["type"] == "http" and scope["path"].startswith("/v2/")
-        await (api if is_api else control)(scope, receive, send)
+        await (api if is_api else local)(scope, receive, send)
 
     return dispatch
 

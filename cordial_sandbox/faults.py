@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -14,6 +15,8 @@ from cordial_sandbox.store import Store
 
 _HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
 _HeaderValue = Annotated[str, Field(pattern=r"^[\t\x20-\x7e]*$")]
+
+_MAX_MESSAGE = 500
 
 
 class Fault(BaseModel):
@@ -47,11 +50,14 @@ class Faults:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         taken = self._store.take_fault(classify_request(scope))
         statuses: list[int] = []
-        resets = self._store.resets
+        bodies: list[bytes] = []
+        resets, started = self._store.resets, time.monotonic()
 
         async def send_and_record(message: Message) -> None:
             if message["type"] == "http.response.start":
                 statuses.append(message["status"])
+            elif 400 <= statuses[0] < 500:
+                bodies.append(message.get("body", b""))
             await send(message)
 
         try:
@@ -63,7 +69,9 @@ class Faults:
         finally:
             # A request that began before a reset is not recorded after it.
             if self._store.resets == resets:
-                self._store.add_request(_describe_request(scope, statuses, taken))
+                described = _describe_request(scope, statuses, taken)
+                seconds = round(time.monotonic() - started, 3)
+                self._store.add_request({**described, "seconds": seconds, "message": _read_message(b"".join(bodies))})
 
     async def _misbehave(
         self, fault: Fault, scope: Scope, receive: Receive, send: Send, transport: asyncio.Transport
@@ -131,6 +139,15 @@ def _describe_request(scope: Scope, statuses: Sequence[int], fault: dict[str, An
         "content_type": headers.get("content-type"),
         "client_port": scope["client"][1] if scope.get("client") else None,
     }
+
+
+def _read_message(body: bytes) -> str | None:
+    """Return the message of a rejection, or None if the body has none."""
+    try:
+        message = json.loads(body)["message"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return message[:_MAX_MESSAGE] if isinstance(message, str) else None
 
 
 def _build_response(fault: Fault) -> Sequence[Message]:

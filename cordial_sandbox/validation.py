@@ -28,12 +28,22 @@ _REQUIRED: dict[str, dict[str, str]] = {
     "gcs": {"gcs_bucket": "gcs bucket", "path": "path"},
     "azureblob": {"account": "account", "container": "container", "path": "path"},
 }
-_MEMBERS = frozenset(
-    {"name", "exportType", "destination", "selected_timeframe_start", "selected_timeframe_end", "audiences"}
+DESTINATION_TYPES = tuple(_REQUIRED)
+EXPORT_MEMBERS = (
+    "name",
+    "exportType",
+    "destination",
+    "selected_timeframe_start",
+    "selected_timeframe_end",
+    "audiences",
 )
-_DESTINATION_MEMBERS = frozenset(
-    {"type", "port", "password", "savedKey", "aws_access_key_id", "aws_secret_access_key"}
-).union(*_REQUIRED.values())
+DESTINATION_MEMBERS = tuple(
+    sorted(
+        {"type", "port", "password", "savedKey", "aws_access_key_id", "aws_secret_access_key"}.union(
+            *_REQUIRED.values()
+        )
+    )
+)
 
 
 class ApiError(Exception):
@@ -73,7 +83,7 @@ def parse_export_request(body: Any, *, saved_key_exists: Callable[[str], bool]) 
         raise ApiError(BAD_EXPORT, "Field 'name' may only contain letters, numbers, and dashes.")
     if body.get("exportType") != "csv":
         raise ApiError(BAD_EXPORT, "The selected export type is invalid.")  # documented for contact exports
-    if unknown := sorted(set(body) - _MEMBERS):
+    if unknown := sorted(set(body).difference(EXPORT_MEMBERS)):
         raise ApiError(BAD_EXPORT, f"Field '{unknown[0]}' is not known.")  # inferred
     start, end = _parse_timeframe(body)
     return ExportRequest(name, start, end, _parse_audiences(body.get("audiences")), destination)
@@ -101,7 +111,7 @@ def _parse_destination(destination: Any, saved_key_exists: Callable[[str], bool]
 
 def _check_members(destination: Mapping[str, Any]) -> None:
     # The messages are inferred. A misspelled member must be rejected: its value may be a secret that is not masked.
-    if unknown := sorted(set(destination) - _DESTINATION_MEMBERS):
+    if unknown := sorted(set(destination).difference(DESTINATION_MEMBERS)):
         raise ApiError(BAD_DESTINATION, f"The destination.{unknown[0]} field is not known.")
     for member in sorted(destination.keys() - {"port"}):
         if not isinstance(destination[member], str | None):
