@@ -41,7 +41,7 @@ class JobView:
     """A job as the pages show it: without secrets.
 
     :param destination: what the request sent, with the secrets masked.
-    :param delivered: whether nothing is left to do.
+    :param is_settled: whether nothing is left to do: the file of a Done job may still have to be delivered.
     :param file: the delivered file, if it is inside the data folder.
     """
 

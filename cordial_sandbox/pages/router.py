@@ -177,12 +177,12 @@ class _Pages:
         return RedirectResponse("/faults", 303)
 
     def _render_faults(
-        self, status: int = 200, problems: Sequence[str] = (), form: Mapping[str, str] | None = None
+        self, code: int = 200, problems: Sequence[str] = (), form: Mapping[str, str] | None = None
     ) -> Response:
         faults = self.account.faults()
         return _render(
             "faults.html",
-            status,
+            code,
             faults=faults,
             problems=problems,
             form=form or {},
@@ -251,8 +251,8 @@ def _create_environment() -> Environment:
 _environment = _create_environment()
 
 
-def _render(template: str, status: int = 200, **values: Any) -> Response:
-    return HTMLResponse(_environment.get_template(template).render(values), status, _HEADERS)
+def _render(template: str, code: int = 200, /, **values: Any) -> Response:
+    return HTMLResponse(_environment.get_template(template).render(values), code, _HEADERS)
 
 
 def _not_found(message: str) -> Response:

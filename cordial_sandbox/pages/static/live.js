@@ -5,13 +5,16 @@ const INTERVAL = 2000;
 let live = document.querySelector("[data-live]");
 let paused = false;
 
-function restore(before, focused) {
-  for (const id of before) document.getElementById(id)?.setAttribute("open", "");
-  if (!focused) return;
-  const same = focused.id
-    ? document.getElementById(focused.id)
-    : [...live.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused.getAttribute("href"));
-  same?.focus({ preventScroll: true });
+// Returns what finds an element again in a fresh copy of the page: an address, or the nearest id.
+function describe(element) {
+  const href = element.getAttribute("href");
+  return href ? `[href="${CSS.escape(href)}"]` : `#${CSS.escape(element.closest("[id]").id)}`;
+}
+
+function restore(open, focused) {
+  for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+  const same = focused && live.querySelector(focused);
+  (same?.querySelector("summary") ?? same)?.focus({ preventScroll: true });
 }
 
 async function update() {
@@ -20,7 +23,7 @@ async function update() {
   const fresh = new DOMParser().parseFromString(await response.text(), "text/html").getElementById("live");
   if (!fresh || paused) return;
   const open = [...live.querySelectorAll("details[open]")].map((each) => each.id);
-  const focused = live.contains(document.activeElement) ? document.activeElement : null;
+  const focused = live.contains(document.activeElement) ? describe(document.activeElement) : null;
   live.replaceWith(fresh);
   live = fresh;
   restore(open, focused);
