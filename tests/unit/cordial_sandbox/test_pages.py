@@ -65,7 +65,13 @@ def test_a_link_to_a_job_shows_it_without_a_key(cordial_sandbox: SandboxProcess,
     page = get(cordial_sandbox, f"/jobs/{job_id}")
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
-    for text in (job_id, "<td>trends-1</td>", "Käufer, &#34;Gold&#34;", "2026-11-10 to 2026-11-11 (2)", "downloads/"):
+    for text in (
+        job_id,
+        "<td>trends-1</td>",
+        "Käufer, &#34;Gold&#34;",
+        "2026-11-10 to 2026-11-11 (2 days)",
+        "downloads/",
+    ):
         assert text in page.text
     assert UMLAUT not in page.text
     for address in ("/", "/jobs"):
