@@ -214,13 +214,16 @@ def test_a_link_to_outside_is_not_followed(cordial_sandbox: SandboxProcess, subm
 
 
 def test_the_file_of_another_server_is_not_taken_from_the_own_one(
-    cordial_sandbox: SandboxProcess, submit: Submit
+    cordial_sandbox: SandboxProcess, submit: Submit, tmp_path: Path
 ) -> None:
-    submit(destination=sftp_destination(cordial_sandbox))
-    assert (cordial_sandbox.sftp.root / "exports" / "trends-1.csv").exists()
-    job_id = submit(destination=sftp_destination(cordial_sandbox, port=1))
-    assert cordial_sandbox.control.job(job_id)["status"] == "Failed"
+    own = submit(destination=sftp_destination(cordial_sandbox))
+    with SandboxProcess(tmp_path / "other") as other:
+        job_id = submit(destination=sftp_destination(other))
+        assert (other.sftp.root / "exports" / "trends-1.csv").exists()
+    assert cordial_sandbox.control.job(job_id)["delivered_to"] == cordial_sandbox.control.job(own)["delivered_to"]
+    assert get(cordial_sandbox, f"/jobs/{own}/file").status_code == 200
     assert get(cordial_sandbox, f"/jobs/{job_id}/file").status_code == 404
+    assert "The file is not in the data folder" in get(cordial_sandbox, f"/jobs/{job_id}").text
 
 
 @pytest.mark.parametrize(
