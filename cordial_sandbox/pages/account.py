@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -40,38 +41,31 @@ class Progress:
 class JobView:
     """A job as the pages show it: without secrets.
 
-    :param destination: what the request sent, with the secrets masked.
+    :param days: its timeframe in words.
+    :param request: the body that was sent, with the secrets masked.
     :param is_settled: whether nothing is left to do: the file of a Done job may still have to be delivered.
+    :param seconds: how long the job took, or has run so far.
     :param file: the delivered file, if it is inside the data folder.
     """
 
     id: str
     name: str
     status: str
-    start: date
-    end: date
+    days: str
     audiences: Sequence[str]
-    destination: Mapping[str, Any]
+    request: Mapping[str, Any]
     reason: str | None
     delivered_to: str | None
     created_at: float
     started_at: float | None
     ended_at: float | None
     is_settled: bool
+    seconds: float
     file: Path | None
-
-    @property
-    def days(self) -> int:
-        return (self.end - self.start).days + 1
 
     @property
     def is_running(self) -> bool:
         return self.ended_at is None
-
-    @property
-    def seconds(self) -> float:
-        """How long the job took, or has run so far."""
-        return (time.time() if self.ended_at is None else self.ended_at) - self.created_at
 
     @property
     def progress(self) -> Progress:
@@ -80,21 +74,9 @@ class JobView:
     @property
     def place(self) -> str:
         """The destination in a few words."""
-        sent = self.destination
+        sent = self.request["destination"]
         bucket = sent.get("aws_bucket") or sent.get("gcs_bucket") or sent.get("container") or sent.get("server")
         return " ".join(str(part) for part in (sent["type"], bucket, sent.get("path")) if part)
-
-    @property
-    def request(self) -> dict[str, Any]:
-        """The body that was sent, with the secrets masked."""
-        return {
-            "name": self.name,
-            "exportType": "csv",
-            "selected_timeframe_start": self.start.isoformat(),
-            "selected_timeframe_end": self.end.isoformat(),
-            "audiences": list(self.audiences),
-            "destination": dict(self.destination),
-        }
 
     @property
     def history(self) -> list[tuple[str, float]]:
@@ -159,20 +141,28 @@ class Account:
         )
 
     def _view(self, row: JobRow) -> JobView:
+        request = {
+            "name": row.name,
+            "exportType": "csv",
+            "selected_timeframe_start": row.start.isoformat(),
+            "selected_timeframe_end": row.end.isoformat(),
+            "audiences": row.audiences,
+            "destination": row.destination,
+        }
         return JobView(
             id=row.id,
             name=row.name,
             status=row.status,
-            start=row.start,
-            end=row.end,
+            days=_describe_days(row.start, row.end),
             audiences=row.audiences,
-            destination=hide_secrets(row.destination),
+            request=hide_secrets(request),
             reason=row.reason,
             delivered_to=row.delivered_to,
             created_at=row.created_at,
             started_at=row.started_at,
             ended_at=row.ended_at,
             is_settled=row.is_settled,
+            seconds=(time.time() if row.ended_at is None else row.ended_at) - row.created_at,
             file=self._find_file(row),
         )
 
@@ -184,11 +174,11 @@ class Account:
         return find_file(self.folder.root, row.delivered_to) if self._is_own_server(row.destination) else None
 
     def _is_own_server(self, destination: Mapping[str, Any]) -> bool:
-        port = self.store.get_fact("sftp port").get("port")
+        own = json.loads((self.data / "sandbox.json").read_text())["sftp"]
         return (
             destination["type"] == "sftp"
             and destination["server"] in _LOOPBACK
-            and str(destination.get("port") or 22) == str(port)
+            and str(destination.get("port") or 22) == str(own["port"])
         )
 
     # Audiences.
@@ -272,6 +262,11 @@ def hide_secrets(value: Any) -> Any:
 
 def _is_secret(name: str) -> bool:
     return any(word in name.lower() for word in _SECRET_WORDS)
+
+
+def _describe_days(start: date, end: date) -> str:
+    count = (end - start).days + 1
+    return f"{start}" if count == 1 else f"{start} to {end} ({count} days)"
 
 
 def _without_times(fault: Mapping[str, Any]) -> dict[str, Any]:
