@@ -16,10 +16,12 @@ from sqlalchemy import ColumnElement, select
 from cordial_sandbox.faults import Fault
 from cordial_sandbox.jobs import RUNNING
 from cordial_sandbox.pages.files import find_file
+from cordial_sandbox.pages.hints import Known
 from cordial_sandbox.servers.sftp import SftpFolder
 from cordial_sandbox.store import JobQuery, Store
 from cordial_sandbox.tables import JobRow, RequestRow
 from cordial_sandbox.trends import AUDIENCES, Audience, contacts, days_between
+from cordial_sandbox.validation import DESTINATION_MEMBERS, DESTINATION_TYPES, EXPORT_MEMBERS
 
 PER_PAGE = 50
 
@@ -124,9 +126,6 @@ class Account:
         row = self.store.find_job(job_id)
         return None if row is None else self._view(row)
 
-    def newest_job_ids(self) -> list[str]:
-        return [row.id for row in self._list_jobs(offset=0, limit=_NEIGHBORS)]
-
     def _list_jobs(self, *, offset: int, limit: int, status: str | None = None) -> Sequence[JobRow]:
         return self.store.list_jobs(
             JobQuery(
@@ -197,9 +196,6 @@ class Account:
         """Return the names of the audiences that have snapshots."""
         return [audience.name for audience in AUDIENCES.values() if audience.analytics]
 
-    def untracked_names(self) -> list[str]:
-        return [audience.name for audience in AUDIENCES.values() if not audience.analytics]
-
     def trend(self, name: str, days: Sequence[date]) -> AudienceView:
         return _view_audience(AUDIENCES[name], days)
 
@@ -247,6 +243,18 @@ class Account:
             rows = session.scalars(statement.offset((page - 1) * PER_PAGE).limit(PER_PAGE + 1)).all()
         shown = [{"number": row.number, **hide_secrets(row.request)} for row in rows[:PER_PAGE]]
         return shown, len(rows) > PER_PAGE
+
+    def known(self, *, with_jobs: bool) -> Known:
+        """Return what a rejected request is compared with."""
+        return Known(
+            endpoints={"/v2/audiencetrendsexport": "POST", "/v2/jobs": "GET"},
+            export_members=EXPORT_MEMBERS,
+            destination_members=DESTINATION_MEMBERS,
+            destination_types=DESTINATION_TYPES,
+            audiences=self.tracked_names(),
+            untracked=[audience.name for audience in AUDIENCES.values() if not audience.analytics],
+            job_ids=[row.id for row in self._list_jobs(offset=0, limit=_NEIGHBORS)] if with_jobs else (),
+        )
 
 
 #: Parts of the names of members whose value is never shown.

@@ -8,10 +8,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from cordial_sandbox.validation import DESTINATION_MEMBERS, DESTINATION_TYPES, EXPORT_MEMBERS
-
-_ENDPOINTS = {"/v2/audiencetrendsexport": "POST", "/v2/jobs": "GET"}
-
 _BY_STATUS = {
     401: "Send the API key as the user name of HTTP Basic authentication, with a blank password.",
     415: "Send the header Content-Type: application/json.",
@@ -21,12 +17,18 @@ _BY_STATUS = {
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the account has.
+    """What the API and the account have.
 
+    :param endpoints: method by path.
+    :param export_members: the members of the body of an export.
     :param audiences: names of the audiences with analytics.
     :param untracked: names of those without.
     """
 
+    endpoints: Mapping[str, str]
+    export_members: Sequence[str]
+    destination_members: Sequence[str]
+    destination_types: Sequence[str]
     audiences: Sequence[str]
     untracked: Sequence[str]
     job_ids: Sequence[str]
@@ -46,13 +48,13 @@ def hint(entry: Mapping[str, Any], known: Known) -> str | None:
 
 def _hint_path(path: str, known: Known) -> str | None:
     plain = path.rstrip("/")
-    if plain in _ENDPOINTS:
-        return f"Send {_ENDPOINTS[plain]} {plain}."
+    if plain in known.endpoints:
+        return f"Send {known.endpoints[plain]} {plain}."
     if match := re.fullmatch(r"/v2/jobs/([^/]+)", plain):
         if match[1] in known.job_ids:
             return "The job exists now: it was requested before it was visible (visible_after)."
         return _did_you_mean(match[1], known.job_ids, "The list of jobs, GET /v2/jobs, has the ids.")
-    return _did_you_mean(plain, list(_ENDPOINTS), f"Known paths: {', '.join(_ENDPOINTS)}.")
+    return _did_you_mean(plain, list(known.endpoints), f"Known paths: {', '.join(known.endpoints)}.")
 
 
 def _hint_message(message: str, known: Known) -> str | None:
@@ -62,11 +64,13 @@ def _hint_message(message: str, known: Known) -> str | None:
     if re.fullmatch(r"For Audience '.*' analytics disabled\.", message, re.DOTALL):
         return tracked
     if match := re.fullmatch(r"The destination\.(.*) field is not known\.", message, re.DOTALL):
-        return _did_you_mean(match[1], DESTINATION_MEMBERS, f"Known members: {', '.join(DESTINATION_MEMBERS)}.")
+        return _did_you_mean(
+            match[1], known.destination_members, f"Known members: {', '.join(known.destination_members)}."
+        )
     if match := re.fullmatch(r"Field '(.*)' is not known\.", message, re.DOTALL):
-        return _did_you_mean(match[1], EXPORT_MEMBERS, f"Known members: {', '.join(EXPORT_MEMBERS)}.")
+        return _did_you_mean(match[1], known.export_members, f"Known members: {', '.join(known.export_members)}.")
     if "destination.transport" in message:
-        return f"Set destination.type to one of {', '.join(DESTINATION_TYPES)}."
+        return f"Set destination.type to one of {', '.join(known.destination_types)}."
     if "ISO-8601" in message:
         return "Send the days as YYYY-MM-DD."
     return None

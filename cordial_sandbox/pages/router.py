@@ -24,7 +24,7 @@ from cordial_sandbox.jobs import RUNNING
 from cordial_sandbox.pages import charts
 from cordial_sandbox.pages.account import Account
 from cordial_sandbox.pages.files import read_preview
-from cordial_sandbox.pages.hints import Known, hint
+from cordial_sandbox.pages.hints import hint
 from cordial_sandbox.servers.sftp import SftpFolder
 from cordial_sandbox.store import Store
 from cordial_sandbox.trends import days_between
@@ -199,12 +199,8 @@ class _Pages:
         entries, has_older = self.account.requests(
             page, kind=kind, statuses=STATUS_CLASSES[status] if status else None, only_faults=only_faults
         )
-        known = Known(
-            self.account.tracked_names(),
-            self.account.untracked_names(),
-            # Only a job that was not found is compared with the others.
-            self.account.newest_job_ids() if any(entry["status"] == 404 for entry in entries) else (),
-        )
+        # Only a job that was not found is compared with the others.
+        known = self.account.known(with_jobs=any(entry["status"] == 404 for entry in entries))
         return _render(
             "requests.html",
             entries=[(entry, hint(entry, known)) for entry in entries],

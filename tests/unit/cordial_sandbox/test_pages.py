@@ -545,14 +545,22 @@ def test_the_hint_about_a_job_names_the_closest_one(cordial_sandbox: SandboxProc
         ({"status": 406, "message": "For Audience 'vip' analytics disabled."}, "Audiences with analytics: gold"),
         ({"status": 400, "message": "The destination.pasword field is not known."}, "Did you mean 'password'?"),
         ({"status": 406, "message": "Field 'audience' is not known."}, "Did you mean 'audiences'?"),
-        ({"status": 400, "message": "The selected destination.transport is invalid."}, "one of aws, ftp, sftp"),
+        ({"status": 400, "message": "The selected destination.transport is invalid."}, "one of aws, sftp."),
         ({"status": 406, "message": "The 'x' is invalid. ISO-8601 is a recommended format."}, "YYYY-MM-DD"),
         ({"status": 406, "message": "Something else."}, None),
         ({"status": 406, "message": None}, None),
     ],
 )
 def test_a_hint_says_what_would_have_been_right(entry: dict[str, Any], expected: str | None) -> None:
-    known = Known(["gold"], ["vip"], ["a1b2c4"])
+    known = Known(
+        endpoints={"/v2/audiencetrendsexport": "POST", "/v2/jobs": "GET"},
+        export_members=("name", "audiences"),
+        destination_members=("type", "password"),
+        destination_types=("aws", "sftp"),
+        audiences=("gold",),
+        untracked=("vip",),
+        job_ids=("a1b2c4",),
+    )
     found = hint({"fault": None, "path": "/v2/jobs", **entry}, known)
     assert (found is None) == (expected is None)
     assert expected is None or (found is not None and expected in found)
