@@ -1,4 +1,4 @@
-// Keep the part of a page that is marked as live up to date, until it is no more marked or the button pauses it.
+// Keep the part of a page that is marked as live up to date, until it is no longer marked or the button pauses it.
 "use strict";
 
 const INTERVAL = 2000;
