@@ -24,12 +24,11 @@ from cordial_sandbox.body import BodyLimit, read_body
 from cordial_sandbox.call import get_call
 from cordial_sandbox.clock import Clock
 from cordial_sandbox.contract import read_contract
-from cordial_sandbox.control import PREFIX, create_control_router
+from cordial_sandbox.control import create_control_router
 from cordial_sandbox.exports import KINDS, ExportKind, parse_request
 from cordial_sandbox.faults import Faults
-from cordial_sandbox.jobs_page import PREFIX as JOBS_PAGE
-from cordial_sandbox.jobs_page import create_jobs_page_router
 from cordial_sandbox.journal import Journal
+from cordial_sandbox.pages import create_pages_router
 from cordial_sandbox.rate_limit import RateLimit
 from cordial_sandbox.records import build_page, build_record, check_parameters, is_visible, select_fields
 from cordial_sandbox.same_origin import SameOrigin
@@ -44,7 +43,7 @@ _CONTRACT_PATHS = ("/openapi.json", "/v2/openapi.json")
 def create_app(accounts: Accounts, clock: Clock, folder: SftpFolder, vault: Vault, data: Path) -> ASGIApp:
     """Return the whole application.
 
-    It has the control API, the Jobs page, the contract, and the v2 API behind authentication, faults, and rate limits.
+    It has the control API, the pages for people, the contract, and the v2 API behind keys, faults, and limits.
     """
     app = FastAPI(title="Cordial sandbox", docs_url=None, redoc_url=None, openapi_url=None)
     _add_error_handlers(app)
@@ -52,13 +51,13 @@ def create_app(accounts: Accounts, clock: Clock, folder: SftpFolder, vault: Vaul
     for path in _CONTRACT_PATHS:
         app.get(path)(read_contract)
     app.include_router(create_control_router(accounts, clock, folder, vault, data))
-    app.include_router(create_jobs_page_router(accounts.first.store))
+    app.include_router(create_pages_router(accounts.first, folder, data))
     api = Journal(BodyLimit(Authentication(Faults(RateLimit(app)), accounts)), accounts)
-    control = SameOrigin(SameOrigin(BodyLimit(app), PREFIX), JOBS_PAGE)
+    local = SameOrigin(BodyLimit(app), "/")
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
         is_api = scope["type"] == "http" and scope["path"].startswith("/v2/") and scope["path"] not in _CONTRACT_PATHS
-        await (api if is_api else control)(scope, receive, send)
+        await (api if is_api else local)(scope, receive, send)
 
     return dispatch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cordial_sandbox.account_state import Accounts
 from cordial_sandbox.call import add_call
 from cordial_sandbox.operations import classify_request, find_operation
+
+_MAX_MESSAGE = 500
 
 
 class Journal:
@@ -27,10 +30,14 @@ class Journal:
         call = add_call(scope, send)
         resets = {state.account.name: state.store.resets for state in self._accounts.states}
         statuses: list[int] = []
+        bodies: list[bytes] = []
+        started = time.monotonic()
 
         async def send_and_record(message: Message) -> None:
             if message["type"] == "http.response.start":
                 statuses.append(message["status"])
+            elif 400 <= statuses[0] < 500:
+                bodies.append(message.get("body", b""))
             await send(message)
 
         try:
@@ -39,7 +46,9 @@ class Journal:
             state = call.state or self._accounts.first
             # A request that began before a reset is not recorded after it.
             if state.store.resets == resets[state.account.name]:
-                state.store.add_request(_describe(scope, statuses, call.fault))
+                described = _describe(scope, statuses, call.fault)
+                seconds = round(time.monotonic() - started, 3)
+                state.store.add_request({**described, "seconds": seconds, "message": _read_message(b"".join(bodies))})
 
 
 def _describe(scope: Scope, statuses: Sequence[int], fault: dict[str, Any] | None) -> dict[str, Any]:
@@ -58,3 +67,12 @@ def _describe(scope: Scope, statuses: Sequence[int], fault: dict[str, Any] | Non
         "content_type": headers.get("content-type"),
         "client_port": scope["client"][1] if scope.get("client") else None,
     }
+
+
+def _read_message(body: bytes) -> str | None:
+    """Return the message of a rejection, or None if the body has none."""
+    try:
+        message = json.loads(body)["message"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return message[:_MAX_MESSAGE] if isinstance(message, str) else None
