@@ -192,10 +192,10 @@ def _check_members(destination: Mapping[str, Any]) -> None:
     if unknown := sorted(set(destination) - DESTINATION_MEMBERS):
         raise ApiError(BAD_DESTINATION, f"The destination.{unknown[0]} field is not known.")
     for member in sorted(destination.keys() - {"port"}):
-        if not isinstance(destination[member], str | None):
+        if not isinstance(destination[member], str):
             raise ApiError(BAD_DESTINATION, f"The destination.{member} must be a string.")
-    port = destination.get("port")
-    if port is not None and not (re.fullmatch(r"[0-9]{1,5}", str(port)) and 0 < int(port) < 65536):
+    port = destination.get("port", 22)
+    if isinstance(port, bool) or not (re.fullmatch(r"[0-9]{1,5}", str(port)) and 0 < int(port) < 65536):
         raise ApiError(BAD_DESTINATION, "The destination.port must be a number.")
 
 

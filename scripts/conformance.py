@@ -22,12 +22,20 @@ SCHEMATHESIS = PROJECT / ".venv-conformance/bin/schemathesis"
 _EXCLUDED = "positive_data_acceptance"
 
 
+#: The audiences of the contract's examples.
+_SEED = "accounts: [{name: contract, keys: [{key: conformance}], audiences: [{name: audience1}, {name: audience2}]}]"
+
+
 def main() -> int:
     arguments = _parse_arguments()
-    with (
-        tempfile.TemporaryDirectory(prefix="conformance-") as folder,
-        SandboxProcess(Path(folder), job_seconds=0) as sandbox,
-    ):
+    with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
+        seed = Path(folder) / "seed.yaml"
+        seed.write_text(_SEED)
+        return _test(arguments, folder, seed)
+
+
+def _test(arguments: argparse.Namespace, folder: str, seed: Path) -> int:
+    with SandboxProcess(Path(folder), job_seconds=0, seed=seed) as sandbox:
         failed = []
         for label, auth in (("with a key", ["--auth", f"{sandbox.api_key}:"]), ("without a key", [])):
             print(f"Requests {label}, seed {arguments.seed}", flush=True)
