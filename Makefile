@@ -1,5 +1,5 @@
 # The two commands to know: make demo, make test.
-.PHONY: help demo playground docs screenshots first-success test test-browser test-integration test-warehouses test-matrix release test-cluster test-faults lint types format lock benchmark bench-wait bench-limit chaos chaos-waits kill-loads clean
+.PHONY: help demo playground docs screenshots first-success test test-browser test-integration test-conformance test-warehouses test-matrix release test-cluster test-faults lint types format lock benchmark bench-wait bench-limit chaos chaos-waits kill-loads clean
 
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(if $(shell $(name) -c \
 	'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))))
@@ -18,6 +18,8 @@ help:
 	@echo '                the same, and the pictures of the documentation are taken again'
 	@echo 'make test-integration'
 	@echo '                the destinations again, on servers as in production (root on Debian)'
+	@echo 'make test-conformance EXAMPLES=50 SEED=7'
+	@echo '                generated requests, valid and invalid, against the local Cordial and its contract'
 	@echo 'make test-warehouses'
 	@echo '                the same contract for every warehouse, and a table of what was run against which'
 	@echo 'make test-matrix MATRIX="--one 3.1.8"'
@@ -71,6 +73,9 @@ test: .venv/.ready .venv-bqemulator/.ready
 test-integration: .venv/.ready .servers/.ready
 	$(BIN)/python -m pytest --servers strict tests/integration/test_destinations.py tests/integration/test_reading.py \
 		tests/integration/test_files.py tests/integration/test_odd_servers.py
+
+test-conformance: .venv/.ready .venv-conformance/.ready
+	$(BIN)/python scripts/conformance.py --examples $(or $(EXAMPLES),50) $(if $(SEED),--seed $(SEED))
 
 test-warehouses: .venv/.ready .venv-bqemulator/.ready
 	$(BIN)/python -m pytest --warehouse-table tests/integration/warehouses
@@ -138,11 +143,13 @@ lock: .venv/.ready
 		$(BIN)/uv pip compile - --universal --python-version 3.11 --upgrade --quiet \
 		--no-header --no-annotate --no-emit-index-url -o requirements-bqemulator.txt
 	$(BIN)/python scripts/matrix.py --lock
+	$(BIN)/uv pip compile requirements-conformance.in --universal --python-version 3.11 --upgrade --quiet \
+		--no-header --no-annotate --no-emit-index-url -o requirements-conformance.txt
 	$(BIN)/uv pip compile requirements-docs.in --universal --python-version 3.11 --upgrade --quiet \
 		--no-header --no-annotate --no-emit-index-url -o requirements-docs.txt
 
 clean:
-	rm -rf .venv .venv-bqemulator .venv-docs .matrix .servers .demo .browser dist site
+	rm -rf .venv .venv-bqemulator .venv-conformance .venv-docs .matrix .servers .demo .browser dist site
 
 .venv/.ready: requirements-dev.txt pyproject.toml cordial_sandbox/pyproject.toml
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or later is needed; give it as make PYTHON=/path/to/python3' >&2; exit 1; }
@@ -157,6 +164,12 @@ clean:
 .venv-bqemulator/.ready: requirements-bqemulator.txt .venv/.ready
 	@$(PYTHON) -m venv .venv-bqemulator
 	@VIRTUAL_ENV=.venv-bqemulator $(BIN)/uv pip install --system-certs --quiet --compile-bytecode -r $<
+	@touch $@
+
+# The generator of requests has dependencies of its own.
+.venv-conformance/.ready: requirements-conformance.txt .venv/.ready
+	@$(PYTHON) -m venv .venv-conformance
+	@VIRTUAL_ENV=.venv-conformance $(BIN)/uv pip install --system-certs --quiet --compile-bytecode -r $<
 	@touch $@
 
 .venv-docs/.ready: requirements-docs.txt .venv/.ready

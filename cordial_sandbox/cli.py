@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -22,6 +24,7 @@ def main() -> None:
 @app.command()
 def serve(
     data: Annotated[Path, typer.Option(help="folder for the state and the delivered files")],
+    seed: Annotated[Path | None, typer.Option(help="YAML file of accounts; by default one account is built in")] = None,
     port: Annotated[int, typer.Option(help="0: the port of the last start, or a free one")] = 0,
     sftp_port: Annotated[int, typer.Option(help="0: the port of the last start, or a free one")] = 0,
     api_key: Annotated[str, typer.Option(envvar="CORDIAL_SANDBOX_API_KEY")] = DEFAULT_API_KEY,
@@ -39,6 +42,7 @@ def serve(
         logging.getLogger(noisy).setLevel(logging.WARNING)
     settings = Settings(
         data=data,
+        seed=seed,
         port=port,
         sftp_port=sftp_port,
         api_key=api_key,
@@ -46,4 +50,15 @@ def serve(
         job_seconds=job_seconds,
         stop_on_eof=stop_on_eof,
     )
-    asyncio.run(serve_until_stopped(settings))
+    try:
+        asyncio.run(_serve_and_exit(serve_until_stopped(settings)))
+    except (ValueError, RuntimeError) as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from None
+
+
+async def _serve_and_exit(serving: Coroutine[Any, Any, None]) -> NoReturn:
+    await serving
+    logging.shutdown()
+    # Not by returning: that waits for threads, and one may deliver a file to a slow server. Its job resumes.
+    os._exit(0)

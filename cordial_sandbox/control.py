@@ -6,27 +6,29 @@ It requires no key because the sandbox listens on loopback only, and ``same_orig
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any, Self
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, Depends, HTTPException
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from cordial_sandbox.account_state import Accounts, AccountState
+from cordial_sandbox.body import check_body
+from cordial_sandbox.clock import Clock
+from cordial_sandbox.exports.kind import ExportRequest
+from cordial_sandbox.fates import Fate
 from cordial_sandbox.faults import Fault
-from cordial_sandbox.jobs import JobRunner
-from cordial_sandbox.rate_limit import Windows
+from cordial_sandbox.retention import delete_download, delete_expired
 from cordial_sandbox.servers.sftp import SftpFolder
 from cordial_sandbox.settings import Behaviour
-from cordial_sandbox.store import Store
 from cordial_sandbox.tables import JobRow
-from cordial_sandbox.trends import AUDIENCES, contacts, days_between
-from cordial_sandbox.validation import ExportRequest
+from cordial_sandbox.trends import contacts_until, days_between
 from cordial_sandbox.vault import Vault
 
 PREFIX = "/_sandbox"
 
-_DAY = date(2026, 1, 1)
-_BULK = ExportRequest("bulk", _DAY, _DAY, ("opened_last_30_days",), {"type": "aws"})
+_MAX_BULK = 20_000
 
 
 class BulkJobs(BaseModel):
@@ -38,7 +40,7 @@ class BulkJobs(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    count: int = Field(ge=1)
+    count: int = Field(ge=1, le=_MAX_BULK)
     shortest: float = Field(ge=0)
     longest: float
 
@@ -55,58 +57,112 @@ class BulkJobs(BaseModel):
         return [self.shortest + n * step for n in range(self.count)]
 
 
+class ClockChange(BaseModel):
+    """A change of the clock: set it, then move it, then stop or start it.
+
+    :param now: date and time in ISO 8601, in UTC without an offset.
+    :param move: seconds, also negative.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    now: datetime | None = None
+    move: float = 0.0
+    stopped: bool | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class _Control:
-    store: Store
-    runner: JobRunner
+    accounts: Accounts
+    clock: Clock
     folder: SftpFolder
     vault: Vault
-    windows: Windows
+    data: Path
+
+    def find(self, account: str | None) -> AccountState:
+        state = self.accounts.find(account)
+        if state is None:
+            names = ", ".join(state.account.name for state in self.accounts.states)
+            raise HTTPException(404, f"Unknown account: expected one of {names}.")
+        return state
 
     async def health(self) -> dict[str, str]:
         return {"status": "ok"}
 
-    async def behaviour(self) -> Behaviour:
-        return self.store.behaviour
+    async def describe_accounts(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": state.account.name,
+                "timezone": state.account.timezone,
+                "audiences": [
+                    {"name": audience.name, "id": audience.id, "analytics": audience.analytics}
+                    for audience in state.account.audiences
+                ],
+            }
+            for state in self.accounts.states
+        ]
 
-    async def change_behaviour(self, changes: dict[str, Any]) -> Behaviour:
+    async def behaviour(self, account: str | None = None) -> Behaviour:
+        return self.find(account).store.behaviour
+
+    async def change_behaviour(self, changes: dict[str, Any], account: str | None = None) -> Behaviour:
+        store = self.find(account).store
         try:
-            behaviour = Behaviour.model_validate({**self.store.behaviour.model_dump(), **changes})
+            behaviour = Behaviour.model_validate({**store.behaviour.model_dump(), **changes})
         except ValueError as error:
-            raise HTTPException(422, str(error)) from None
-        self.store.set_fact("behaviour", behaviour.model_dump())
+            raise HTTPException(422, _printable(error)) from None
+        store.set_behaviour(behaviour)
         return behaviour
 
-    async def add_fault(self, fault: Fault) -> list[dict[str, Any]]:
-        self.store.add_fault(fault.model_dump(exclude={"times"}), fault.times)
-        return self.store.faults()
+    async def add_fault(self, fault: Fault, account: str | None = None) -> list[dict[str, Any]]:
+        store = self.find(account).store
+        store.add_fault(fault.model_dump(exclude={"times"}), fault.times)
+        return store.faults()
 
-    async def faults(self) -> list[dict[str, Any]]:
-        return self.store.faults()
+    async def faults(self, account: str | None = None) -> list[dict[str, Any]]:
+        return self.find(account).store.faults()
 
-    async def clear_faults(self) -> None:
-        self.store.clear_faults()
+    async def clear_faults(self, account: str | None = None) -> None:
+        self.find(account).store.clear_faults()
 
-    async def jobs(self) -> list[dict[str, Any]]:
-        return [_describe(job) for job in self.store.jobs()]
+    async def add_fate(self, fate: Fate, account: str | None = None) -> list[dict[str, Any]]:
+        store = self.find(account).store
+        store.add_fate(fate)
+        return store.fates()
 
-    async def add_jobs(self, bulk: BulkJobs) -> list[str]:
-        jobs = self.store.add_jobs(_BULK, bulk.durations)
+    async def fates(self, account: str | None = None) -> list[dict[str, Any]]:
+        return self.find(account).store.fates()
+
+    async def clear_fates(self, account: str | None = None) -> None:
+        self.find(account).store.clear_fates()
+
+    async def jobs(self, account: str | None = None) -> list[dict[str, Any]]:
+        return [_describe(job) for job in self.find(account).store.jobs()]
+
+    async def add_jobs(self, bulk: BulkJobs, account: str | None = None) -> list[str]:
+        state = self.find(account)
+        jobs = state.store.add_jobs(_build_bulk_request(state), bulk.durations)
         for job in jobs:
-            self.runner.start(job)
+            state.runner.start(job)
         return [job.id for job in jobs]
 
-    async def job(self, job_id: str) -> dict[str, Any]:
-        job = self.store.find_job(job_id)
+    async def job(self, job_id: str, account: str | None = None) -> dict[str, Any]:
+        job = self.find(account).store.find_job(job_id)
         if job is None:
             raise HTTPException(404)
         return _describe(job)
 
-    async def snapshots(self, audience: str, start: date, end: date) -> list[dict[str, Any]]:
-        if audience not in AUDIENCES:
-            raise HTTPException(404, f"Unknown audience {audience!r}: expected one of {', '.join(AUDIENCES)}.")
+    async def snapshots(
+        self, audience: str, start: date, end: date, account: str | None = None
+    ) -> list[dict[str, Any]]:
+        owner = self.find(account).account
+        found = owner.audiences_by_name.get(audience)
+        if found is None:
+            names = ", ".join(owner.audiences_by_name)
+            raise HTTPException(404, f"Unknown audience {_printable(audience)!r}: expected one of {names}.")
+        today = owner.today(self.clock.now())
         return [
-            {"audience": audience, "date": day.isoformat(), "contacts": contacts(AUDIENCES[audience], day)}
+            {"audience": audience, "date": day.isoformat(), "contacts": contacts_until(found, day, today)}
             for day in days_between(start, end)
         ]
 
@@ -114,34 +170,61 @@ class _Control:
         try:
             return {"public_key": self.vault.create(name)}
         except ValueError as error:
+            raise HTTPException(422, _printable(error)) from None
+
+    async def requests(self, account: str | None = None) -> list[dict[str, Any]]:
+        return self.find(account).store.requests()
+
+    async def clear_requests(self, account: str | None = None) -> None:
+        self.find(account).store.clear_requests()
+
+    async def read_clock(self) -> dict[str, Any]:
+        return self.clock.describe()
+
+    async def change_clock(self, change: ClockChange) -> dict[str, Any]:
+        try:
+            now = None if change.now is None else _to_timestamp(change.now)
+            self.clock.change(now=now, move=change.move, stopped=change.stopped)
+        except (ValueError, OverflowError) as error:
             raise HTTPException(422, str(error)) from None
+        delete_expired(self.accounts, self.clock, self.data)
+        return self.clock.describe()
 
-    async def requests(self) -> list[dict[str, Any]]:
-        return self.store.requests()
+    async def reset_clock(self) -> None:
+        self.clock.reset()
 
-    async def clear_requests(self) -> None:
-        self.store.clear_requests()
+    async def reset(self, account: str | None = None) -> None:
+        """Reset one account; without its name all of them, the clock, the saved keys, and the SFTP files."""
+        states = self.accounts.states if account is None else [self.find(account)]
+        for state in states:
+            await state.runner.stop()
+            for job in state.store.jobs():
+                delete_download(self.data, job.id)
+            state.store.reset()
+            state.windows.clear()
+        if account is None:
+            self.clock.reset()
+            self.folder.clear()
+            self.vault.clear()
 
-    async def reset(self) -> None:
-        await self.runner.stop()
-        self.store.reset()
-        self.windows.clear()
-        self.folder.clear()
-        self.vault.clear()
 
-
-def create_control_router(
-    store: Store, runner: JobRunner, folder: SftpFolder, vault: Vault, windows: Windows
-) -> APIRouter:
+def create_control_router(accounts: Accounts, clock: Clock, folder: SftpFolder, vault: Vault, data: Path) -> APIRouter:
     """Return the routes of the control API."""
-    control = _Control(store, runner, folder, vault, windows)
-    router = APIRouter(prefix=PREFIX)
+    control = _Control(accounts, clock, folder, vault, data)
+    router = APIRouter(prefix=PREFIX, dependencies=[Depends(check_body)])
     router.get("/health")(control.health)
+    router.get("/accounts")(control.describe_accounts)
     router.get("/behaviour")(control.behaviour)
     router.patch("/behaviour")(control.change_behaviour)
     router.post("/faults")(control.add_fault)
     router.get("/faults")(control.faults)
     router.delete("/faults")(control.clear_faults)
+    router.post("/fates")(control.add_fate)
+    router.get("/fates")(control.fates)
+    router.delete("/fates")(control.clear_fates)
+    router.get("/clock")(control.read_clock)
+    router.patch("/clock")(control.change_clock)
+    router.delete("/clock")(control.reset_clock)
     router.get("/jobs")(control.jobs)
     router.post("/jobs")(control.add_jobs)
     router.get("/jobs/{job_id}")(control.job)
@@ -153,15 +236,34 @@ def create_control_router(
     return router
 
 
+def _build_bulk_request(state: AccountState) -> ExportRequest:
+    day = "2026-01-01"
+    names = [audience.name for audience in state.account.audiences if audience.analytics][:1]
+    request = {
+        "exportType": "csv",
+        "selected_timeframe_start": day,
+        "selected_timeframe_end": day,
+        "audiences": names,
+    }
+    return ExportRequest("audiencetrendsexport", "bulk", request, {"type": "aws"})
+
+
+def _to_timestamp(moment: datetime) -> float:
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _printable(text: object) -> str:
+    return str(text).encode("utf-8", "backslashreplace").decode()
+
+
 def _describe(job: JobRow) -> dict[str, Any]:
     """Return everything about a job except its secrets."""
     return {
         "id": job.id,
         "status": job.status,
+        "kind": job.kind,
         "name": job.name,
-        "selected_timeframe_start": job.start.isoformat(),
-        "selected_timeframe_end": job.end.isoformat(),
-        "audiences": job.audiences,
+        **job.request,
         "destination": job.destination,
         "reason": job.reason,
         "delivered_to": job.delivered_to,

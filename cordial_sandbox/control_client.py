@@ -15,11 +15,13 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 class SandboxControl:
     """The control API of a sandbox.
 
+    :param account: name of the account to inspect and change; the first one by default.
     :raises ValueError: by every method, if the sandbox rejects the request.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, account: str | None = None) -> None:
         self._url = f"{url}/_sandbox"
+        self._account = account
 
     def behaviour(self, **changes: Any) -> dict[str, Any]:
         """Change the account's behavior (see ``settings.Behaviour``) and return all of it."""
@@ -37,6 +39,38 @@ class SandboxControl:
 
     def clear_faults(self) -> None:
         self._call("DELETE", "/faults")
+
+    def fate(self, **fate: Any) -> None:
+        """Decide what happens to one of the next exports, or to every one that matches (see ``fates.Fate``)."""
+        self._call("POST", "/fates", fate)
+
+    def fates(self) -> list[dict[str, Any]]:
+        """Return the fates, each with the number of exports that matched so far."""
+        result: list[dict[str, Any]] = self._call("GET", "/fates")
+        return result
+
+    def clear_fates(self) -> None:
+        """Delete the fates; jobs that have one keep it."""
+        self._call("DELETE", "/fates")
+
+    def clock(self, **change: Any) -> dict[str, Any]:
+        """Change the sandbox's clock and return it.
+
+        :param now: date and time in ISO 8601 to set it to.
+        :param move: seconds to move it by, also negative.
+        :param stopped: whether it stands still.
+        """
+        result: dict[str, Any] = self._call("PATCH", "/clock", change)
+        return result
+
+    def reset_clock(self) -> None:
+        """Return to the real time."""
+        self._call("DELETE", "/clock")
+
+    def accounts(self) -> list[dict[str, Any]]:
+        """Return the name, time zone, and audiences of every account."""
+        result: list[dict[str, Any]] = self._call("GET", "/accounts")
+        return result
 
     def jobs(self) -> list[dict[str, Any]]:
         """Return all jobs, newest first."""
@@ -75,12 +109,17 @@ class SandboxControl:
         self._call("DELETE", "/requests")
 
     def reset(self) -> None:
-        """Delete jobs, faults, requests, saved keys, and the SFTP files, and restore the behavior of the start."""
+        """Delete jobs with their downloads, faults, fates, and requests, and restore the behavior of the start.
+
+        Without an account it resets all of them, deletes the saved keys and the SFTP files, and resets the clock.
+        """
         self._call("POST", "/reset")
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
+        account = "" if self._account is None else urllib.parse.urlencode({"account": self._account})
+        separator = "&" if "?" in path else "?"
         request = urllib.request.Request(  # noqa: S310 - the address is the sandbox's own
-            self._url + path,
+            self._url + path + (separator + account if account else ""),
             method=method,
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cordial_sandbox.store import Store
+from cordial_sandbox.call import get_call
+from cordial_sandbox.operations import Operation, classify_request, find_operation
 
 _HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
 _HeaderValue = Annotated[str, Field(pattern=r"^[\t\x20-\x7e]*$")]
@@ -19,6 +19,7 @@ _HeaderValue = Annotated[str, Field(pattern=r"^[\t\x20-\x7e]*$")]
 class Fault(BaseModel):
     """One way to misbehave, for one kind of request.
 
+    :param request: an operation; ``create_export`` for the exports of every kind, ``any`` for all requests.
     :param processed: whether the request is processed anyway, so that only its response is affected.
     :param times: number of requests to affect; unlimited by default.
     :param effect: ``answer`` with the given status, headers, and body; ``reset`` the connection; ``truncate`` the
@@ -27,7 +28,7 @@ class Fault(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    request: Literal["create_export", "list_jobs", "get_job", "any"] = "any"
+    request: Operation | Literal["create_export", "any"] = "any"
     effect: Literal["answer", "reset", "truncate", "delay"]
     processed: bool = False
     times: int | None = Field(None, ge=1)
@@ -38,38 +39,24 @@ class Fault(BaseModel):
 
 
 class Faults:
-    """Middleware that applies faults and records every request."""
+    """Middleware that applies the faults of an account; it runs after authentication."""
 
-    def __init__(self, app: ASGIApp, store: Store) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._store = store
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        taken = self._store.take_fault(classify_request(scope))
-        statuses: list[int] = []
-        resets = self._store.resets
+        call = get_call(scope)
+        method, path = scope["method"], scope["path"]
+        call.fault = call.account.store.take_fault((classify_request(method, path), find_operation(method, path)))
+        if call.fault is None:
+            await self._app(scope, receive, send)
+        else:
+            await self._misbehave(Fault.model_validate(call.fault), scope, receive, send)
 
-        async def send_and_record(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                statuses.append(message["status"])
-            await send(message)
-
-        try:
-            if taken is None:
-                await self._app(scope, receive, send_and_record)
-            else:
-                transport = _get_transport(send)
-                await self._misbehave(Fault.model_validate(taken), scope, receive, send_and_record, transport)
-        finally:
-            # A request that began before a reset is not recorded after it.
-            if self._store.resets == resets:
-                self._store.add_request(_describe_request(scope, statuses, taken))
-
-    async def _misbehave(
-        self, fault: Fault, scope: Scope, receive: Receive, send: Send, transport: asyncio.Transport
-    ) -> None:
+    async def _misbehave(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
+        transport = get_call(scope).transport
         if fault.effect == "delay" and not fault.processed:
-            await self._delay(fault.seconds, scope, receive, send, transport)
+            await self._delay(fault.seconds, scope, receive, send)
             return
         messages = await self._respond(fault, scope, receive)
         match fault.effect:
@@ -85,16 +72,15 @@ class Faults:
                 for message in messages:
                     await send(message)
 
-    async def _delay(
-        self, seconds: float, scope: Scope, receive: Receive, send: Send, transport: asyncio.Transport
-    ) -> None:
-        """Process a request after a delay, unless the sandbox was reset meanwhile."""
-        resets = self._store.resets
+    async def _delay(self, seconds: float, scope: Scope, receive: Receive, send: Send) -> None:
+        """Process a request after a delay, unless the account was reset meanwhile."""
+        store = get_call(scope).account.store
+        resets = store.resets
         await asyncio.sleep(seconds)
-        if self._store.resets == resets:
+        if store.resets == resets:
             await self._app(scope, receive, send)
         else:
-            transport.abort()
+            get_call(scope).transport.abort()
 
     async def _respond(self, fault: Fault, scope: Scope, receive: Receive) -> Sequence[Message]:
         """Return the response to send, without sending it; process the request if the fault requires it."""
@@ -108,29 +94,6 @@ class Faults:
 
         await self._app(scope, receive, collect)
         return _build_response(fault) if fault.effect == "answer" else messages
-
-
-def classify_request(scope: Scope) -> str:
-    """Return the kind of an API request, as ``Fault.request`` names it."""
-    if scope["method"] == "POST":
-        return "create_export"
-    return "list_jobs" if scope["path"].rstrip("/") == "/v2/jobs" else "get_job"
-
-
-def _describe_request(scope: Scope, statuses: Sequence[int], fault: dict[str, Any] | None) -> dict[str, Any]:
-    headers = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    return {
-        "time": time.time(),
-        "request": classify_request(scope),
-        "method": scope["method"],
-        "path": scope["path"],
-        "query": scope["query_string"].decode("latin-1"),
-        "status": statuses[0] if statuses else None,
-        "fault": fault["effect"] if fault else None,
-        "user_agent": headers.get("user-agent"),
-        "content_type": headers.get("content-type"),
-        "client_port": scope["client"][1] if scope.get("client") else None,
-    }
 
 
 def _build_response(fault: Fault) -> Sequence[Message]:
@@ -160,12 +123,3 @@ async def _wait_for_disconnect(receive: Receive) -> None:
     # uvicorn logs an incomplete response as an error of the application unless the client has disconnected.
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _get_transport(send: Send) -> asyncio.Transport:
-    """Return the connection of a response.
-
-    ASGI does not expose it. This is where uvicorn, the only server of the sandbox, keeps it.
-    """
-    transport: asyncio.Transport = send.__self__.transport  # type: ignore[attr-defined]
-    return transport

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cordial_sandbox.accounts import Account
 from cordial_sandbox.delivery import DeliveredFile, DeliveryError, deliver
+from cordial_sandbox.exports import KINDS, Content, name_file
+from cordial_sandbox.fates import Outcome
 from cordial_sandbox.settings import Behaviour
 from cordial_sandbox.store import Store
 from cordial_sandbox.tables import JobRow
-from cordial_sandbox.trends import trends_csv
 
 log = logging.getLogger(__name__)
 
@@ -26,21 +27,21 @@ _POLL_INTERVAL = 0.05
 
 
 class JobRunner:
-    """Runs every job until it is settled.
+    """Runs every job of an account until it is settled.
 
     :param data: the sandbox's own folder.
     """
 
-    def __init__(self, store: Store, data: Path) -> None:
+    def __init__(self, store: Store, account: Account, data: Path) -> None:
         self._store = store
+        self._account = account
         self._data = data
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def resume(self) -> None:
         """Resume all jobs that are not settled."""
-        for job in self._store.jobs():
-            if not job.is_settled:
-                self.start(job)
+        for job in self._store.unsettled_jobs():
+            self.start(job)
 
     def start(self, job: JobRow) -> None:
         task = asyncio.create_task(self._run(job))
@@ -85,19 +86,26 @@ class JobRunner:
         if job.status != RUNNING[-1]:
             index = RUNNING.index(job.status) if job.status in RUNNING else 0
             return self._set(job, RUNNING[index + 1])
-        if behaviour.job_fails_with is not None:
-            return self._set(job, "Failed", reason=behaviour.job_fails_with)
+        fails_with = Outcome.model_validate(job.fate).fails_with or behaviour.job_fails_with
+        if fails_with is not None:
+            return self._set(job, "Failed", reason=fails_with)
         if behaviour.delivery_delay:
             return self._set(job, "Done")
         return await self._deliver(job)
 
     async def _deliver(self, job: JobRow) -> JobRow:
         behaviour = self._store.behaviour
+        content = Content(
+            self._account,
+            behaviour,
+            today=self._account.today(self._store.clock.now()),
+            missing_days=frozenset(Outcome.model_validate(job.fate).missing_days),
+        )
         # In a thread: a timeframe of centuries takes seconds, and the event loop must answer requests meanwhile.
-        content = await asyncio.to_thread(trends_csv, job.audiences, job.start, job.end, behaviour)
+        rendered = await asyncio.to_thread(KINDS[job.kind].render, job.request, content)
         timestamp = datetime.fromtimestamp(job.created_at, UTC).strftime("%Y%m%d%H%M%S")
-        file_name = behaviour.file_name.format(name=job.name, job_id=job.id, timestamp=timestamp)
-        file = DeliveredFile(file_name, content, job.id, behaviour.write_seconds)
+        file_name = name_file(behaviour.file_name, job.request, name=job.name, job_id=job.id, timestamp=timestamp)
+        file = DeliveredFile(file_name, rendered, job.id, behaviour.write_seconds)
         try:
             location = await deliver({**job.destination, **job.secrets}, file, self._data)
         except DeliveryError as error:
@@ -106,7 +114,7 @@ class JobRunner:
         return self._set(job, "Done", delivered_to=location)
 
     def _set(self, job: JobRow, status: str, reason: str | None = None, delivered_to: str | None = None) -> JobRow:
-        now = time.time()
+        now = self._store.clock.now()
         changes: dict[str, object] = {"status": status, "reason": reason, "delivered_to": delivered_to}
         if status not in ("Scheduled", "Pending") and job.started_at is None:
             changes["started_at"] = now
@@ -119,7 +127,7 @@ class JobRunner:
 
 def _get_held_status(job: JobRow, behaviour: Behaviour) -> str | None:
     """Return the status to hold a job in, or None; a job that has passed that status is not moved back."""
-    held = behaviour.job_stays_in
+    held = Outcome.model_validate(job.fate).stays_in or behaviour.job_stays_in
     if held in RUNNING and job.status in RUNNING and RUNNING.index(job.status) > RUNNING.index(held):
         return None
     return held

@@ -39,6 +39,7 @@ class SandboxProcess:
 
     :param data: folder for the state and the delivered files; a new start with the same folder resumes.
     :param job_seconds: duration of a job.
+    :param seed: YAML file of the accounts; then ``api_key`` is the first key of the first account.
     """
 
     def __init__(
@@ -48,10 +49,12 @@ class SandboxProcess:
         api_key: str = "cordial-sandbox-key",
         sftp_password: str | None = None,
         job_seconds: float = 2.0,
+        seed: Path | None = None,
     ) -> None:
         self.data = Path(data)
         self.api_key = api_key
         self.job_seconds = job_seconds
+        self.seed = seed
         self._sftp_password = sftp_password
         self._process: subprocess.Popen[bytes] | None = None
         self._address: dict[str, Any] = {}
@@ -74,6 +77,10 @@ class SandboxProcess:
     @property
     def control(self) -> SandboxControl:
         return SandboxControl(self.url)
+
+    def control_of(self, account: str) -> SandboxControl:
+        """Return the control API of one account of the seed file."""
+        return SandboxControl(self.url, account)
 
     @property
     def log(self) -> Path:
@@ -110,6 +117,7 @@ class SandboxProcess:
         self.data.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "cordial_sandbox", "serve", "--data", str(self.data), "--stop-on-eof"]
         command += ["--job-seconds", str(self.job_seconds)]
+        command += [] if self.seed is None else ["--seed", str(self.seed)]
         # Secrets are passed in the environment, as other users of the machine can read command lines.
         environment = {**os.environ, "CORDIAL_SANDBOX_API_KEY": self.api_key}
         if self._sftp_password is not None:
@@ -140,4 +148,5 @@ class SandboxProcess:
         if address["pid"] != pid:
             return False
         self._address = address
+        self.api_key = address["api_key"]
         return True

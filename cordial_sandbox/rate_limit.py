@@ -15,8 +15,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cordial_sandbox.faults import classify_request
-from cordial_sandbox.store import Store
+from cordial_sandbox.call import get_call
+from cordial_sandbox.operations import classify_request, find_operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +67,18 @@ class RateLimit:
     It runs after authentication, because a limit belongs to an account.
     """
 
-    def __init__(self, app: ASGIApp, store: Store, windows: Windows) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._store = store
-        self._windows = windows
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        behaviour = self._store.behaviour
+        state = get_call(scope).account
+        behaviour = state.store.behaviour
         if behaviour.rate_limit is None:
             await self._app(scope, receive, send)
             return
-        usage = self._windows.count(
-            classify_request(scope), behaviour.rate_limit, behaviour.rate_limit_period, time.monotonic()
-        )
+        method, path = scope["method"], scope["path"]
+        kind = find_operation(method, path) or classify_request(method, path)
+        usage = state.windows.count(kind, behaviour.rate_limit, behaviour.rate_limit_period, time.monotonic())
         if usage.is_exceeded:
             headers = {**usage.headers, "Retry-After": str(usage.reset)}
             rejection = JSONResponse({"error": True, "message": "Too many requests."}, 429, headers)

@@ -1,4 +1,4 @@
-"""SameOrigin: keep other web pages in the user's browser away from the control API, which requires no key."""
+"""SameOrigin: keep other web pages in the user's browser away from what requires no key."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SameOrigin:
             headers = Headers(scope=scope)
             host, origin = headers.get("host", ""), headers.get("origin")
             if not _is_loopback(f"//{host}") or (origin is not None and urlsplit(origin).netloc != host):
-                message = "The control API accepts requests from this machine only, and from no other web page."
+                message = "Requests are accepted from this machine only, and from no other web page."
                 await JSONResponse({"detail": message}, 403)(scope, receive, send)
                 return
         await self._app(scope, receive, send)

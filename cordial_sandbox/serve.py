@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -15,11 +16,15 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
+from cordial_sandbox.account_state import Accounts, AccountState
+from cordial_sandbox.accounts import Account, default_accounts, read_seed
 from cordial_sandbox.app import create_app
 from cordial_sandbox.jobs import JobRunner
+from cordial_sandbox.rate_limit import Windows
+from cordial_sandbox.retention import delete_expired_regularly
 from cordial_sandbox.servers.sftp import FOLDER, USERNAME, SftpFolder, sftp_server
 from cordial_sandbox.settings import Behaviour, Settings
-from cordial_sandbox.store import Store
+from cordial_sandbox.store import Database, Store
 from cordial_sandbox.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -28,27 +33,35 @@ HOST = "127.0.0.1"
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM arrives."""
+    """Serve until SIGINT or SIGTERM arrives.
+
+    :raises ValueError: the seed file is invalid; nothing was written.
+    :raises RuntimeError: the data folder cannot be used.
+    """
+    # Before anything starts: a bad seed file must leave no trace.
+    configured = default_accounts(settings.api_key) if settings.seed is None else read_seed(settings.seed)
     data = settings.data.resolve()
-    store = Store(data)
-    _set_first_behaviour(store, settings.job_seconds)
-    password = _choose_sftp_password(store, settings.sftp_password)
+    database = Database(data)
+    accounts = Accounts([_create_state(database, account, data, settings.job_seconds) for account in configured])
+    password = _choose_sftp_password(database, settings.sftp_password)
     folder = SftpFolder(data / "sftp")
     vault = Vault(data)
-    runner = JobRunner(store, data)
-    listener = _bind(store, "port", settings.port)
-    sftp_listener = _bind(store, "sftp port", settings.sftp_port)
+    listener = _bind(database, "port", settings.port)
+    sftp_listener = _bind(database, "sftp port", settings.sftp_port)
     async with sftp_server(folder, password, vault, data / "sftp_host_key", sftp_listener):
-        server = _create_server(create_app(store, runner, folder, vault, api_key=settings.api_key))
+        server = _create_server(create_app(accounts, database.clock, folder, vault, data))
         if settings.stop_on_eof:
             _stop_on_eof(server)
-        runner.resume()
+        expiry = asyncio.create_task(delete_expired_regularly(accounts, database.clock, data))
+        for state in accounts.states:
+            state.runner.resume()
         _stop_on_signals(server)
         # The socket listens from here on: a client that connects before the server runs is served a moment later.
         listener.listen()
         address: dict[str, Any] = {
             "url": f"http://{HOST}:{listener.getsockname()[1]}",
-            "api_key": settings.api_key,
+            "api_key": configured[0].keys[0].key,
+            "accounts": {account.name: [key.key for key in account.keys] for account in configured},
             "pid": os.getpid(),
             "sftp": {
                 "host": HOST,
@@ -69,21 +82,23 @@ async def serve(settings: Settings) -> None:
             data / "sandbox.json",
         )
         await server.serve(sockets=[listener])
-        await runner.stop()
-    store.close()
+        expiry.cancel()
+        for state in accounts.states:
+            await state.runner.stop()
+    database.close()
 
 
-def _set_first_behaviour(store: Store, job_seconds: float) -> None:
-    """Store the behavior that a reset restores, and make it current at the first start."""
-    behaviour = Behaviour(job_seconds=job_seconds).model_dump()
-    store.set_fact("first behaviour", behaviour)
-    store.get_fact("behaviour", behaviour)
+def _create_state(database: Database, account: Account, data: Path, job_seconds: float) -> AccountState:
+    store = Store(database, account.name)
+    store.set_first_behaviour(Behaviour(job_seconds=job_seconds))
+    return AccountState(account, store, JobRunner(store, account, data), Windows())
 
 
-def _choose_sftp_password(store: Store, configured: str | None) -> str:
+def _choose_sftp_password(database: Database, configured: str | None) -> str:
     """Return the configured password, or that of the last start, or a generated one; store it for the next start."""
-    password: str = configured or store.get_fact("sftp", {"password": secrets.token_urlsafe(18)})["password"]
-    store.set_fact("sftp", {"password": password})
+    generated = {"password": secrets.token_urlsafe(18)}
+    password: str = configured or database.get_fact("sftp", generated)["password"]
+    database.set_fact("sftp", {"password": password})
     return password
 
 
@@ -107,9 +122,9 @@ def _stop_on_signals(server: uvicorn.Server) -> None:
         signal.signal(signum, lambda *_: setattr(server, "should_exit", True))
 
 
-def _bind(store: Store, name: str, configured: int) -> socket.socket:
+def _bind(database: Database, name: str, configured: int) -> socket.socket:
     """Return a socket on the configured port, or on that of the last start, or on a free one."""
-    last = store.get_fact(name).get("port", 0)
+    last = database.get_fact(name).get("port", 0)
     # asyncio sets TCP_NODELAY only on sockets created with an explicit protocol. Without it, the body of a response
     # waits up to 40 ms for the client to acknowledge the headers.
     listener = socket.socket(proto=socket.IPPROTO_TCP)
@@ -121,7 +136,7 @@ def _bind(store: Store, name: str, configured: int) -> socket.socket:
             raise
         log.warning("The %s of the last start, %d, is taken; choosing another", name, last)
         listener.bind((HOST, 0))
-    store.set_fact(name, {"port": listener.getsockname()[1]})
+    database.set_fact(name, {"port": listener.getsockname()[1]})
     return listener
 
 

@@ -11,6 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 DEFAULT_API_KEY = "cordial-sandbox-key"
 
 
+def check_held_status(name: str, status: str | None) -> str | None:
+    """Return a status in which a job can be held.
+
+    :raises ValueError: the status is final.
+    """
+    if status in ("Done", "Failed"):
+        msg = f"Invalid {name} {status!r}: Done and Failed are final. Set {name.replace('stays_in', 'fails_with')}."
+        raise ValueError(msg)
+    return status
+
+
 class Behaviour(BaseModel):
     """How the account behaves where Cordial documents nothing, or where a test needs a failure.
 
@@ -51,15 +62,15 @@ class Behaviour(BaseModel):
     csv_missing: Literal["", "null", "drop_column"] = Field(
         "", description="value of a missing snapshot; drop_column omits days that no audience has a snapshot for"
     )
+    future_days: Literal["blank", "omit"] = Field(
+        "blank", description="whether days that are not over have a blank column or none; not documented by Cordial"
+    )
     csv_override: str | None = Field(None, description="delivered instead of the real CSV")
 
     @field_validator("job_stays_in")
     @classmethod
     def _validate_status(cls, status: str | None) -> str | None:
-        if status in ("Done", "Failed"):
-            msg = f"Invalid job_stays_in {status!r}: Done and Failed are final. Set job_fails_with to make jobs fail."
-            raise ValueError(msg)
-        return status
+        return check_held_status("job_stays_in", status)
 
     @field_validator("file_name")
     @classmethod
@@ -80,6 +91,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: Path
+    seed: Path | None = None
     port: int = 0
     sftp_port: int = 0
     api_key: str = DEFAULT_API_KEY

@@ -10,19 +10,32 @@ import fcntl
 import operator
 import os
 import secrets
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Engine, Integer, cast, create_engine, delete, event, select
+from sqlalchemy import (
+    ColumnElement,
+    Engine,
+    Integer,
+    Select,
+    cast,
+    create_engine,
+    delete,
+    event,
+    inspect,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
+from cordial_sandbox.clock import Clock
+from cordial_sandbox.exports.kind import ExportRequest
+from cordial_sandbox.fates import Fate
 from cordial_sandbox.settings import Behaviour
-from cordial_sandbox.tables import Base, Fact, FaultRow, JobRow, RequestRow
-from cordial_sandbox.validation import ExportRequest
+from cordial_sandbox.tables import SCHEMA_VERSION, Base, Fact, FateRow, FaultRow, JobRow, RequestRow
 
 SECRET_MEMBERS = ("password", "aws_access_key_id", "aws_secret_access_key")
 
@@ -34,7 +47,12 @@ COMPARISONS: Mapping[str, Callable[[Any, float], Any]] = {
     "lte": operator.le,
 }
 
+#: Where the files on the Jobs page are, in the sandbox's folder.
+DOWNLOADS = "downloads/"
+
 _MAX_REQUESTS = 20_000
+
+_Row = TypeVar("_Row", JobRow, FaultRow, FateRow, RequestRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +61,7 @@ class JobQuery:
 
     :param created_by: timestamp after which a job is too new to be listed.
     :param newest: how many of the newest jobs to search; None for all.
+    :param job_names: paths of the kinds of exports to list; None for all.
     :param times: filters on times, each of ``start`` or ``end``, a comparison, and a timestamp.
     """
 
@@ -53,29 +72,31 @@ class JobQuery:
     oldest_first: bool
     offset: int
     limit: int
+    job_names: Sequence[str] | None = None
 
 
-class Store:
+class Database:
     """The database of one sandbox, used from one thread.
 
     No other process writes to it, so facts and faults, which every request needs, are cached in memory.
 
     :param data: folder that holds the database.
-    :raises RuntimeError: another sandbox uses the folder.
+    :raises RuntimeError: another sandbox uses the folder, or one of another version wrote it.
     """
 
     def __init__(self, data: Path) -> None:
         data.mkdir(parents=True, exist_ok=True)
         self._lock = _lock_folder(data)
-        #: How often this process was reset.
-        self.resets = 0
         self._engine = _create_engine(data / "sandbox.sqlite")
+        _check_version(self._engine, data)
         Base.metadata.create_all(self._engine)
         # The last sandbox may have been killed after a job ended and before its secrets were overwritten.
-        self._purge_overwritten()
+        self.purge_overwritten()
         with self.session() as session:
             self._facts = {row.key: row.value for row in session.scalars(select(Fact))}
-        self._faults = self._read_faults()
+        self.set_fact("schema", {"version": SCHEMA_VERSION})
+        clock = self.get_fact("clock", {"offset": 0.0, "stopped_at": None})
+        self.clock = Clock(lambda state: self.set_fact("clock", state), **clock)
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -85,8 +106,6 @@ class Store:
     def close(self) -> None:
         self._engine.dispose()
         os.close(self._lock)
-
-    # Facts.
 
     def get_fact(self, key: str, default: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return a fact; store ``default`` first if the fact is unknown."""
@@ -99,9 +118,45 @@ class Store:
             session.merge(Fact(key=key, value=dict(value)))
         self._facts[key] = dict(value)
 
+    def purge_overwritten(self) -> None:
+        # SQLite's write-ahead log keeps overwritten pages, and thus secrets, until it is truncated.
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+class Store:
+    """The state of one account: its behavior, jobs, faults, fates, and journal.
+
+    :param account: name of the account.
+    """
+
+    def __init__(self, database: Database, account: str) -> None:
+        self._database = database
+        self.account = account
+        #: How often this process was reset.
+        self.resets = 0
+        self._faults = self._read_faults()
+
+    @property
+    def clock(self) -> Clock:
+        return self._database.clock
+
+    def session(self) -> AbstractContextManager[Session]:
+        return self._database.session()
+
+    # Behavior.
+
     @property
     def behaviour(self) -> Behaviour:
-        return Behaviour.model_validate(self.get_fact("behaviour"))
+        return Behaviour.model_validate(self._database.get_fact(f"behaviour of {self.account}"))
+
+    def set_behaviour(self, behaviour: Behaviour) -> None:
+        self._database.set_fact(f"behaviour of {self.account}", behaviour.model_dump())
+
+    def set_first_behaviour(self, behaviour: Behaviour) -> None:
+        """Store the behavior that a reset restores, and make it current at the first start."""
+        self._database.set_fact("first behaviour", behaviour.model_dump())
+        self._database.get_fact(f"behaviour of {self.account}", behaviour.model_dump())
 
     # Jobs.
 
@@ -112,31 +167,43 @@ class Store:
 
     def add_jobs(self, request: ExportRequest, durations: Sequence[float | None]) -> Sequence[JobRow]:
         """Store one new Scheduled job per duration, in one transaction, and return them."""
-        jobs = [_build_job(request, seconds) for seconds in durations]
+        jobs = [self._build_job(request, seconds) for seconds in durations]
         with self.session() as session:
+            for job in jobs:
+                job.fate = _take_fate(session, self.account, request)
             session.add_all(jobs)
         return jobs
 
     def find_job(self, job_id: str) -> JobRow | None:
         with self.session() as session:
-            return session.scalar(select(JobRow).where(JobRow.id == job_id))
+            return session.scalar(self._own(JobRow).where(JobRow.id == job_id))
 
     def job(self, job_id: str) -> JobRow:
         """Return a job that must exist."""
         with self.session() as session:
-            return session.scalars(select(JobRow).where(JobRow.id == job_id)).one()
+            return session.scalars(self._own(JobRow).where(JobRow.id == job_id)).one()
 
     def jobs(self) -> Sequence[JobRow]:
         """Return all jobs, newest first."""
         with self.session() as session:
-            return session.scalars(select(JobRow).order_by(JobRow.number.desc())).all()
+            return session.scalars(self._own(JobRow).order_by(JobRow.number.desc())).all()
+
+    def unsettled_jobs(self) -> Sequence[JobRow]:
+        """Return the jobs that have work left, oldest first."""
+        unsettled = (JobRow.status != "Failed") & (
+            (JobRow.status != "Done") | (JobRow.delivered_to.is_(None) & JobRow.reason.is_(None))
+        )
+        with self.session() as session:
+            return session.scalars(self._own(JobRow).where(unsettled).order_by(JobRow.number)).all()
 
     def list_jobs(self, query: JobQuery) -> Sequence[JobRow]:
         visible, newest_first = JobRow.created_at <= query.created_by, JobRow.number.desc()
-        statement = select(JobRow).where(visible, *(_is_within(*condition) for condition in query.times))
+        statement = self._own(JobRow).where(visible, *(_is_within(*condition) for condition in query.times))
+        if query.job_names is not None:
+            statement = statement.where(JobRow.kind.in_(query.job_names))
         if query.newest is not None:
-            newest = select(JobRow.number).where(visible).order_by(newest_first).limit(query.newest)
-            statement = statement.where(JobRow.number.in_(newest))
+            own = select(JobRow.number).where(JobRow.account == self.account, visible)
+            statement = statement.where(JobRow.number.in_(own.order_by(newest_first).limit(query.newest)))
         if query.status is not None:
             statement = statement.where(JobRow.status == query.status)
         statement = statement.order_by(JobRow.number if query.oldest_first else newest_first)
@@ -152,22 +219,41 @@ class Store:
             if changed.is_settled:
                 changed.secrets = {}
         if job.secrets and not changed.secrets:
-            self._purge_overwritten()
+            self._database.purge_overwritten()
         return changed
+
+    def find_files_before(self, ended_before: float) -> Sequence[str]:
+        """Return the ids of the jobs whose files on the Jobs page are older than a timestamp, and forget the files."""
+        old = (
+            JobRow.account == self.account,
+            JobRow.ended_at < ended_before,
+            JobRow.delivered_to.startswith(DOWNLOADS),
+        )
+        with self.session() as session:
+            found = session.scalars(select(JobRow.id).where(*old)).all()
+            session.execute(
+                update(JobRow).where(*old).values(delivered_to=None, reason="The file was deleted after 30 days.")
+            )
+        return found
+
+    def delete_jobs_before(self, ended_before: float) -> None:
+        """Delete the jobs that ended before a timestamp."""
+        with self.session() as session:
+            session.execute(delete(JobRow).where(JobRow.account == self.account, JobRow.ended_at < ended_before))
 
     # Faults.
 
     def add_fault(self, fault: Mapping[str, Any], times: int | None) -> None:
         with self.session() as session:
-            session.add(FaultRow(fault=dict(fault), left=times))
+            session.add(FaultRow(account=self.account, fault=dict(fault), left=times))
         self._faults = self._read_faults()
 
     def faults(self) -> list[dict[str, Any]]:
         return [{**row.fault, "times": row.left} for row in self._faults]
 
-    def take_fault(self, kind: str) -> dict[str, Any] | None:
-        """Return the first fault for this kind of request and count one use of it, or return None."""
-        taken = next((row for row in self._faults if row.fault["request"] in (kind, "any")), None)
+    def take_fault(self, kinds: Collection[str | None]) -> dict[str, Any] | None:
+        """Return the first fault for one of these kinds of requests and count one use of it, or return None."""
+        taken = next((row for row in self._faults if row.fault["request"] in (*kinds, "any")), None)
         if taken is None:
             return None
         if taken.left is not None:
@@ -180,45 +266,106 @@ class Store:
         return taken.fault
 
     def clear_faults(self) -> None:
-        with self.session() as session:
-            session.execute(delete(FaultRow))
+        self._clear(FaultRow)
         self._faults = self._read_faults()
 
     def _read_faults(self) -> Sequence[FaultRow]:
         with self.session() as session:
-            return session.scalars(select(FaultRow).order_by(FaultRow.number)).all()
+            return session.scalars(self._own(FaultRow).order_by(FaultRow.number)).all()
+
+    # Fates.
+
+    def add_fate(self, fate: Fate) -> None:
+        with self.session() as session:
+            session.add(FateRow(account=self.account, fate=fate.model_dump(mode="json"), seen=0))
+
+    def fates(self) -> list[dict[str, Any]]:
+        with self.session() as session:
+            rows = session.scalars(self._own(FateRow).order_by(FateRow.number))
+            return [{**row.fate, "seen": row.seen} for row in rows]
+
+    def clear_fates(self) -> None:
+        self._clear(FateRow)
 
     # Requests.
 
     def add_request(self, request: Mapping[str, Any]) -> None:
         with self.session() as session:
-            row = RequestRow(request=dict(request))
+            row = RequestRow(account=self.account, request=dict(request))
             session.add(row)
             session.flush()
             session.execute(delete(RequestRow).where(RequestRow.number <= row.number - _MAX_REQUESTS))
 
     def requests(self) -> list[dict[str, Any]]:
         with self.session() as session:
-            return [row.request for row in session.scalars(select(RequestRow).order_by(RequestRow.number))]
+            return [row.request for row in session.scalars(self._own(RequestRow).order_by(RequestRow.number))]
 
     def clear_requests(self) -> None:
-        with self.session() as session:
-            session.execute(delete(RequestRow))
+        self._clear(RequestRow)
 
     def reset(self) -> None:
-        """Delete jobs, faults, and requests, and restore the behavior of the start."""
+        """Delete jobs, faults, fates, and requests, and restore the behavior of the start."""
         self.resets += 1
-        with self.session() as session:
-            for table in (JobRow, FaultRow, RequestRow):
-                session.execute(delete(table))
+        self._clear(JobRow, FaultRow, FateRow, RequestRow)
         self._faults = self._read_faults()
-        self.set_fact("behaviour", self.get_fact("first behaviour"))
-        self._purge_overwritten()
+        self.set_behaviour(Behaviour.model_validate(self._database.get_fact("first behaviour")))
+        self._database.purge_overwritten()
 
-    def _purge_overwritten(self) -> None:
-        # SQLite's write-ahead log keeps overwritten pages, and thus secrets, until it is truncated.
-        with self._engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    def _clear(self, *tables: type[JobRow | FaultRow | FateRow | RequestRow]) -> None:
+        with self.session() as session:
+            for table in tables:
+                session.execute(delete(table).where(table.account == self.account))
+
+    def _own(self, table: type[_Row]) -> Select[_Row]:
+        return select(table).where(table.account == self.account)
+
+    def _build_job(self, request: ExportRequest, seconds: float | None) -> JobRow:
+        destination = dict(request.destination)
+        hidden = {member: destination[member] for member in SECRET_MEMBERS if destination.get(member)}
+        return JobRow(
+            id=secrets.token_hex(12),
+            account=self.account,
+            status="Scheduled",
+            kind=request.kind,
+            name=request.name,
+            request=dict(request.request),
+            destination={**destination, **dict.fromkeys(hidden, "***")},
+            secrets=hidden,
+            fate={},
+            seconds=seconds,
+            created_at=self.clock.now(),
+            # Every column is set, so that the row is usable without reading it back.
+            started_at=None,
+            ended_at=None,
+            reason=None,
+            delivered_to=None,
+        )
+
+
+def _take_fate(session: Session, account: str, request: ExportRequest) -> dict[str, Any]:
+    """Return the outcome of the first fate that applies to an export, and count it in every fate that matches."""
+    outcome: dict[str, Any] = {}
+    for row in session.scalars(select(FateRow).where(FateRow.account == account).order_by(FateRow.number)):
+        fate = Fate.model_validate(row.fate)
+        if not fate.matches(request.kind, request.name, request.request):
+            continue
+        row.seen += 1
+        if not outcome and fate.nth in (None, row.seen):
+            outcome = fate.outcome()
+    return outcome
+
+
+def _check_version(engine: Engine, data: Path) -> None:
+    if not inspect(engine).get_table_names():
+        return
+    with engine.connect() as connection:
+        found = connection.execute(select(Fact.value).where(Fact.key == "schema")).scalar() or {"version": 1}
+    if found["version"] != SCHEMA_VERSION:
+        msg = (
+            f"{data} was written by another version of the sandbox (schema {found['version']}, this one has "
+            f"{SCHEMA_VERSION}). Choose another folder, or delete this one."
+        )
+        raise RuntimeError(msg)
 
 
 def _lock_folder(data: Path) -> int:
@@ -248,28 +395,6 @@ def _configure(connection: Any, _record: object) -> None:
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA secure_delete=ON")
     cursor.close()
-
-
-def _build_job(request: ExportRequest, seconds: float | None) -> JobRow:
-    destination = dict(request.destination)
-    hidden = {member: destination[member] for member in SECRET_MEMBERS if destination.get(member)}
-    return JobRow(
-        id=secrets.token_hex(12),
-        status="Scheduled",
-        name=request.name,
-        start=request.start,
-        end=request.end,
-        audiences=list(request.audiences),
-        destination={**destination, **dict.fromkeys(hidden, "***")},
-        secrets=hidden,
-        seconds=seconds,
-        created_at=time.time(),
-        # Every column is set, so that the row is usable without reading it back.
-        started_at=None,
-        ended_at=None,
-        reason=None,
-        delivered_to=None,
-    )
 
 
 def _is_within(edge: str, comparison: str, limit: float) -> ColumnElement[bool]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from sqlalchemy import JSON
+from sqlalchemy import JSON, Index
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+#: Changes with every change of a table.
+SCHEMA_VERSION = 2
 
 
 class Base(DeclarativeBase):
@@ -14,7 +17,7 @@ class Base(DeclarativeBase):
 
 
 class Fact(Base):
-    """A fact about the sandbox itself: a port, a password, the account's behavior."""
+    """A fact about the sandbox itself: a port, a password, an account's behavior."""
 
     __tablename__ = "facts"
     key: Mapped[str] = mapped_column(primary_key=True)
@@ -25,14 +28,18 @@ class JobRow(Base):
     __tablename__ = "jobs"
     number: Mapped[int] = mapped_column(primary_key=True)
     id: Mapped[str] = mapped_column(unique=True)
+    account: Mapped[str]
     status: Mapped[str]
+    #: The kind of export, which is its path below /v2/.
+    kind: Mapped[str]
     name: Mapped[str]
-    start: Mapped[date]
-    end: Mapped[date]
-    audiences: Mapped[list[str]]
+    #: The valid request without its name and destination.
+    request: Mapped[dict[str, Any]]
     destination: Mapped[dict[str, Any]]
     #: The secrets of the destination; empty once the job is settled.
     secrets: Mapped[dict[str, Any]]
+    #: What happens to this job only (see ``fates.Outcome``).
+    fate: Mapped[dict[str, Any]]
     #: The job's own duration; None for the account's ``job_seconds``.
     seconds: Mapped[float | None]
     created_at: Mapped[float]
@@ -40,6 +47,20 @@ class JobRow(Base):
     ended_at: Mapped[float | None]
     reason: Mapped[str | None]
     delivered_to: Mapped[str | None]
+
+    __table_args__ = (Index("jobs_of_account", "account", "number"), Index("jobs_by_status", "account", "status"))
+
+    @property
+    def start(self) -> date | None:
+        return _parse_day(self.request.get("selected_timeframe_start"))
+
+    @property
+    def end(self) -> date | None:
+        return _parse_day(self.request.get("selected_timeframe_end"))
+
+    @property
+    def audiences(self) -> list[str]:
+        return list(self.request.get("audiences", []))
 
     @property
     def has_ended(self) -> bool:
@@ -54,12 +75,27 @@ class JobRow(Base):
 class FaultRow(Base):
     __tablename__ = "faults"
     number: Mapped[int] = mapped_column(primary_key=True)
+    account: Mapped[str]
     fault: Mapped[dict[str, Any]]
     #: How many requests it still affects; None for no limit.
     left: Mapped[int | None]
 
 
+class FateRow(Base):
+    __tablename__ = "fates"
+    number: Mapped[int] = mapped_column(primary_key=True)
+    account: Mapped[str]
+    fate: Mapped[dict[str, Any]]
+    #: How many exports matched so far.
+    seen: Mapped[int]
+
+
 class RequestRow(Base):
     __tablename__ = "requests"
     number: Mapped[int] = mapped_column(primary_key=True)
+    account: Mapped[str]
     request: Mapped[dict[str, Any]]
+
+
+def _parse_day(text: str | None) -> date | None:
+    return None if text is None else date.fromisoformat(text[:10])

@@ -36,4 +36,11 @@ async def deliver(destination: Mapping[str, Any], file: DeliveredFile, data: Pat
     :param data: the sandbox's own folder.
     :raises DeliveryError: the delivery failed; has Cordial's documented text if there is one.
     """
-    return await _DELIVERIES[destination["type"]](destination, file, data)
+    try:
+        return await _DELIVERIES[destination["type"]](destination, file, data)
+    except (OSError, ValueError) as error:
+        # What no client can use: a host, region, or bucket of an impossible form, or a name that is too long. The text
+        # of a ValueError may repeat a secret.
+        reason = error.strerror if isinstance(error, OSError) else None
+        msg = f"The destination cannot be used: {reason or type(error).__name__}"
+        raise DeliveryError(msg) from None

@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Literal
 
 from sqlalchemy import update
 
+from cordial_sandbox.accounts import DEFAULT_ACCOUNT
+from cordial_sandbox.exports import ExportRequest
 from cordial_sandbox.process import SandboxProcess
-from cordial_sandbox.store import Store
+from cordial_sandbox.store import Database, Store
 from cordial_sandbox.tables import JobRow
-from cordial_sandbox.validation import ExportRequest
 from tests.chaos.cordial import CordialService
 from tests.chaos.interpreter import Interpreter
 from tests.chaos.plan import Plan
@@ -87,14 +87,17 @@ def _measure(sandbox: SandboxProcess, order: Order, has_arrived: bool, name: str
 
 def _add_old_jobs(data: Path, count: int) -> None:
     """Fill the account of a sandbox that does not run yet."""
-    day = date(2026, 1, 1)
-    store = Store(data)
-    store.add_jobs(ExportRequest("old", day, day, ("opened_last_30_days",), {"type": "aws"}), [None] * count)
-    started_at = time.time() - _KEPT + JobRow.number * (_KEPT / count)
+    timeframe = {"selected_timeframe_start": "2026-01-01", "selected_timeframe_end": "2026-01-01"}
+    request = {"exportType": "csv", **timeframe, "audiences": ["opened_last_30_days"]}
+    database = Database(data)
+    store = Store(database, DEFAULT_ACCOUNT)
+    store.add_jobs(ExportRequest("audiencetrendsexport", "old", request, {"type": "aws"}), [None] * count)
+    # None of them expires while the searches are measured.
+    started_at = time.time() - _KEPT + 3600 + JobRow.number * ((_KEPT - 3600) / count)
     with store.session() as session:
         session.execute(
             update(JobRow).values(
                 status="Done", created_at=started_at, started_at=started_at, ended_at=started_at, delivered_to="ui"
             )
         )
-    store.close()
+    database.close()

@@ -50,6 +50,7 @@ DISTRIBUTIONS = {
     "google.cloud.bigquery": "google-cloud-bigquery",
     "google.cloud.storage": "google-cloud-storage",
     "snowflake.connector": "snowflake-connector-python",
+    "yaml": "pyyaml",
 }
 
 #: It comes with a provider of Airflow before 3.2; without that, Airflow itself puts something in its place.
@@ -147,7 +148,7 @@ def test_the_provider_wheel_has_its_package_and_the_examples_and_nothing_else(pr
 
 def test_the_sandbox_wheel_has_its_package_the_command_and_the_pytest_plugin(sandbox_package: Distribution) -> None:
     assert {name for name in sandbox_package.names() if ".dist-info/" not in name} == files_of(
-        "cordial_sandbox", ("py", "typed")
+        "cordial_sandbox", ("py", "typed", "json", "css", "html", "js", "svg")
     )
     entry_points = sandbox_package.read("entry_points.txt")
     assert "cordial-sandbox = cordial_sandbox.cli:app" in entry_points

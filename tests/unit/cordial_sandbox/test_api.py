@@ -126,7 +126,7 @@ def test_job_passes_through_all_statuses(call: Call, cordial_sandbox: SandboxPro
 
 def test_fields_are_selected_and_unknown_jobs_are_not_found(call: Call) -> None:
     job_id = export(call)
-    assert set(call("GET", f"/v2/jobs/{job_id}?fields=status,jobName,nothing").json()) == {"status", "jobName"}
+    assert set(call("GET", f"/v2/jobs/{job_id}?fields=status,jobName,run").json()) == {"status", "jobName"}
     response = call("GET", "/v2/jobs/nope")
     assert response.status_code == 404
     assert response.json() == {"error": True, "errorKey": "RECORD_NOT_FOUND", "message": "record not found"}

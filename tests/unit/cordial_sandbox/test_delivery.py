@@ -21,6 +21,9 @@ import pytest
 import requests
 
 from cordial_sandbox import trends
+from cordial_sandbox.accounts import BUILT_IN_AUDIENCES, default_accounts
+from cordial_sandbox.exports import Content
+from cordial_sandbox.exports.audience_trends import trends_csv
 from cordial_sandbox.process import SandboxProcess
 from cordial_sandbox.settings import Behaviour
 from tests.helpers.sandbox import export_body, sftp_destination
@@ -93,14 +96,13 @@ def test_file_matches_the_snapshots(cordial_sandbox: SandboxProcess) -> None:
 
 def test_snapshots_are_deterministic_and_some_are_missing() -> None:
     days = trends.days_between(date(2025, 1, 1), date(2025, 12, 31))
-    sizes = {name: [trends.contacts(audience, day) for day in days] for name, audience in trends.AUDIENCES.items()}
-    assert sizes == {
-        name: [trends.contacts(audience, day) for day in days] for name, audience in trends.AUDIENCES.items()
-    }
+    sizes = {audience.name: [trends.contacts(audience, day) for day in days] for audience in BUILT_IN_AUDIENCES}
+    again = {audience.name: [trends.contacts(audience, day) for day in days] for audience in BUILT_IN_AUDIENCES}
+    assert sizes == again
     assert None not in sizes["opened_last_30_days"] + sizes["purchased_last_30_days"]
     assert 0 < sizes["new_subscribers"].count(None) < 30
     assert all(size is None or size >= 0 for row in sizes.values() for size in row)
-    assert {name for name, audience in trends.AUDIENCES.items() if not audience.analytics} == {"vip", "staff"}
+    assert {audience.name for audience in BUILT_IN_AUDIENCES if not audience.analytics} == {"vip", "staff"}
 
 
 @pytest.mark.parametrize(
@@ -125,9 +127,11 @@ def test_format_of_missing_days_is_configurable() -> None:
 
     def rows(missing: Any) -> list[list[str]]:
         behaviour = Behaviour.model_validate({"csv_missing": missing})
-        return parse_csv(trends.trends_csv(["recently_tracked"], start, end, behaviour))
+        return parse_csv(trends_csv([audience], start, end, Content(account, behaviour, today=date(2026, 2, 1))))
 
-    size = str(trends.contacts(trends.AUDIENCES["recently_tracked"], end))
+    (account,) = default_accounts("key")
+    audience = account.audiences_by_name["recently_tracked"]
+    size = str(trends.contacts(audience, end))
     assert rows("") == [["audience", "2025-12-31", "2026-01-01"], ["recently_tracked", "", size]]
     assert rows("null")[1] == ["recently_tracked", "null", size]
     assert rows("drop_column") == [["audience", "2026-01-01"], ["recently_tracked", size]]

@@ -24,8 +24,8 @@ from airflow_provider_cordial.exceptions import (
 )
 from airflow_provider_cordial.transfers import AudienceTrendsReconcileOperator, AudienceTrendsSyncOperator
 from airflow_provider_cordial.trends import Columns
+from cordial_sandbox.accounts import BUILT_IN_AUDIENCES
 from cordial_sandbox.process import SandboxProcess
-from cordial_sandbox.trends import AUDIENCES as ACCOUNT
 from tests.helpers.errors import in_lines
 from tests.helpers.loads import QUICK
 from tests.helpers.operators import Store, run_context
@@ -199,7 +199,7 @@ def test_the_wait_is_deferred_and_the_comparison_follows(cordial: SandboxProcess
 
 
 def test_a_retry_of_a_sample_requests_the_same_audiences(cordial: SandboxProcess, loaded: Path) -> None:
-    names = [audience.name for audience in ACCOUNT.values() if audience.analytics]
+    names = [audience.name for audience in BUILT_IN_AUDIENCES if audience.analytics]
     store = Store()
     options = {"audiences": names, "sample": 3}
     first = run(run_context() | {"task_state_store": store}, **options)
