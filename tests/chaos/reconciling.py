@@ -69,7 +69,8 @@ def measure_searches(interpreter: Interpreter, folder: Path, *, jobs: int = JOBS
             outcome = interpreter.run(
                 Try(subject=service.subject, settings=settings, folder=str(tries), run_id=f"run-{number}")
             )
-            assert outcome.how == "deferred", outcome
+            # A job that the search has seen Done is not waited for.
+            assert outcome.how in ("deferred", "success"), outcome
             yield _measure(sandbox, order, arrives, f"many-{number}-")
 
 
