@@ -27,6 +27,7 @@ class DeliveredFileOperator(BaseOperator):
 
     :param export: ``export.output["export"]`` of the export operator (templated).
     :param source_path: the delivered file's exact path, if it is not named after the export (templated).
+    :param parts: take numbered files (``<name>-1.csv``, ``<name>-2.csv``), in the order of their numbers.
     :param file_wait: how long to wait for the delivered file.
     :raises DeliveredFileNotFoundError: no such file arrived in time; a retry searches again.
     :raises AmbiguousFileError: several files could be the delivered one.
