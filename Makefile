@@ -1,5 +1,5 @@
 # The two commands to know: make demo, make test.
-.PHONY: help demo playground docs screenshots first-success test test-browser test-integration test-conformance test-warehouses test-matrix release test-cluster test-faults lint types format lock benchmark bench-wait bench-limit chaos chaos-waits kill-loads clean
+.PHONY: help demo playground docs screenshots first-success test test-long test-browser test-integration test-conformance test-warehouses test-matrix release test-cluster test-faults lint types format lock benchmark bench-wait bench-limit chaos chaos-waits kill-loads clean
 
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(if $(shell $(name) -c \
 	'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))))
@@ -11,11 +11,12 @@ help:
 	@echo 'make docs       build the documentation in site/; a warning or a dead link fails it'
 	@echo 'make first-success'
 	@echo '                the commands of the five-minute start, in a clean environment, and their seconds'
-	@echo 'make test       the whole test suite'
+	@echo 'make test       the test suite'
 	@echo 'make test-browser'
 	@echo '                a browser walks through the playground (root on Debian, to install Chromium)'
 	@echo 'make screenshots'
 	@echo '                the same, and the pictures of the documentation are taken again'
+	@echo 'make test-long  what make test leaves out: more whole Airflows, and the commands of the documentation'
 	@echo 'make test-integration'
 	@echo '                the destinations again, on servers as in production (root on Debian)'
 	@echo 'make test-conformance EXAMPLES=50 SEED=7'
@@ -66,9 +67,12 @@ screenshots: .venv/.ready .venv-docs/.ready
 	scripts/install_browser.sh
 	.venv-docs/bin/python -m pytest --confcutdir tests/browser tests/browser --pictures docs/images
 
-# In two processes; only one of them runs a whole Airflow (the xdist_group of its tests).
+# In three processes, which mostly wait; only one of them runs a whole Airflow (the xdist_group of its tests).
 test: .venv/.ready .venv-bqemulator/.ready
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup
+	$(BIN)/python -m pytest --numprocesses=3 --dist=loadgroup -m 'not long'
+
+test-long: .venv/.ready
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup -m long tests/integration
 
 test-integration: .venv/.ready .servers/.ready
 	$(BIN)/python -m pytest --servers strict tests/integration/test_destinations.py tests/integration/test_reading.py \

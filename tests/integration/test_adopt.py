@@ -39,6 +39,7 @@ def airflow(tmp_path: Path, postgres: Postgres, sandbox: SandboxProcess, executa
         yield airflow
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("airflow")
 @pytest.mark.timeout(600)
 def test_an_uncertain_task_gets_its_job(airflow: Airflow, sandbox: SandboxProcess) -> None:

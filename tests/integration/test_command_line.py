@@ -34,6 +34,7 @@ def cordial(environment: dict[str, str], *arguments: str) -> subprocess.Complete
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_connections_are_read_from_the_database(environment: dict[str, str], sandbox: SandboxProcess) -> None:
     subprocess.run(["airflow", "db", "migrate"], env=environment, check=True, capture_output=True)
@@ -51,6 +52,7 @@ def test_connections_are_read_from_the_database(environment: dict[str, str], san
     assert "Traceback" not in missing.stderr
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_missing_database_is_an_error_of_adopt_alone(environment: dict[str, str], sandbox: SandboxProcess) -> None:
     secret = {"conn_type": "cordial", "host": sandbox.url, "password": sandbox.api_key}

@@ -62,6 +62,7 @@ def expected(day: date) -> datetime:
     return midnight + timedelta(days=400, hours=6)
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("airflow")
 def test_the_scheduler_writes_the_deadline_of_a_run(environment: dict[str, str]) -> None:
     printed = airflow(environment, "scheduler", "--num-runs", "5", "--skip-serve-logs")
@@ -72,6 +73,7 @@ def test_the_scheduler_writes_the_deadline_of_a_run(environment: dict[str, str])
     assert deadline == expected(run_after.astimezone(ZONE).date() - timedelta(days=1))
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("airflow")
 def test_a_run_by_hand_has_the_deadline_of_its_day(environment: dict[str, str]) -> None:
     airflow(environment, "dags", "trigger", "by_hand", "--logical-date", "2026-11-12T03:00:00-08:00")
@@ -79,6 +81,7 @@ def test_a_run_by_hand_has_the_deadline_of_its_day(environment: dict[str, str]) 
     assert (dag_id, deadline) == ("by_hand", expected(date(2026, 11, 11)))
 
 
+@pytest.mark.long
 @pytest.mark.xdist_group("airflow")
 def test_the_example_of_the_documentation_has_its_deadline_at_six(environment: dict[str, str]) -> None:
     airflow(environment, "dags", "trigger", "docs_deadline", "--logical-date", "2026-11-12T03:00:00-08:00")

@@ -194,6 +194,7 @@ def test_the_commands_of_backfills_and_limits_work(environment: dict[str, str], 
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.long
 def test_the_command_line_page_shows_what_its_commands_print(tmp_path: Path) -> None:
     # The commands of command_line.sh, and their output in command_line.txt.
     run([sys.executable, str(PROJECT / "scripts" / "command_line.py")], dict(os.environ), tmp_path)

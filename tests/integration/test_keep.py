@@ -21,6 +21,7 @@ DAGS = Path(__file__).parent / "dags" / "keep"
 CELLS = 50
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_run_fills_what_is_gone_and_exports_nothing_else(cordial_sandbox: SandboxProcess, tmp_path: Path) -> None:
     warehouse = tmp_path / "warehouse.db"
