@@ -138,11 +138,19 @@ class AzureAccount:
         return BlobServiceClient.from_connection_string(self.connection_string())
 
 
+#: The system may offer a port again as soon as it is closed, also to the server that has another one already.
+_OFFERED: set[int] = set()
+
+
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind((LOOPBACK, 0))
-        port: int = one.getsockname()[1]
-        return port
+    """Return a port that is free, and another one at each call."""
+    while True:
+        with socket.socket() as one:
+            one.bind((LOOPBACK, 0))
+            port: int = one.getsockname()[1]
+        if port not in _OFFERED:
+            _OFFERED.add(port)
+            return port
 
 
 @contextmanager
