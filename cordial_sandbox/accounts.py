@@ -51,8 +51,8 @@ class ApiKey(_Model):
     :param addresses: the client addresses, single or CIDR, that may use it; all by default.
     """
 
-    # A colon would end the user name of HTTP Basic authentication.
-    key: str = Field(pattern=r"^[!-9;-~]+$")
+    # A colon would end the user name of HTTP Basic authentication. Anything else may be in a key.
+    key: str = Field(pattern=r"^[^:\x00-\x1f\x7f]+$")
     operations: tuple[Annotated[str, AfterValidator(_check_operation)], ...] | None = None
     addresses: tuple[Annotated[str, AfterValidator(_check_network)], ...] | None = None
 

@@ -135,7 +135,7 @@ def kill_a_worker_that_submits(stage: Stage, dag_id: str) -> None:
     stage.sandbox.control.fault("create_export", "delay", processed=True, seconds=30, times=1)
     query = (
         "SELECT pid FROM task_instance WHERE dag_id = %s AND task_id = 'export' AND state = 'running'"
-        " AND start_date < now() - interval '4 seconds'"
+        " AND start_date < now() - interval '12 seconds'"
     )
     stage.cluster.wait_until(lambda: bool(stage.cluster.rows(query, dag_id)), "a task that submits", 300)
     ((pid,), *_) = stage.cluster.rows(query, dag_id)
