@@ -9,7 +9,8 @@ from typing import Any
 from airflow_provider_cordial.cli import heatmap as pictures
 from airflow_provider_cordial.cli.command import FAILED, command
 from airflow_provider_cordial.cli.inputs import ask_corrections, ask_table, read_days
-from airflow_provider_cordial.cli.output import build_console, count_of, write_json, write_line, write_table
+from airflow_provider_cordial.cli.output import build_console, write_json, write_line, write_table
+from airflow_provider_cordial.client.wording import count_of
 from airflow_provider_cordial.exceptions import InvalidParameterError
 from airflow_provider_cordial.exports.timeframe import ONE_DAY, Timeframe
 from airflow_provider_cordial.trends.coverage import Coverage

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from airflow_provider_cordial._compat import AirflowException
 from airflow_provider_cordial.cli.command import FAILED, command
 from airflow_provider_cordial.cli.inputs import read_columns, read_destination, read_staging
-from airflow_provider_cordial.cli.output import count_of, write_json, write_table
+from airflow_provider_cordial.cli.output import write_json, write_table
 from airflow_provider_cordial.client.airflow_connections import read_airflow_connection
 from airflow_provider_cordial.client.job import Job
+from airflow_provider_cordial.client.wording import count_of
 from airflow_provider_cordial.destinations import Destination
 from airflow_provider_cordial.exceptions import (
     AuthenticationError,

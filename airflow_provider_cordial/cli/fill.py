@@ -16,7 +16,8 @@ from airflow_provider_cordial.cli.command import FAILED, command
 from airflow_provider_cordial.cli.coverage import describe_counts, gaps_to_json, make_plan, write_gaps
 from airflow_provider_cordial.cli.export import submit
 from airflow_provider_cordial.cli.inputs import ask_table, read_columns, read_destination, read_staging
-from airflow_provider_cordial.cli.output import count_of, write_json
+from airflow_provider_cordial.cli.output import write_json
+from airflow_provider_cordial.client.wording import count_of
 from airflow_provider_cordial.exceptions import CordialError, ExportConfigurationError, InvalidParameterError
 from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport
 from airflow_provider_cordial.exports.base import SubmittedExport, validate_name
@@ -178,9 +179,7 @@ class _Fill:
             create=args.create_table,
             staging=read_staging(args, owner=owner_of("command", "fill", submitted.export.name, -1)),
         )
-        with open_delivered_trends(
-            submitted.to_json(), path=None, on_missing="fail", csv_format=None, file_wait=None
-        ) as trends:
+        with open_delivered_trends(submitted.to_json()) as trends:
             loaded = table.load(trends.batch(datetime.now(UTC), on_blank=args.on_blank))
             counts = {**trends.counts(loaded), **trends.export.refusals()}
         self.results.append({**one.planned.to_json(), "job_id": submitted.job_id, "load": counts})

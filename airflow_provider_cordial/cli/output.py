@@ -44,11 +44,6 @@ def printable_lines(value: object) -> str:
     return "\n".join(map(printable, str(value).split("\n")))
 
 
-def count_of(number: int, what: str) -> str:
-    """Return a number of things as text."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
-
-
 def write_json(value: Any) -> None:
     """Print JSON."""
     _stdout().write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -15,7 +15,8 @@ from airflow_provider_cordial.cli.command import FAILED, command
 from airflow_provider_cordial.cli.export import submit
 from airflow_provider_cordial.cli.inputs import read_audiences, read_days, read_destination, read_table
 from airflow_provider_cordial.cli.jobs import wait
-from airflow_provider_cordial.cli.output import count_of, write_json, write_line, write_table
+from airflow_provider_cordial.cli.output import write_json, write_line, write_table
+from airflow_provider_cordial.client.wording import count_of
 from airflow_provider_cordial.exceptions import InvalidParameterError
 from airflow_provider_cordial.exports.audience_trends import AudienceTrendsExport
 from airflow_provider_cordial.exports.base import validate_name
@@ -50,9 +51,7 @@ def reconcile(args: Namespace) -> int:
         submitted = submit(hook, export, skip_refused=args.skip_refused)
         wait(hook, submitted.job_id, args.timeout)
         comparison = Comparison(max_first=_SHOWN)
-        with open_delivered_trends(
-            submitted.to_json(), path=None, on_missing="fail", csv_format=None, file_wait=None
-        ) as trends:
+        with open_delivered_trends(submitted.to_json()) as trends:
             for difference in trends.differences(table):
                 comparison.add(difference)
                 write(difference)

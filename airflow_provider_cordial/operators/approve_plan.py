@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 
+from airflow_provider_cordial.client.wording import count_of
+
 if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
 
 
 class ApprovePlanOperator(ApprovalOperator):
-    """Let a person approve a plan of more than some exports; a smaller one is approved by itself.
+    """Let a person approve a plan of more than some exports; a smaller one needs no approval.
 
     :param plan: the output of an ``AudienceTrendsPlanOperator`` (templated).
     :param above: how many exports need no approval.
@@ -29,7 +31,7 @@ class ApprovePlanOperator(ApprovalOperator):
         """Ask a person, if the plan is large."""
         plan: Sequence[Any] = self.plan if isinstance(self.plan, Sequence) else []
         if len(plan) <= self.above:
-            self.log.info("A plan of %d exports needs no approval", len(plan))
+            self.log.info("A plan of %s needs no approval", count_of(len(plan), "export"))
             return None
         if not self.body:
             self.body = describe(plan)
@@ -40,8 +42,4 @@ def describe(plan: Sequence[Any]) -> str:
     """Return what a person needs to decide."""
     starts, ends = ([export["timeframe"][edge] for export in plan] for edge in ("start", "end"))
     audiences = {audience for export in plan for audience in export["audiences"]}
-    counts = [
-        f"{count} {word}{'' if count == 1 else 's'}"
-        for count, word in ((len(plan), "export"), (len(audiences), "audience"))
-    ]
-    return f"{' of '.join(counts)}, {min(starts)} to {max(ends)}."
+    return f"{count_of(len(plan), 'export')} of {count_of(len(audiences), 'audience')}, {min(starts)} to {max(ends)}."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_provider_cordial.client.wording import count_of
 from airflow_provider_cordial.exceptions import DaysMissingError, InvalidExportError
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ TIMEFRAME_KEY = "timeframe"
 #: Airflow maps a task over 1,024 values by default.
 MAX_EXPORTS = 1000
 
-_MAX_NAMED = 10
+#: Audiences that a message names.
+MAX_NAMED = 10
 
 
 class AudienceTrendsCoverageOperator(BaseOperator):
@@ -210,12 +212,11 @@ class AudienceTrendsVerifyOperator(AudienceTrendsCoverageOperator):
         missing, counts = coverage.missing(), coverage.counts()
         if not missing:
             return counts
-        names = [f"Audience {audience!r}: {describe_days(days)}." for audience, days in [*missing.items()][:_MAX_NAMED]]
-        more = [f"And {len(missing) - _MAX_NAMED} more audiences."] if len(missing) > _MAX_NAMED else []
-        cells = counts["missing"]
+        names = [f"Audience {audience!r}: {describe_days(days)}." for audience, days in [*missing.items()][:MAX_NAMED]]
+        more = [f"And {len(missing) - MAX_NAMED} more audiences."] if len(missing) > MAX_NAMED else []
         msg = (
-            f"Table {self.table!r} lacks {cells} {'day' if cells == 1 else 'days'} of {len(missing)} "
-            f"{'audience' if len(missing) == 1 else 'audiences'} in {coverage.timeframe}. {' '.join([*names, *more])} "
+            f"Table {self.table!r} lacks {count_of(counts['missing'], 'day')} of {count_of(len(missing), 'audience')} "
+            f"in {coverage.timeframe}. {' '.join([*names, *more])} "
             "See why their export or load failed, and run the DAG again: it exports only what is missing."
         )
         raise DaysMissingError(msg)

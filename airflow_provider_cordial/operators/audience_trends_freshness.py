@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow_provider_cordial.exceptions import InvalidParameterError, StaleTableError
-from airflow_provider_cordial.operators.audience_trends_coverage import AudienceTrendsCoverageOperator
+from airflow_provider_cordial.operators.audience_trends_coverage import MAX_NAMED, AudienceTrendsCoverageOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from airflow_provider_cordial.trends import Coverage
 
 OnStale = Literal["fail", "warn"]
-
-#: Stale audiences that a message names.
-_MAX_NAMED = 10
 
 
 class AudienceTrendsFreshnessOperator(AudienceTrendsCoverageOperator):
@@ -77,8 +74,8 @@ class AudienceTrendsFreshnessOperator(AudienceTrendsCoverageOperator):
     def _describe(self, stale: dict[str, date | None], coverage: Coverage, expected: date) -> str:
         nothing = f"none in {(expected - coverage.timeframe.start).days + 1} days"
         oldest_first = sorted(stale.items(), key=lambda item: (item[1] or date.min, item[0]))
-        named = ", ".join(f"{audience!r} {day or nothing}" for audience, day in oldest_first[:_MAX_NAMED])
-        more = f", and {len(stale) - _MAX_NAMED} more" if len(stale) > _MAX_NAMED else ""
+        named = ", ".join(f"{audience!r} {day or nothing}" for audience, day in oldest_first[:MAX_NAMED])
+        more = f", and {len(stale) - MAX_NAMED} more" if len(stale) > MAX_NAMED else ""
         return (
             f"{len(stale)} of {len(coverage.expected)} audiences are stale in table {self.table!r}: no number since "
             f"{expected}. Newest days: {named}{more}. Load that day, or raise lag if Cordial's file arrives later."

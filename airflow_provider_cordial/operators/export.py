@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
 
     from airflow_provider_cordial.hooks.cordial import CordialHook
+    from airflow_provider_cordial.lineage import Dataset
 
 #: The key of the XCom that a load takes.
 EXPORT_KEY = "export"
@@ -187,15 +188,20 @@ class CordialExportOperator(BaseOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
         """Return the audiences that the export read and the file that Cordial delivers, for OpenLineage."""
-        from airflow_provider_cordial.hooks.cordial import CordialHook
-        from airflow_provider_cordial.lineage import audience_datasets, delivered_dataset, operator_lineage
+        from airflow_provider_cordial.lineage import delivered_dataset, operator_lineage
 
         if self._published is None:
             return None
-        host = urlsplit(CordialHook(self.cordial_conn_id).connection.base_url).netloc
         export = self._published.export
-        delivered = delivered_dataset(self._published.uri, export.name)
-        return operator_lineage(audience_datasets(host, export.reads()), [delivered])
+        return operator_lineage(self.read_datasets(export), [delivered_dataset(self._published.uri, export.name)])
+
+    def read_datasets(self, export: Export) -> list[Dataset]:
+        """Return what an export reads in Cordial, for OpenLineage."""
+        from airflow_provider_cordial.hooks.cordial import CordialHook
+        from airflow_provider_cordial.lineage import audience_datasets
+
+        host = urlsplit(CordialHook(self.cordial_conn_id).connection.base_url).netloc
+        return audience_datasets(host, export.reads())
 
     def on_kill(self) -> None:
         """Log what continues in Cordial."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from airflow_provider_cordial.operators.audience_trends import AudienceTrendsExportOperator
 from airflow_provider_cordial.transfers.audience_trends_to_sql import AudienceTrendsToSqlOperator
@@ -56,10 +55,8 @@ class AudienceTrendsSyncOperator(AudienceTrendsToSqlOperator, AudienceTrendsExpo
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002
         """Return the audiences that were read, and the file and the table that were written, for OpenLineage."""
-        from airflow_provider_cordial.hooks.cordial import CordialHook
-        from airflow_provider_cordial.lineage import audience_datasets, operator_lineage
+        from airflow_provider_cordial.lineage import operator_lineage
 
         if self._published is None or self._lineage is None:
             return None
-        host = urlsplit(CordialHook(self.cordial_conn_id).connection.base_url).netloc
-        return operator_lineage(audience_datasets(host, self._published.export.reads()), self._lineage)
+        return operator_lineage(self.read_datasets(self._published.export), self._lineage)

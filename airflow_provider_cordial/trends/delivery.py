@@ -95,10 +95,10 @@ class DeliveredTrends:
 def open_delivered_trends(
     record: Any,
     *,
-    path: str | None,
-    on_missing: OnMissing,
-    csv_format: CsvFormat | None,
-    file_wait: FileWait | None,
+    path: str | None = None,
+    on_missing: OnMissing = "fail",
+    csv_format: CsvFormat | None = None,
+    file_wait: FileWait | None = None,
     parts: bool = False,
 ) -> Iterator[DeliveredTrends]:
     """Wait for the file of an export, and read and check all of it: nothing is loaded from a file with an error.

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-import requests
-
 from cordial_sandbox.process import SandboxProcess
 
 SetConnection = Callable[..., str]
@@ -56,10 +53,3 @@ def export_body(**changes: Any) -> dict[str, Any]:
         **changes,
     }
     return {key: value for key, value in whole.items() if value is not None}
-
-
-def require_kind(cordial: SandboxProcess, kind: str) -> None:
-    """Skip the test if the sandbox does not have a kind of export."""
-    answer = requests.post(f"{cordial.url}/v2/{kind}", json={}, auth=(cordial.api_key, ""), timeout=10)
-    if answer.status_code == 404:
-        pytest.skip(f"this sandbox has no /v2/{kind}")

@@ -19,7 +19,6 @@ from airflow_provider_cordial.transfers import DeliveredFileToObjectStorageOpera
 from cordial_sandbox.process import SandboxProcess
 from tests.helpers.loads import QUICK
 from tests.helpers.operators import SFTP, run_context
-from tests.helpers.sandbox import require_kind
 
 FIELDS = {"fields": ["channels.email.address"]}
 
@@ -45,7 +44,6 @@ def test_an_export_is_submitted_awaited_and_copied(
     options: dict[str, Any],
     compress: bool,
 ) -> None:
-    require_kind(cordial, operator.export_class.kind)
     context = run_context()
     export = operator(
         task_id="export",
