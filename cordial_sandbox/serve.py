@@ -19,12 +19,13 @@ from starlette.types import ASGIApp
 from cordial_sandbox.account_state import Accounts, AccountState
 from cordial_sandbox.accounts import Account, default_accounts, read_seed
 from cordial_sandbox.app import create_app
+from cordial_sandbox.database import Database
 from cordial_sandbox.jobs import JobRunner
 from cordial_sandbox.rate_limit import Windows
 from cordial_sandbox.retention import delete_expired_regularly
 from cordial_sandbox.servers.sftp import FOLDER, USERNAME, SftpFolder, sftp_server
 from cordial_sandbox.settings import Behaviour, Settings
-from cordial_sandbox.store import Database, Store
+from cordial_sandbox.store import Store
 from cordial_sandbox.vault import Vault
 
 log = logging.getLogger(__name__)

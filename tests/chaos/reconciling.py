@@ -11,9 +11,10 @@ from typing import Literal
 from sqlalchemy import update
 
 from cordial_sandbox.accounts import DEFAULT_ACCOUNT
+from cordial_sandbox.database import Database
 from cordial_sandbox.exports import ExportRequest
 from cordial_sandbox.process import SandboxProcess
-from cordial_sandbox.store import Database, Store
+from cordial_sandbox.store import Store
 from cordial_sandbox.tables import JobRow
 from tests.chaos.cordial import CordialService
 from tests.chaos.interpreter import Interpreter
