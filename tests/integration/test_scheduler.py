@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -34,7 +33,7 @@ def test_every_schedule_exports_its_days_and_leaves_no_secret(tmp_path: Path, po
             f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields)
             for name, fields in connections(sandbox, warehouse).items()
         }
-        # Longer than the scheduler needs to record a deferral: otherwise Airflow fails the tasks.
+        # Longer than the scheduler needs to record a deferral: otherwise Airflow fails the tasks, and retries them.
         environment["AIRFLOW__CORDIAL__POLL_INTERVAL"] = "15"
         started = datetime.now(ZoneInfo("America/Los_Angeles"))
         with Airflow(
@@ -49,8 +48,6 @@ def test_every_schedule_exports_its_days_and_leaves_no_secret(tmp_path: Path, po
             airflow.trigger("explicit", start="2026-03-01", end="2026-03-31")
             for dag_id in ("approved", "rejected"):
                 wait_for_request(airflow, dag_id)
-            # Longer than the scheduler needs to notice that the task waits: otherwise Airflow fails the task.
-            time.sleep(15)
             for dag_id, answer in (("approved", "Approve"), ("rejected", "Reject")):
                 decide(airflow, dag_id, answer)
             runs = {"cron": 2, "interval": 2, "weeks": 1, "partition": 2, "by_asset": 1, "by_hand": 1, "explicit": 1}
@@ -130,6 +127,10 @@ def wait_for_request(airflow: Airflow, dag_id: str) -> None:
     query = "SELECT state FROM task_instance WHERE dag_id = %s AND task_id = 'keep.approve'"
     waits = ("awaiting_input", "deferred")  # deferred before Airflow 3.3
     airflow.wait_until(lambda: any(state in waits for (state,) in airflow.rows(query, dag_id)), "a request", 200)
+    # Airflow fails a task whose request is answered before the scheduler has noted the end of its process.
+    noted = f"TaskInstance Finished: dag_id={dag_id}, task_id=keep.approve"
+    log = airflow.home / "standalone.log"
+    airflow.wait_until(lambda: noted in log.read_text(errors="replace"), "the end of the process", 100)
 
 
 def decide(airflow: Airflow, dag_id: str, answer: str) -> None:
