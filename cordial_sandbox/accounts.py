@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import ipaddress
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import cached_property
 from hashlib import sha256
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo, available_timezones
@@ -15,6 +17,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cordial_sandbox.operations import OPERATIONS
+from cordial_sandbox.settings import DEFAULT_API_KEY
 
 #: Source: Cordial, "Audience Trends analytics": snapshots are taken at midnight in this zone.
 DEFAULT_TIMEZONE = "America/Los_Angeles"
@@ -151,14 +154,18 @@ def default_accounts(api_key: str) -> Sequence[Account]:
     return [Account(name=DEFAULT_ACCOUNT, keys=(ApiKey(key=api_key),))]
 
 
-def read_seed(path: Path) -> Sequence[Account]:
-    """Return the accounts of a seed file.
+def read_seed(path: Path, api_key: str = DEFAULT_API_KEY) -> Sequence[Account]:
+    """Return the accounts of a seed file: YAML, or CSV with the audiences of one account, a row each.
 
+    The header of a CSV file names members of ``Audience``; a blank cell has the default.
+
+    :param api_key: key of the account of a CSV file.
     :raises ValueError: the file cannot be read or is invalid; the message names the file and every wrong member, and
         repeats no value, as a value may be a key.
     """
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
+        content = _read_csv(text, api_key) if path.suffix.lower() == ".csv" else yaml.safe_load(text)
         return Seed.model_validate(content).accounts
     except OSError as error:
         problems = [str(error.strerror)]
@@ -170,11 +177,17 @@ def read_seed(path: Path) -> Sequence[Account]:
             f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg'].removeprefix('Value error, ')}"
             for one in error.errors(include_url=False, include_input=False)
         ]
-    except (ValueError, yaml.YAMLError):
+    except (ValueError, csv.Error, yaml.YAMLError):
         # An impossible date, or bytes that are no text.
-        problems = ["not a YAML file in UTF-8 with valid dates"]
+        problems = ["not a YAML or CSV file in UTF-8 with valid dates"]
     msg = f"Invalid seed file {path}:\n" + "\n".join(f"  {problem}" for problem in problems)
     raise ValueError(msg)
+
+
+def _read_csv(text: str, api_key: str) -> Any:
+    rows = csv.DictReader(StringIO(text), restkey="more cells than the header")
+    audiences = [{name: cell for name, cell in row.items() if cell} for row in rows]
+    return {"accounts": [{"name": DEFAULT_ACCOUNT, "keys": [{"key": api_key}], "audiences": audiences}]}
 
 
 def _require_unique(noun: str, names: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ Source: Cordial, "Audience Trends export API", "Jobs API", "Audience count API",
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,21 +18,22 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from cordial_sandbox.access import SameOrigin, TokenAuthentication
 from cordial_sandbox.account_state import Accounts, AccountState
 from cordial_sandbox.auth import Authentication
 from cordial_sandbox.body import BodyLimit, read_body
 from cordial_sandbox.call import get_call
 from cordial_sandbox.clock import Clock
 from cordial_sandbox.contract import read_contract
-from cordial_sandbox.control import create_control_router
+from cordial_sandbox.control import PUBLIC_PATHS, STATE_PATH, create_control_router
 from cordial_sandbox.exports import KINDS, ExportKind, parse_request
 from cordial_sandbox.faults import Faults
 from cordial_sandbox.journal import Journal
 from cordial_sandbox.pages import create_pages_router
 from cordial_sandbox.rate_limit import RateLimit
 from cordial_sandbox.records import build_page, build_record, check_parameters, is_visible, select_fields
-from cordial_sandbox.same_origin import SameOrigin
 from cordial_sandbox.servers.sftp import SftpFolder
+from cordial_sandbox.state import MAX_STATE
 from cordial_sandbox.trends import contacts_until, days_between
 from cordial_sandbox.validation import ApiError
 from cordial_sandbox.vault import Vault
@@ -40,10 +41,22 @@ from cordial_sandbox.vault import Vault
 _CONTRACT_PATHS = ("/openapi.json", "/v2/openapi.json")
 
 
-def create_app(accounts: Accounts, clock: Clock, folder: SftpFolder, vault: Vault, data: Path) -> ASGIApp:
+def create_app(
+    accounts: Accounts,
+    clock: Clock,
+    folder: SftpFolder,
+    vault: Vault,
+    data: Path,
+    *,
+    hosts: Collection[str] = (),
+    token: str | None = None,
+) -> ASGIApp:
     """Return the whole application.
 
     It has the control API, the pages for people, the contract, and the v2 API behind keys, faults, and limits.
+
+    :param hosts: additional names of the sandbox (see ``SameOrigin``).
+    :param token: required by the control API and the pages; None if the sandbox listens on loopback only.
     """
     app = FastAPI(title="Cordial sandbox", docs_url=None, redoc_url=None, openapi_url=None)
     _add_error_handlers(app)
@@ -53,13 +66,15 @@ def create_app(accounts: Accounts, clock: Clock, folder: SftpFolder, vault: Vaul
     app.include_router(create_control_router(accounts, clock, folder, vault, data))
     app.include_router(create_pages_router(accounts.first, folder, data))
     api = Journal(BodyLimit(Authentication(Faults(RateLimit(app)), accounts)), accounts)
-    local = SameOrigin(BodyLimit(app), "/")
+    local: ASGIApp = BodyLimit(app, {STATE_PATH: MAX_STATE})
+    if token is not None:
+        local = TokenAuthentication(local, token, (*_CONTRACT_PATHS, *PUBLIC_PATHS))
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
         is_api = scope["type"] == "http" and scope["path"].startswith("/v2/") and scope["path"] not in _CONTRACT_PATHS
         await (api if is_api else local)(scope, receive, send)
 
-    return dispatch
+    return SameOrigin(dispatch, hosts)
 
 
 def _add_error_handlers(app: FastAPI) -> None:

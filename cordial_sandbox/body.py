@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -13,24 +15,28 @@ from cordial_sandbox.validation import ApiError, parse_form, parse_json
 
 #: Bytes; not documented.
 MAX_BODY = 1_000_000
-TOO_LARGE = f"The body has more than {MAX_BODY} bytes."
 
 _JSON, _FORM = "application/json", "application/x-www-form-urlencoded"
 
 
 class BodyLimit:
-    """Middleware that refuses a body that is too large before it has been received."""
+    """Middleware that refuses a body that is too large before it has been received.
 
-    def __init__(self, app: ASGIApp) -> None:
+    :param larger: the bound of paths that permit larger bodies.
+    """
+
+    def __init__(self, app: ASGIApp, larger: Mapping[str, int] = MappingProxyType({})) -> None:
         self._app = app
+        self._larger = larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = self._larger.get(scope["path"], MAX_BODY)
         length = dict(scope["headers"]).get(b"content-length", b"0")
-        if length.isdigit() and int(length) > MAX_BODY:
-            await _refuse(send)
+        if length.isdigit() and int(length) > limit:
+            await _refuse(send, limit)
             return
         received = 0
 
@@ -38,8 +44,8 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > MAX_BODY:
-                raise HTTPException(413, TOO_LARGE, {"Connection": "close"})
+            if received > limit:
+                raise HTTPException(413, _describe(limit), {"Connection": "close"})
             return message
 
         try:
@@ -48,7 +54,7 @@ class BodyLimit:
             return
         except HTTPException:
             # The application answers it unless the body was read outside of it.
-            await _refuse(send)
+            await _refuse(send, limit)
 
 
 async def read_body(request: Request) -> Any:
@@ -73,8 +79,12 @@ async def check_body(request: Request) -> None:
         parse_json(content)
 
 
-async def _refuse(send: Send) -> None:
-    body = json.dumps({"error": True, "message": TOO_LARGE}).encode()
+def _describe(limit: int) -> str:
+    return f"The body has more than {limit} bytes."
+
+
+async def _refuse(send: Send, limit: int) -> None:
+    body = json.dumps({"error": True, "message": _describe(limit)}).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),

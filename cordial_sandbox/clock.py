@@ -45,11 +45,15 @@ class Clock:
         self.stopped_at = moment if stopped else None
         self.save({"offset": self.offset, "stopped_at": self.stopped_at})
 
+    def restore(self, offset: float, stopped_at: float | None) -> None:
+        """Return to a state of it."""
+        self.offset, self.stopped_at = offset, stopped_at
+        self.save({"offset": offset, "stopped_at": stopped_at})
+
     def reset(self) -> None:
         """Return to the real time."""
         if self.offset or self.stopped_at is not None:
-            self.offset, self.stopped_at = 0.0, None
-            self.save({"offset": 0.0, "stopped_at": None})
+            self.restore(0.0, None)
 
     def describe(self) -> dict[str, Any]:
         return {

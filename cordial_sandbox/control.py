@@ -1,6 +1,6 @@
 """The control API: inspect the account and inject faults.
 
-It requires no key because the sandbox listens on loopback only, and ``same_origin`` rejects foreign web pages.
+It requires a token unless the sandbox listens on loopback only (see ``access``).
 """
 
 from __future__ import annotations
@@ -22,11 +22,16 @@ from cordial_sandbox.faults import Fault
 from cordial_sandbox.retention import delete_download, delete_expired
 from cordial_sandbox.servers.sftp import SftpFolder
 from cordial_sandbox.settings import Behaviour
+from cordial_sandbox.state import State, export_state, import_state
 from cordial_sandbox.tables import JobRow
 from cordial_sandbox.trends import contacts_until, days_between
 from cordial_sandbox.vault import Vault
 
 PREFIX = "/_sandbox"
+STATE_PATH = f"{PREFIX}/state"
+
+#: Health and readiness, for a supervisor that has no token.
+PUBLIC_PATHS = (f"{PREFIX}/health", f"{PREFIX}/ready")
 
 _MAX_BULK = 20_000
 
@@ -88,6 +93,10 @@ class _Control:
 
     async def health(self) -> dict[str, str]:
         return {"status": "ok"}
+
+    async def readiness(self) -> dict[str, str]:
+        self.accounts.first.store.check()
+        return {"status": "ready"}
 
     async def describe_accounts(self) -> list[dict[str, Any]]:
         return [
@@ -193,6 +202,21 @@ class _Control:
     async def reset_clock(self) -> None:
         self.clock.reset()
 
+    async def export_state(self) -> dict[str, Any]:
+        try:
+            return export_state(self.accounts, self.clock, self.data)
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from None
+
+    async def import_state(self, state: State) -> None:
+        """Replace everything; an account that the state does not have is reset."""
+        if unknown := sorted(set(state.accounts) - {one.account.name for one in self.accounts.states}):
+            raise HTTPException(
+                422, f"Unknown account {_printable(unknown[0])!r}: start the sandbox with its seed file."
+            )
+        await self.reset()
+        import_state(state, self.accounts, self.clock, self.data)
+
     async def reset(self, account: str | None = None) -> None:
         """Reset one account; without its name all of them, the clock, the saved keys, and the SFTP files."""
         states = self.accounts.states if account is None else [self.find(account)]
@@ -213,6 +237,7 @@ def create_control_router(accounts: Accounts, clock: Clock, folder: SftpFolder, 
     control = _Control(accounts, clock, folder, vault, data)
     router = APIRouter(prefix=PREFIX, dependencies=[Depends(check_body)])
     router.get("/health")(control.health)
+    router.get("/ready")(control.readiness)
     router.get("/accounts")(control.describe_accounts)
     router.get("/behaviour")(control.behaviour)
     router.patch("/behaviour")(control.change_behaviour)
@@ -232,6 +257,8 @@ def create_control_router(accounts: Accounts, clock: Clock, folder: SftpFolder, 
     router.put("/saved-keys/{name}")(control.create_saved_key)
     router.get("/requests")(control.requests)
     router.delete("/requests")(control.clear_requests)
+    router.get("/state")(control.export_state)
+    router.put("/state")(control.import_state)
     router.post("/reset")(control.reset)
     return router
 

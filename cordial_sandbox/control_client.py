@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import json
+import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
-
-# Ignores the proxies of the environment: they do not reach this machine's loopback.
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class SandboxControl:
     """The control API of a sandbox.
 
     :param account: name of the account to inspect and change; the first one by default.
+    :param token: control token, unless the sandbox listens on loopback only.
+    :param authority: file of the authority of a sandbox with TLS.
     :raises ValueError: by every method, if the sandbox rejects the request.
     """
 
-    def __init__(self, url: str, account: str | None = None) -> None:
+    def __init__(
+        self, url: str, account: str | None = None, *, token: str | None = None, authority: str | None = None
+    ) -> None:
         self._url = f"{url}/_sandbox"
         self._account = account
+        self._headers = {"Content-Type": "application/json"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
+        handlers: list[urllib.request.BaseHandler] = []
+        if authority is not None:
+            handlers = [urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=authority))]
+        # Ignores the proxies of the environment: they do not reach this machine's loopback.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), *handlers)
 
     def behaviour(self, **changes: Any) -> dict[str, Any]:
         """Change the account's behavior (see ``settings.Behaviour``) and return all of it."""
@@ -108,6 +119,15 @@ class SandboxControl:
     def clear_requests(self) -> None:
         self._call("DELETE", "/requests")
 
+    def export_state(self) -> dict[str, Any]:
+        """Return jobs with their files, behavior, faults, fates, and the clock of all accounts, without secrets."""
+        result: dict[str, Any] = self._call("GET", "/state")
+        return result
+
+    def import_state(self, state: Mapping[str, Any]) -> None:
+        """Replace everything by an exported state; its accounts must exist."""
+        self._call("PUT", "/state", state)
+
     def reset(self) -> None:
         """Delete jobs with their downloads, faults, fates, and requests, and restore the behavior of the start.
 
@@ -122,10 +142,10 @@ class SandboxControl:
             self._url + path + (separator + account if account else ""),
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
+            headers=self._headers,
         )
         try:
-            with _opener.open(request, timeout=30) as response:
+            with self._opener.open(request, timeout=30) as response:
                 return json.loads(response.read() or b"null")
         except urllib.error.HTTPError as error:
             msg = f"{method} {path} failed with status {error.code}: {error.read().decode(errors='replace')}"

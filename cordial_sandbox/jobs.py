@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime
-from pathlib import Path
 
 from cordial_sandbox.accounts import Account
-from cordial_sandbox.delivery import DeliveredFile, DeliveryError, deliver
+from cordial_sandbox.delivery import DeliveredFile, DeliveryError, Site, deliver
 from cordial_sandbox.exports import KINDS, Content, name_file
 from cordial_sandbox.fates import Outcome
 from cordial_sandbox.settings import Behaviour
@@ -29,13 +28,13 @@ _POLL_INTERVAL = 0.05
 class JobRunner:
     """Runs every job of an account until it is settled.
 
-    :param data: the sandbox's own folder.
+    :param site: where its deliveries start.
     """
 
-    def __init__(self, store: Store, account: Account, data: Path) -> None:
+    def __init__(self, store: Store, account: Account, site: Site) -> None:
         self._store = store
         self._account = account
-        self._data = data
+        self._site = site
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def resume(self) -> None:
@@ -107,7 +106,7 @@ class JobRunner:
         file_name = name_file(behaviour.file_name, job.request, name=job.name, job_id=job.id, timestamp=timestamp)
         file = DeliveredFile(file_name, rendered, job.id, behaviour.write_seconds)
         try:
-            location = await deliver({**job.destination, **job.secrets}, file, self._data)
+            location = await deliver({**job.destination, **job.secrets}, file, self._site)
         except DeliveryError as error:
             # Done is final: if the delivery fails afterwards, only the control API has the reason.
             return self._set(job, "Done" if job.has_ended else "Failed", reason=str(error))

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -40,6 +41,7 @@ class SandboxProcess:
     :param data: folder for the state and the delivered files; a new start with the same folder resumes.
     :param job_seconds: duration of a job.
     :param seed: YAML file of the accounts; then ``api_key`` is the first key of the first account.
+    :param options: further options of ``cordial-sandbox serve``.
     """
 
     def __init__(
@@ -50,11 +52,13 @@ class SandboxProcess:
         sftp_password: str | None = None,
         job_seconds: float = 2.0,
         seed: Path | None = None,
+        options: Sequence[str] = (),
     ) -> None:
         self.data = Path(data)
         self.api_key = api_key
         self.job_seconds = job_seconds
         self.seed = seed
+        self.options = tuple(options)
         self._sftp_password = sftp_password
         self._process: subprocess.Popen[bytes] | None = None
         self._address: dict[str, Any] = {}
@@ -76,11 +80,13 @@ class SandboxProcess:
 
     @property
     def control(self) -> SandboxControl:
-        return SandboxControl(self.url)
+        return self.control_of(None)
 
-    def control_of(self, account: str) -> SandboxControl:
-        """Return the control API of one account of the seed file."""
-        return SandboxControl(self.url, account)
+    def control_of(self, account: str | None) -> SandboxControl:
+        """Return the control API of one account of the seed file; of the first one without a name."""
+        return SandboxControl(
+            self.url, account, token=self._address["control_token"], authority=self._address["authority"]
+        )
 
     @property
     def log(self) -> Path:
@@ -115,9 +121,19 @@ class SandboxProcess:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         self.data.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "cordial_sandbox", "serve", "--data", str(self.data), "--stop-on-eof"]
+        command = [
+            sys.executable,
+            "-m",
+            "cordial_sandbox",
+            "serve",
+            "--data",
+            str(self.data),
+            "--stop-on-eof",
+            "--quiet",
+        ]
         command += ["--job-seconds", str(self.job_seconds)]
         command += [] if self.seed is None else ["--seed", str(self.seed)]
+        command += self.options
         # Secrets are passed in the environment, as other users of the machine can read command lines.
         environment = {**os.environ, "CORDIAL_SANDBOX_API_KEY": self.api_key}
         if self._sftp_password is not None:

@@ -23,6 +23,9 @@ from cordial_sandbox.fates import Fate
 from cordial_sandbox.settings import Behaviour
 from cordial_sandbox.tables import FateRow, FaultRow, JobRow, RequestRow
 
+#: Stands for a secret wherever a destination is shown.
+HIDDEN = "***"
+
 SECRET_MEMBERS = ("password", "aws_access_key_id", "aws_secret_access_key")
 
 #: The comparisons that a filter on a job's start or end time may use.
@@ -81,6 +84,11 @@ class Store:
     def session(self) -> AbstractContextManager[Session]:
         return self._database.session()
 
+    def check(self) -> None:
+        """Raise an error if the database does not answer."""
+        with self.session() as session:
+            session.execute(select(1))
+
     # Behavior.
 
     @property
@@ -110,6 +118,11 @@ class Store:
                 job.fate = _take_fate(session, self.account, request)
             session.add_all(jobs)
         return jobs
+
+    def restore_jobs(self, jobs: Sequence[JobRow]) -> None:
+        """Store jobs of an exported state, oldest first."""
+        with self.session() as session:
+            session.add_all(jobs)
 
     def find_job(self, job_id: str) -> JobRow | None:
         with self.session() as session:
@@ -212,9 +225,13 @@ class Store:
 
     # Fates.
 
-    def add_fate(self, fate: Fate) -> None:
+    def add_fate(self, fate: Fate, seen: int = 0) -> None:
+        """Store a fate.
+
+        :param seen: how many exports matched before.
+        """
         with self.session() as session:
-            session.add(FateRow(account=self.account, fate=fate.model_dump(mode="json"), seen=0))
+            session.add(FateRow(account=self.account, fate=fate.model_dump(mode="json"), seen=seen))
 
     def fates(self) -> list[dict[str, Any]]:
         with self.session() as session:
@@ -266,7 +283,7 @@ class Store:
             kind=request.kind,
             name=request.name,
             request=dict(request.request),
-            destination={**destination, **dict.fromkeys(hidden, "***")},
+            destination={**destination, **dict.fromkeys(hidden, HIDDEN)},
             secrets=hidden,
             fate={},
             seconds=seconds,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from cordial_sandbox.delivery.azure_blob import deliver_azure_blob
@@ -13,11 +12,12 @@ from cordial_sandbox.delivery.ftp import deliver_ftp
 from cordial_sandbox.delivery.gcs import deliver_gcs
 from cordial_sandbox.delivery.s3 import deliver_s3
 from cordial_sandbox.delivery.sftp import deliver_sftp
+from cordial_sandbox.delivery.site import Site
 from cordial_sandbox.delivery.ui import deliver_ui
 
-__all__ = ["DeliveredFile", "DeliveryError", "deliver"]
+__all__ = ["DeliveredFile", "DeliveryError", "Site", "deliver"]
 
-Deliver = Callable[[Mapping[str, Any], DeliveredFile, Path], Awaitable[str]]
+Deliver = Callable[[Mapping[str, Any], DeliveredFile, Site], Awaitable[str]]
 
 _DELIVERIES: dict[str, Deliver] = {
     "aws": deliver_ui,
@@ -29,15 +29,14 @@ _DELIVERIES: dict[str, Deliver] = {
 }
 
 
-async def deliver(destination: Mapping[str, Any], file: DeliveredFile, data: Path) -> str:
+async def deliver(destination: Mapping[str, Any], file: DeliveredFile, site: Site) -> str:
     """Deliver a complete file and return its location; replace a file of the same name.
 
     :param destination: the request's destination, with its secrets.
-    :param data: the sandbox's own folder.
     :raises DeliveryError: the delivery failed; has Cordial's documented text if there is one.
     """
     try:
-        return await _DELIVERIES[destination["type"]](destination, file, data)
+        return await _DELIVERIES[destination["type"]](destination, file, site)
     except (OSError, ValueError) as error:
         # What no client can use: a host, region, or bucket of an impossible form, or a name that is too long. The text
         # of a ValueError may repeat a secret.

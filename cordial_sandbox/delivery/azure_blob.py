@@ -8,20 +8,21 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from cordial_sandbox.delivery.errors import DeliveryError
 from cordial_sandbox.delivery.file import DeliveredFile
+from cordial_sandbox.delivery.site import Site
 
 _TIMEOUT = 15
 
 
-async def deliver_azure_blob(destination: Mapping[str, Any], file: DeliveredFile, _data: Path) -> str:
-    return await asyncio.to_thread(_deliver, destination, file)
+async def deliver_azure_blob(destination: Mapping[str, Any], file: DeliveredFile, site: Site) -> str:
+    return await asyncio.to_thread(_deliver, destination, file, site)
 
 
-def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
+def _deliver(destination: Mapping[str, Any], file: DeliveredFile, site: Site) -> str:
     try:
         from azure.core.exceptions import AzureError, HttpResponseError
         from azure.storage.blob import BlobServiceClient, ContentSettings
@@ -40,6 +41,7 @@ def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
     if service is None or service.account_name != account:
         msg = f"No access to the storage account '{account}'"
         raise DeliveryError(msg)
+    site.check(urlsplit(f"//{service.primary_hostname}").hostname or "")
     try:
         with service:
             service.get_blob_client(container, name).upload_blob(

@@ -9,16 +9,17 @@ import asyncio
 import ftplib
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from cordial_sandbox.delivery.errors import DeliveryError
 from cordial_sandbox.delivery.file import DeliveredFile
+from cordial_sandbox.delivery.site import Site
 
 _TIMEOUT = 15
 
 
-async def deliver_ftp(destination: Mapping[str, Any], file: DeliveredFile, _data: Path) -> str:
+async def deliver_ftp(destination: Mapping[str, Any], file: DeliveredFile, site: Site) -> str:
+    site.check(destination["server"])
     return await asyncio.to_thread(_deliver, destination, file)
 
 

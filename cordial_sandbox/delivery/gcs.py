@@ -8,20 +8,21 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from cordial_sandbox.delivery.errors import DeliveryError
 from cordial_sandbox.delivery.file import DeliveredFile
+from cordial_sandbox.delivery.site import Site
 
 _TIMEOUT = 15
 
 
-async def deliver_gcs(destination: Mapping[str, Any], file: DeliveredFile, _data: Path) -> str:
-    return await asyncio.to_thread(_deliver, destination, file)
+async def deliver_gcs(destination: Mapping[str, Any], file: DeliveredFile, site: Site) -> str:
+    return await asyncio.to_thread(_deliver, destination, file, site)
 
 
-def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
+def _deliver(destination: Mapping[str, Any], file: DeliveredFile, site: Site) -> str:
     try:
         import google.auth
         from google.api_core.exceptions import GoogleAPIError
@@ -31,6 +32,8 @@ def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
     except ImportError:
         msg = "This sandbox cannot deliver to 'gcs': the package google-cloud-storage is not installed."
         raise DeliveryError(msg) from None
+    endpoint = os.environ.get("STORAGE_EMULATOR_HOST", "https://storage.googleapis.com")
+    site.check(urlsplit(endpoint if "//" in endpoint else f"//{endpoint}").hostname or "")
     bucket, key = destination["gcs_bucket"], file.key_under(str(destination["path"]).strip("/"))
     try:
         # Cordial uses its enabled integration. The sandbox uses the credentials of the environment.

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from cordial_sandbox.delivery.errors import DeliveryError
 from cordial_sandbox.delivery.file import DeliveredFile
+from cordial_sandbox.delivery.site import Site
 
 _TIMEOUT = 15
 
 
-async def deliver_s3(destination: Mapping[str, Any], file: DeliveredFile, _data: Path) -> str:
-    return await asyncio.to_thread(_deliver, destination, file)
+async def deliver_s3(destination: Mapping[str, Any], file: DeliveredFile, site: Site) -> str:
+    return await asyncio.to_thread(_deliver, destination, file, site)
 
 
-def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
+def _deliver(destination: Mapping[str, Any], file: DeliveredFile, site: Site) -> str:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
@@ -34,6 +35,7 @@ def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
         aws_secret_access_key=destination.get("aws_secret_access_key"),
         config=Config(connect_timeout=_TIMEOUT, read_timeout=_TIMEOUT, retries={"total_max_attempts": 2}),
     )
+    site.check(urlsplit(client.meta.endpoint_url).hostname or "")
     try:
         client.put_object(Bucket=bucket, Key=key, Body=file.content)
     except ClientError as error:

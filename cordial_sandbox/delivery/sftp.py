@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import asyncssh
 
 from cordial_sandbox.delivery.errors import DeliveryError
 from cordial_sandbox.delivery.file import DeliveredFile
+from cordial_sandbox.delivery.site import Site
 from cordial_sandbox.vault import Vault
 
 _CONNECT_TIMEOUT = 10
 _TRANSFER_TIMEOUT = 60
 
 
-async def deliver_sftp(destination: Mapping[str, Any], file: DeliveredFile, data: Path) -> str:
+async def deliver_sftp(destination: Mapping[str, Any], file: DeliveredFile, site: Site) -> str:
     server, port = destination["server"], int(destination.get("port") or 22)
     path = str(destination["path"])
-    saved_key = Vault(data).private_key(destination.get("savedKey") or "")
+    site.check(server)
+    saved_key = Vault(site.data).private_key(destination.get("savedKey") or "")
     try:
         connection = await asyncssh.connect(
             server,

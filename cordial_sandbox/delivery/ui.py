@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from cordial_sandbox.delivery.file import DeliveredFile
+from cordial_sandbox.delivery.site import Site
 
 
-async def deliver_ui(_destination: Mapping[str, Any], file: DeliveredFile, data: Path) -> str:
+async def deliver_ui(_destination: Mapping[str, Any], file: DeliveredFile, site: Site) -> str:
     # One folder per job: two jobs may deliver files of the same name.
-    folder = data / "downloads" / file.job_id
+    folder = site.data / "downloads" / file.job_id
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / file.partial_name
     partial.write_bytes(file.content)
-    return str(partial.replace(folder / file.name).relative_to(data))
+    return str(partial.replace(folder / file.name).relative_to(site.data))

@@ -1,7 +1,7 @@
 """The routes of the pages for people.
 
-The pages need no key: the sandbox listens on loopback only, and ``same_origin`` rejects foreign web pages. Every page
-is complete without a script, and loads nothing from anywhere else.
+The pages need no API key (see ``access``). Every page is complete without a script, and loads nothing from anywhere
+else.
 """
 
 from __future__ import annotations

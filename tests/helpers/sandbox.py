@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
+
+import pytest
+import requests
 
 from cordial_sandbox.process import SandboxProcess
 
@@ -53,3 +57,23 @@ def export_body(**changes: Any) -> dict[str, Any]:
         **changes,
     }
     return {key: value for key, value in whole.items() if value is not None}
+
+
+def submit(sandbox: SandboxProcess, **changes: Any) -> str:
+    """Submit an export without the provider, and return the id of its job."""
+    response = requests.post(
+        f"{sandbox.url}/v2/audiencetrendsexport", json=export_body(**changes), auth=(sandbox.api_key, ""), timeout=10
+    )
+    assert response.status_code == 200, response.text
+    return str(response.json()["jobId"])
+
+
+def wait_until_settled(sandbox: SandboxProcess, job_id: str) -> dict[str, Any]:
+    """Return a job once it has failed or its file is delivered."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        job = sandbox.control.job(job_id)
+        if job["status"] == "Failed" or job["delivered_to"]:
+            return job
+        time.sleep(0.02)
+    pytest.fail(f"job {job_id} did not end: {job}")

@@ -312,7 +312,7 @@ def test_an_expired_wait_reports_the_last_status(
         pytest.param({"password": "wrong-password"}, "exports", "Login failed.", id="password"),
         pytest.param({"login": "nobody"}, "exports", "Login failed.", id="user"),
         pytest.param({"port": 9}, "exports", "Unable to open connection to 127.0.0.1 : 9", id="port"),
-        pytest.param({"host": "sftp.invalid"}, "exports", "Unable to open connection to sftp.invalid", id="host"),
+        pytest.param({"host": "sftp.invalid"}, "exports", "The sandbox may not connect to 'sftp.invalid'", id="host"),
         pytest.param({}, "nowhere", "Invalid file path 'nowhere'.", id="path"),
     ],
 )
