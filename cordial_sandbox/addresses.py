@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cordial_sandbox.access import is_loopback
 from cordial_sandbox.accounts import Account
 
 #: In the data folder; the names are those that ``SandboxProcess`` and the documentation use.
@@ -24,9 +25,12 @@ def airflow_connections(address: Mapping[str, Any]) -> dict[str, dict[str, Any]]
     # Apart from the host, because Airflow's UI only tests a connection with a port.
     host, _, port = address["url"].rpartition(":")
     names = ["default", *list(address["accounts"])[1:]]
+    common: dict[str, Any] = {"conn_type": "cordial", "host": host, "port": int(port)}
+    if host.startswith("http://") and not is_loopback(host.removeprefix("http://").strip("[]")):
+        common["extra"] = json.dumps({"allow_http": True})
     return {
         **{
-            f"cordial_{name}": {"conn_type": "cordial", "host": host, "port": int(port), "password": keys[0]}
+            f"cordial_{name}": {**common, "password": keys[0]}
             for name, keys in zip(names, address["accounts"].values(), strict=True)
         },
         "sftp_default": {

@@ -53,14 +53,14 @@ async def serve(settings: Settings, announce: Callable[[Mapping[str, Any]], None
     )
     data = settings.data.resolve()
     database = Database(data)
-    site = Site(data, settings.deliver_to)
+    public_host = settings.public_host or _name_host(settings.host)
+    site = Site(data, (*settings.deliver_to, public_host))
     _forbid_metadata_services(site)
     accounts = Accounts([_create_state(database, account, site, settings.job_seconds) for account in configured])
     password = _keep_secret(database, "sftp", "password", settings.sftp_password)
     token = None
     if requires_token(settings):
         token = _keep_secret(database, "control", "token", settings.control_token)
-    public_host = settings.public_host or _name_host(settings.host)
     certificate = _choose_certificate(data, settings.host, public_host) if settings.tls else None
     folder = SftpFolder(data / "sftp")
     vault = Vault(data)

@@ -102,7 +102,7 @@ class CordialConnection:
             given = extra.get(key)
             return _positive(name, key, _DEFAULTS[key] if given in (None, "") else given)
 
-        base_url = _base_url(name, connection)
+        base_url = _base_url(name, connection, allow_http=extra.get("allow_http") in (True, "true"))
         return cls(
             base_url=base_url,
             api_key=_api_key(name, connection.password),
@@ -143,7 +143,7 @@ def _decodes_to_a_key(text: str) -> bool:
     return len(decoded) > 1 and decoded.endswith(b":") and decoded.isascii() and decoded.decode("ascii").isprintable()
 
 
-def _base_url(name: str, connection: Connection) -> str:
+def _base_url(name: str, connection: Connection, *, allow_http: bool) -> str:
     host = (connection.host or DEFAULT_HOST).strip()
     url = host if "://" in host else f"{connection.schema or 'https'}://{host}"
     try:
@@ -158,10 +158,12 @@ def _base_url(name: str, connection: Connection) -> str:
     if parts.path.rstrip("/") not in ("", "/v2"):
         msg = f"Invalid host {_without_user(host)!r} of {name}: expected a scheme and a host, without a path."
         raise InvalidConnectionError(msg)
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+    is_cordial = parts.hostname == "cordial.io" or parts.hostname.endswith(".cordial.io")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname) and (is_cordial or not allow_http):
         msg = (
             f"Invalid host {_without_user(host)!r} of {name}: expected https, because http would send the API key in "
-            "clear text. http is accepted only for a host on this machine."
+            "clear text. http is accepted only for a host on this machine, and, with allow_http in the extra, for a "
+            "local Cordial on another one."
         )
         raise InvalidConnectionError(msg)
     if port == _DEFAULT_PORTS[parts.scheme]:  # of the same base URL, and so of the same console

@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -217,14 +218,47 @@ def test_the_sandbox_starts_in_an_environment_of_its_own(folder: Path, tmp_path:
     subprocess.run([*install, "--constraint", "requirements-dev.txt", wheel], cwd=PROJECT, check=True)
     assert not list(environment.glob("lib/*/site-packages/airflow*"))
     with sandbox_command(environment / "bin" / "cordial-sandbox", data) as process:
-        deadline = time.monotonic() + 60
-        while not (data / "sandbox.json").exists():
-            assert process.poll() is None, "the command has ended"
-            assert time.monotonic() < deadline, "the command does not start"
-            time.sleep(0.1)
-        assert json.loads((data / "sandbox.json").read_text())["url"].startswith("http://127.0.0.1:")
+        assert wait_for_url(process, data).startswith("http://127.0.0.1:")
         process.terminate()
         assert process.wait(20) == 0
+
+
+def test_the_steps_of_the_image_install_and_serve(tmp_path: Path) -> None:
+    lines = (PROJECT / "cordial_sandbox" / "Dockerfile").read_text().splitlines()
+    instructions = [line.partition(" ")[::2] for line in lines]
+    for source, target in (arguments.split() for name, arguments in instructions if name == "COPY"):
+        copied = tmp_path / target.lstrip("/")
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        if (PROJECT / source).is_dir():
+            shutil.copytree(PROJECT / source, copied)
+        else:
+            shutil.copy(PROJECT / source, copied)
+    environment, data = tmp_path / "environment", tmp_path / "data"
+    subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, str(environment)], check=True)
+    (installed,) = (arguments for name, arguments in instructions if name == "RUN" and "pip install" in arguments)
+    package = str(tmp_path / installed.split()[-2].lstrip("/"))
+    install = [UV, "pip", "install", "--system-certs", "--quiet", "--python", str(environment)]
+    subprocess.run([*install, "--constraint", "requirements-dev.txt", package], cwd=PROJECT, check=True)
+    ((_, health),) = [one for one in instructions if one[0] == "HEALTHCHECK"]
+    with sandbox_command(environment / "bin" / "cordial-sandbox", data) as process:
+        url = wait_for_url(process, data)
+        check = json.loads(health.removeprefix("CMD "))
+        check[-1] = check[-1].replace("http://127.0.0.1:8080", url)
+        assert subprocess.run([environment / "bin" / check[0], *check[1:]], check=False).returncode == 0
+        process.terminate()
+        assert process.wait(20) == 0
+    assert subprocess.run(
+        [environment / "bin" / check[0], *check[1:]], check=False, stderr=subprocess.DEVNULL
+    ).returncode
+
+
+def wait_for_url(process: subprocess.Popen[bytes], data: Path) -> str:
+    deadline = time.monotonic() + 60
+    while not (data / "sandbox.json").exists():
+        assert process.poll() is None, "the command has ended"
+        assert time.monotonic() < deadline, "the command does not start"
+        time.sleep(0.1)
+    return str(json.loads((data / "sandbox.json").read_text())["url"])
 
 
 def sandbox_command(command: Path, data: Path) -> subprocess.Popen[bytes]:

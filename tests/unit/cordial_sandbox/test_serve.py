@@ -22,9 +22,11 @@ from airflow.models.connection import Connection
 
 from airflow_provider_cordial.client import async_client
 from airflow_provider_cordial.client.async_client import AsyncCordialClient
+from airflow_provider_cordial.client.connection import CordialConnection
 from airflow_provider_cordial.client.job import Job
 from airflow_provider_cordial.hooks.cordial import CordialHook, read_connection
-from cordial_sandbox.addresses import describe_addresses
+from cordial_sandbox.accounts import default_accounts
+from cordial_sandbox.addresses import airflow_connections, build_address, describe_addresses
 from cordial_sandbox.process import SandboxProcess
 from tests.helpers.sandbox import SetConnection, submit
 
@@ -67,6 +69,15 @@ def test_the_printed_lines_add_a_connection_of_every_account(tmp_path: Path) -> 
     }
     assert f"Local Cordial: {address['url']} " in printed
     assert not [secret for secret in passwords.values() if secret in log]
+
+
+def test_the_connections_of_a_sandbox_in_a_container_are_accepted() -> None:
+    sftp = {"host": "cordial", "port": 2222, "username": "cordial", "password": "p", "root": "/data/sftp"}
+    for url, base_url in (("http://cordial:8080", "http://cordial:8080"), ("https://[::1]:8080", "https://[::1]:8080")):
+        address = build_address(default_accounts("key-0815"), url=url, sftp=sftp, pid=1, token=None, authority=None)
+        fields = airflow_connections(address)["cordial_default"]
+        connection = CordialConnection.from_airflow(Connection(conn_id="cordial_default", **fields))
+        assert connection.base_url == base_url
 
 
 def test_the_address_can_be_printed_as_json(tmp_path: Path) -> None:

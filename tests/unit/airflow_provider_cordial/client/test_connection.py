@@ -71,6 +71,9 @@ def test_extra_values_may_be_text_as_in_a_form() -> None:
             "Invalid host 'http://api.cordial.io' of",
         ),
         ({"host": "http://10.0.0.1"}, "expected https"),
+        ({"host": "http://10.0.0.1", "extra": '{"allow_http": "false"}'}, "expected https"),
+        ({"host": "http://api.cordial.io", "extra": '{"allow_http": true}'}, "expected https"),
+        ({"host": "http://usw2.cordial.io", "extra": '{"allow_http": true}'}, "expected https"),
         ({"host": "http://localhost.example.com"}, "expected https"),
         ({"host": "ftp://api.cordial.io"}, "expected https://api.cordial.io or https://api.usw2.cordial.io"),
         ({"host": "https://"}, "expected https://api.cordial.io or https://api.usw2.cordial.io"),
@@ -97,6 +100,12 @@ def test_invalid_fields_are_rejected_without_showing_the_key(fields: dict[str, A
     assert "Airflow connection 'c'" in str(rejected.value)
     assert text in str(rejected.value)
     assert "KEY-123456" not in str(rejected.value)
+
+
+@pytest.mark.parametrize("allowed", ["true", '"true"'])
+def test_http_to_another_machine_can_be_allowed(allowed: str) -> None:
+    connection = read(host="http://cordial", port=8080, extra=f'{{"allow_http": {allowed}}}')
+    assert connection.base_url == "http://cordial:8080"
 
 
 def test_the_key_is_not_in_the_repr() -> None:
