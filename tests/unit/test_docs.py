@@ -40,6 +40,7 @@ RUN_BY = {
     "docs/examples/cordial-seed.yaml": "tests/unit/cordial_sandbox/test_accounts.py",
     "docs/examples/cordial_trends.py": "scripts/first_success.py",
     "docs/examples/deadline.py": "tests/integration/test_deadlines.py",
+    "docs/examples/local_cordial.sh": "tests/unit/cordial_sandbox/test_command_line.py",
     "docs/examples/other_exports.py": "tests/integration/test_docs.py",
     "docs/examples/recipes.py": "tests/integration/test_docs.py",
     "docs/examples/start.sh": "scripts/first_success.py",

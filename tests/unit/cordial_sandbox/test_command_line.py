@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -20,6 +21,8 @@ from cordial_sandbox.process import SandboxProcess
 from tests.helpers.sandbox import sftp_destination, submit, wait_until_settled
 
 Run = Callable[..., str]
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -79,6 +82,24 @@ def test_reset_deletes_the_jobs(cordial_sandbox: SandboxProcess, run: Run) -> No
     assert run("reset") == "Reset the sandbox.\n"
     assert cordial_sandbox.control.jobs() == []
     assert json.loads(run("reset", "--account", "default", "--json")) == {"reset": "default"}
+
+
+def test_the_commands_of_the_documentation_run(tmp_path: Path) -> None:
+    with SandboxProcess(tmp_path / "cordial", job_seconds=0.1) as sandbox:
+        job_id = submit(sandbox)
+        wait_until_settled(sandbox, job_id)
+        bin_folder = Path(sys.executable).parent
+        environment = {**os.environ, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+        environment.pop("CORDIAL_SANDBOX_DATA", None)
+        script = ROOT / "docs" / "examples" / "local_cordial.sh"
+        done = subprocess.run(
+            ["bash", "-e", str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert job_id in done.stdout
+        assert [job["id"] for job in sandbox.control.jobs()] == [job_id]
+        assert [fault["times"] for fault in sandbox.control.faults()] == [2]
+        assert len(json.loads((tmp_path / "accounts.json").read_text())["accounts"][0]["audiences"]) == 200
 
 
 def test_a_sandbox_that_is_not_there_is_an_error(tmp_path: Path, cordial_sandbox: SandboxProcess) -> None:
