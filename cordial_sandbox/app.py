@@ -51,7 +51,7 @@ def create_app(accounts: Accounts, clock: Clock, folder: SftpFolder, vault: Vaul
     for path in _CONTRACT_PATHS:
         app.get(path)(read_contract)
     app.include_router(create_control_router(accounts, clock, folder, vault, data))
-    app.include_router(create_pages_router(accounts.first, folder, data))
+    app.include_router(create_pages_router(accounts, folder, data))
     api = Journal(BodyLimit(Authentication(Faults(RateLimit(app)), accounts)), accounts)
     local = SameOrigin(BodyLimit(app), "/")
 

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 
 from cordial_sandbox import accounts
+from cordial_sandbox.account_state import AccountState
 from cordial_sandbox.exports import KINDS
 from cordial_sandbox.faults import Fault
 from cordial_sandbox.jobs import RUNNING
@@ -109,14 +110,21 @@ class AudienceView:
 class Account:
     """An account of the sandbox.
 
-    :param owner: with its audiences and its time zone.
     :param data: the sandbox's own folder.
     """
 
-    owner: accounts.Account
-    store: Store
+    state: AccountState
     folder: SftpFolder
     data: Path
+
+    @property
+    def owner(self) -> accounts.Account:
+        """The account with its audiences and its time zone, which can change."""
+        return self.state.account
+
+    @property
+    def store(self) -> Store:
+        return self.state.store
 
     # Jobs.
 
@@ -202,22 +210,22 @@ class Account:
     # Faults.
 
     def faults(self) -> list[dict[str, Any]]:
-        """Return the active faults; ``times`` is how many requests each still affects."""
+        """Return the active faults; ``times`` is how many requests each still affects, ``hits`` how many it has."""
         return self.store.faults()
 
     def add_fault(self, fault: Fault) -> None:
         self.store.add_fault(fault.model_dump(exclude={"times"}), fault.times)
 
     def remove_fault(self, fault: Mapping[str, Any]) -> None:
-        """Remove the first fault like this one, whatever its ``times``; nothing if it has been used up."""
+        """Remove the first fault like this one, whatever its counts; nothing if it has been used up."""
         left = self.faults()
-        found = next((each for each in left if _without_times(each) == _without_times(fault)), None)
+        found = next((each for each in left if _without_counts(each) == _without_counts(fault)), None)
         if found is None:
             return
         left.remove(found)
         self.store.clear_faults()
         for each in left:
-            self.store.add_fault(_without_times(each), each["times"])
+            self.store.add_fault(_without_counts(each), each["times"])
 
     def clear_faults(self) -> None:
         self.store.clear_faults()
@@ -281,8 +289,8 @@ def _describe_days(start: date | None, end: date | None) -> str:
     return f"{start}" if count == 1 else f"{start} to {end} ({count} days)"
 
 
-def _without_times(fault: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fault.items() if name != "times"}
+def _without_counts(fault: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fault.items() if name not in ("times", "hits")}
 
 
 def _view_audience(audience: accounts.Audience, days: Sequence[date]) -> AudienceView:
