@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-
-from cordial_sandbox.testing import CordialAccount
 
 PROJECT = Path(__file__).resolve().parents[3]
 EXAMPLES = PROJECT / "docs" / "examples"
@@ -23,14 +20,3 @@ def test_the_documented_tests_of_an_account_pass(tmp_path: Path) -> None:
     ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "4 passed" in ended.stdout
-
-
-def test_the_documented_calls_of_an_account_are_accepted(cordial_account: CordialAccount) -> None:
-    page = (PROJECT / "docs" / "testing.md").read_text(encoding="utf-8")
-    table = page.partition("| call of `cordial_account` |")[2].partition("\n\n")[0]
-    calls = re.findall(r"^\| `(.*?)` \|", table, re.MULTILINE)
-    assert len(calls) > 15
-    for call in calls:
-        eval(f"account.{call}", {"account": cordial_account})
-    public = {name for name in vars(CordialAccount) if not name.startswith("_")}
-    assert public - {call.partition("(")[0] for call in calls} == {"api_key", "environment", "url"}

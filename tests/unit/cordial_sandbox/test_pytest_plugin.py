@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -189,3 +190,14 @@ def test_the_environment_is_that_of_the_file_of_connections(cordial_account: Cor
     assert {name: json.loads(value) for name, value in cordial_account.environment.items()} == {
         f"AIRFLOW_CONN_{name.upper()}": fields for name, fields in content.items()
     }
+
+
+def test_the_documented_calls_of_an_account_are_accepted(cordial_account: CordialAccount) -> None:
+    page = (PROJECT / "docs" / "testing.md").read_text(encoding="utf-8")
+    table = page.partition("| call of `cordial_account` |")[2].partition("\n\n")[0]
+    calls = re.findall(r"^\| `(.*?)` \|", table, re.MULTILINE)
+    assert len(calls) > 15
+    for call in calls:
+        eval(f"account.{call}", {"account": cordial_account})
+    public = {name for name in vars(CordialAccount) if not name.startswith("_")}
+    assert public - {call.partition("(")[0] for call in calls} == {"api_key", "environment", "url"}
