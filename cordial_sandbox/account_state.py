@@ -3,20 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from cordial_sandbox.accounts import Account, ApiKey
+from sqlalchemy import delete
+
+from cordial_sandbox.accounts import Account, AccountChange, ApiKey
 from cordial_sandbox.jobs import JobRunner
 from cordial_sandbox.rate_limit import Windows
 from cordial_sandbox.store import Store
+from cordial_sandbox.tables import Fact
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AccountState:
+    """An account and its parts.
+
+    :param account: the account as it is now, which a stored change may have changed since the start.
+    """
+
     account: Account
     store: Store
     runner: JobRunner
     windows: Windows
+    _first: Account = field(init=False, repr=False)
+    _change: AccountChange = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._first = self.account
+        with self.store.session() as session:
+            stored = session.get(Fact, self._key)
+        self._set(AccountChange.model_validate({} if stored is None else stored.value))
+
+    def change(self, change: AccountChange) -> None:
+        """Change the audiences, the time zone, or both, until a reset restores those of the start."""
+        merged = self._change.merge(change)
+        with self.store.session() as session:
+            session.merge(Fact(key=self._key, value=merged.model_dump(mode="json", by_alias=True)))
+        self._set(merged)
+
+    def restore(self) -> None:
+        """Restore the audiences and the time zone of the start."""
+        if self._change != AccountChange():
+            with self.store.session() as session:
+                session.execute(delete(Fact).where(Fact.key == self._key))
+            self._set(AccountChange())
+
+    @property
+    def _key(self) -> str:
+        return f"account {self._first.name}"
+
+    def _set(self, change: AccountChange) -> None:
+        self._change = change
+        self.account = self._first.apply(change)
+        self.runner.set_account(self.account)
 
 
 @dataclass(frozen=True, slots=True)

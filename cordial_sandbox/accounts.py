@@ -43,6 +43,9 @@ def _check_timezone(name: str) -> str:
     return name
 
 
+_Timezone = Annotated[str, AfterValidator(_check_timezone)]
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -69,6 +72,9 @@ class ApiKey(_Model):
         return any(client in ipaddress.ip_network(network, strict=False) for network in self.addresses)
 
 
+_Size = Annotated[int, Field(ge=0)]
+
+
 class Audience(_Model):
     """A saved audience.
 
@@ -76,7 +82,8 @@ class Audience(_Model):
     :param since: day of its first snapshot.
     :param complete: whether the generated history has a snapshot for every day.
     :param seed: varies the generated history.
-    :param sizes: contacts by day, instead of a generated history; other days have no snapshot.
+    :param sizes: contacts by day, instead of a generated history; other days have no snapshot. A number is the size on
+        every day.
     """
 
     name: str = Field(min_length=1)
@@ -85,7 +92,7 @@ class Audience(_Model):
     since: date = date(2020, 1, 1)
     complete: bool = False
     seed: int | None = None
-    sizes: Mapping[date, Annotated[int, Field(ge=0)] | None] | None = None
+    sizes: _Size | Mapping[date, _Size | None] | None = None
 
     @property
     def id(self) -> str:
@@ -105,19 +112,50 @@ BUILT_IN_AUDIENCES = (
 )
 
 
+def _check_unique_audiences(audiences: tuple[Audience, ...]) -> tuple[Audience, ...]:
+    _require_unique("audience", [audience.name for audience in audiences])
+    _require_unique("audience id", [audience.id for audience in audiences])
+    return audiences
+
+
+_Audiences = Annotated[tuple[Audience, ...], AfterValidator(_check_unique_audiences)]
+
+
+class AccountChange(_Model):
+    """A change of an account while the sandbox runs.
+
+    :param timezone: the new time zone; unchanged by default.
+    :param audiences: all audiences from now on; unchanged by default.
+    """
+
+    timezone: _Timezone | None = None
+    audiences: _Audiences | None = None
+
+    def merge(self, later: AccountChange) -> AccountChange:
+        """Return this change and a later one as one change."""
+        return AccountChange(
+            timezone=self.timezone if later.timezone is None else later.timezone,
+            audiences=self.audiences if later.audiences is None else later.audiences,
+        )
+
+
 class Account(_Model):
     """An account; its keys see only its own jobs."""
 
     name: str = Field(pattern=r"^[\w-]+$")
     keys: tuple[ApiKey, ...] = Field(min_length=1)
-    timezone: Annotated[str, AfterValidator(_check_timezone)] = DEFAULT_TIMEZONE
-    audiences: tuple[Audience, ...] = BUILT_IN_AUDIENCES
+    timezone: _Timezone = DEFAULT_TIMEZONE
+    audiences: _Audiences = BUILT_IN_AUDIENCES
 
-    @model_validator(mode="after")
-    def _check_unique(self) -> Self:
-        _require_unique("audience", [audience.name for audience in self.audiences])
-        _require_unique("audience id", [audience.id for audience in self.audiences])
-        return self
+    def apply(self, change: AccountChange) -> Account:
+        """Return the changed account."""
+        # Not model_copy, which would keep the cached audiences_by_name.
+        return Account(
+            name=self.name,
+            keys=self.keys,
+            timezone=self.timezone if change.timezone is None else change.timezone,
+            audiences=self.audiences if change.audiences is None else change.audiences,
+        )
 
     @cached_property
     def audiences_by_name(self) -> Mapping[str, Audience]:

@@ -64,7 +64,7 @@ def create_app(
     for path in _CONTRACT_PATHS:
         app.get(path)(read_contract)
     app.include_router(create_control_router(accounts, clock, folder, vault, data))
-    app.include_router(create_pages_router(accounts.first, folder, data))
+    app.include_router(create_pages_router(accounts, folder, data))
     api = Journal(BodyLimit(Authentication(Faults(RateLimit(app)), accounts)), accounts)
     local: ASGIApp = BodyLimit(app, {STATE_PATH: MAX_STATE})
     if token is not None:

@@ -1,4 +1,4 @@
-"""The control API: inspect the account and inject faults.
+"""The control API: inspect and change the account, and inject faults.
 
 It requires a token unless the sandbox listens on loopback only (see ``access``).
 """
@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends, HTTPException
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cordial_sandbox.account_state import Accounts, AccountState
+from cordial_sandbox.accounts import AccountChange
 from cordial_sandbox.body import check_body
 from cordial_sandbox.clock import Clock
 from cordial_sandbox.exports.kind import ExportRequest
@@ -99,17 +100,12 @@ class _Control:
         return {"status": "ready"}
 
     async def describe_accounts(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "name": state.account.name,
-                "timezone": state.account.timezone,
-                "audiences": [
-                    {"name": audience.name, "id": audience.id, "analytics": audience.analytics}
-                    for audience in state.account.audiences
-                ],
-            }
-            for state in self.accounts.states
-        ]
+        return [_describe_account(state) for state in self.accounts.states]
+
+    async def change_account(self, change: AccountChange, account: str | None = None) -> dict[str, Any]:
+        state = self.find(account)
+        state.change(change)
+        return _describe_account(state)
 
     async def behaviour(self, account: str | None = None) -> Behaviour:
         return self.find(account).store.behaviour
@@ -225,6 +221,7 @@ class _Control:
             for job in state.store.jobs():
                 delete_download(self.data, job.id)
             state.store.reset()
+            state.restore()
             state.windows.clear()
         if account is None:
             self.clock.reset()
@@ -239,6 +236,7 @@ def create_control_router(accounts: Accounts, clock: Clock, folder: SftpFolder, 
     router.get("/health")(control.health)
     router.get("/ready")(control.readiness)
     router.get("/accounts")(control.describe_accounts)
+    router.patch("/account")(control.change_account)
     router.get("/behaviour")(control.behaviour)
     router.patch("/behaviour")(control.change_behaviour)
     router.post("/faults")(control.add_fault)
@@ -261,6 +259,17 @@ def create_control_router(accounts: Accounts, clock: Clock, folder: SftpFolder, 
     router.put("/state")(control.import_state)
     router.post("/reset")(control.reset)
     return router
+
+
+def _describe_account(state: AccountState) -> dict[str, Any]:
+    return {
+        "name": state.account.name,
+        "timezone": state.account.timezone,
+        "audiences": [
+            {"name": audience.name, "id": audience.id, "analytics": audience.analytics}
+            for audience in state.account.audiences
+        ],
+    }
 
 
 def _build_bulk_request(state: AccountState) -> ExportRequest:

@@ -7,7 +7,7 @@ import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -36,7 +36,9 @@ class SandboxControl:
 
     def behaviour(self, **changes: Any) -> dict[str, Any]:
         """Change the account's behavior (see ``settings.Behaviour``) and return all of it."""
-        result: dict[str, Any] = self._call("PATCH", "/behaviour", changes)
+        result: dict[str, Any] = (
+            self._call("PATCH", "/behaviour", changes) if changes else self._call("GET", "/behaviour")
+        )
         return result
 
     def fault(self, request: str, effect: str, **options: Any) -> None:
@@ -49,6 +51,7 @@ class SandboxControl:
         return result
 
     def clear_faults(self) -> None:
+        """Delete the faults."""
         self._call("DELETE", "/faults")
 
     def fate(self, **fate: Any) -> None:
@@ -65,13 +68,13 @@ class SandboxControl:
         self._call("DELETE", "/fates")
 
     def clock(self, **change: Any) -> dict[str, Any]:
-        """Change the sandbox's clock and return it.
+        """Change the sandbox's clock, or only read it, and return it.
 
         :param now: date and time in ISO 8601 to set it to.
         :param move: seconds to move it by, also negative.
         :param stopped: whether it stands still.
         """
-        result: dict[str, Any] = self._call("PATCH", "/clock", change)
+        result: dict[str, Any] = self._call("PATCH", "/clock", change) if change else self._call("GET", "/clock")
         return result
 
     def reset_clock(self) -> None:
@@ -83,12 +86,26 @@ class SandboxControl:
         result: list[dict[str, Any]] = self._call("GET", "/accounts")
         return result
 
+    def change_account(
+        self, *, audiences: Sequence[Mapping[str, Any]] | None = None, timezone: str | None = None
+    ) -> dict[str, Any]:
+        """Change the account until the next reset, and return its name, time zone, and audiences.
+
+        :param audiences: all audiences from now on, each with the members of one in a seed file (see
+            ``accounts.Audience``); unchanged by default.
+        :param timezone: name such as ``America/New_York``; unchanged by default.
+        """
+        changes = {"audiences": audiences, "timezone": timezone}
+        result: dict[str, Any] = self._call("PATCH", "/account", changes)
+        return result
+
     def jobs(self) -> list[dict[str, Any]]:
         """Return all jobs, newest first."""
         result: list[dict[str, Any]] = self._call("GET", "/jobs")
         return result
 
     def job(self, job_id: str) -> dict[str, Any]:
+        """Return a job."""
         result: dict[str, Any] = self._call("GET", f"/jobs/{job_id}")
         return result
 
@@ -117,6 +134,7 @@ class SandboxControl:
         return result
 
     def clear_requests(self) -> None:
+        """Delete the recorded requests."""
         self._call("DELETE", "/requests")
 
     def export_state(self) -> dict[str, Any]:
@@ -128,10 +146,27 @@ class SandboxControl:
         """Replace everything by an exported state; its accounts must exist."""
         self._call("PUT", "/state", state)
 
-    def reset(self) -> None:
-        """Delete jobs with their downloads, faults, fates, and requests, and restore the behavior of the start.
+    def health(self) -> dict[str, Any]:
+        """Return ``{"status": "ok"}``.
 
-        Without an account it resets all of them, deletes the saved keys and the SFTP files, and resets the clock.
+        :raises OSError: the sandbox does not respond.
+        """
+        result: dict[str, Any] = self._call("GET", "/health")
+        return result
+
+    def ready(self) -> dict[str, Any]:
+        """Return ``{"status": "ready"}`` if the database answers.
+
+        :raises OSError: the sandbox does not respond.
+        """
+        result: dict[str, Any] = self._call("GET", "/ready")
+        return result
+
+    def reset(self) -> None:
+        """Delete jobs with their downloads, faults, fates, and requests, and restore everything else as it was.
+
+        That is the behavior, the audiences, and the time zone of the account at the start. Without an account it resets
+        all of them, deletes the saved keys and the SFTP files, and resets the clock.
         """
         self._call("POST", "/reset")
 

@@ -37,6 +37,10 @@ class JobRunner:
         self._site = site
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
+    def set_account(self, account: Account) -> None:
+        """Replace the account whose audiences and time zone the files have."""
+        self._account = account
+
     def resume(self) -> None:
         """Resume all jobs that are not settled."""
         for job in self._store.unsettled_jobs():

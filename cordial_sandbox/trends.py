@@ -17,7 +17,9 @@ def contacts(audience: Audience, day: date) -> int | None:
     """Return an audience's size in the snapshot of a day, or None without one; the result never changes."""
     if day < audience.since:
         return None
-    return _generate(audience, day) if audience.sizes is None else audience.sizes.get(day)
+    if audience.sizes is None:
+        return _generate(audience, day)
+    return audience.sizes if isinstance(audience.sizes, int) else audience.sizes.get(day)
 
 
 def contacts_until(audience: Audience, day: date, today: date) -> int | None:

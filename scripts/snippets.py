@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/**/*.md")
+PAGES = ("README.md", "cordial_sandbox/README.md", "docs/**/*.md")
 
 _LANGUAGES = {".py": "python", ".sh": "bash", ".yaml": "yaml", ".json": "json", ".txt": "text", ".env": "ini"}
 _BLOCK = re.compile(

@@ -36,7 +36,9 @@ def parse(body: Mapping[str, Any], account: Account) -> Mapping[str, Any]:
 
 
 def render(request: Mapping[str, Any], content: Content) -> bytes:
-    audiences = [content.account.audiences_by_name[name] for name in request["audiences"]]
+    known = content.account.audiences_by_name
+    # An audience that was removed after the request has no snapshots.
+    audiences = [known.get(name) or Audience(name=name, sizes={}) for name in request["audiences"]]
     start, end = (date.fromisoformat(request[f"selected_timeframe_{edge}"]) for edge in ("start", "end"))
     return trends_csv(audiences, start, end, content)
 

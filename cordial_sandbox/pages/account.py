@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 
 from cordial_sandbox import accounts
+from cordial_sandbox.account_state import AccountState
 from cordial_sandbox.exports import KINDS
 from cordial_sandbox.faults import Fault
 from cordial_sandbox.jobs import RUNNING
@@ -109,14 +110,21 @@ class AudienceView:
 class Account:
     """An account of the sandbox.
 
-    :param owner: with its audiences and its time zone.
     :param data: the sandbox's own folder.
     """
 
-    owner: accounts.Account
-    store: Store
+    state: AccountState
     folder: SftpFolder
     data: Path
+
+    @property
+    def owner(self) -> accounts.Account:
+        """The account with its audiences and its time zone, which can change."""
+        return self.state.account
+
+    @property
+    def store(self) -> Store:
+        return self.state.store
 
     # Jobs.
 
@@ -202,7 +210,7 @@ class Account:
     # Faults.
 
     def faults(self) -> list[dict[str, Any]]:
-        """Return the active faults; ``times`` is how many requests each still affects."""
+        """Return the active faults; ``times`` is how many requests each still affects, ``hits`` how many it has."""
         return self.store.faults()
 
     def add_fault(self, fault: Fault) -> None:

@@ -7,19 +7,19 @@ else.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, quote, urlencode
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import ValidationError
 
-from cordial_sandbox.account_state import AccountState
+from cordial_sandbox.account_state import Accounts, AccountState
 from cordial_sandbox.faults import Fault
 from cordial_sandbox.jobs import RUNNING
 from cordial_sandbox.pages import charts
@@ -72,60 +72,94 @@ PRESETS = {
 }
 
 
-def create_pages_router(state: AccountState, folder: SftpFolder, data: Path) -> APIRouter:
+def create_pages_router(accounts: Accounts, folder: SftpFolder, data: Path) -> APIRouter:
     """Return the routes of the pages for people.
+
+    The first account has the plain paths, and every account those below ``/accounts/{name}``.
 
     :param data: the sandbox's own folder.
     """
-    pages = _Pages(Account(state.account, state.store, folder, data))
+    site = _Site(accounts, folder, data)
     router = APIRouter(default_response_class=HTMLResponse)
-    router.get("/")(pages.jobs)
-    router.get("/jobs")(pages.jobs)
-    router.get("/jobs/{job_id}")(pages.job)
-    router.get("/jobs/{job_id}/file")(pages.file)
-    router.get("/audiences")(pages.audiences)
-    router.get("/trends")(pages.trends)
-    router.get("/faults")(pages.faults)
-    router.post("/faults")(pages.add_fault)
-    router.post("/faults/remove")(pages.remove_fault)
-    router.post("/faults/clear")(pages.clear_faults)
-    router.get("/requests")(pages.requests)
-    router.get("/pages/{name}")(pages.static)
+    for method, path, handler in _ROUTES:
+        for prefix in ("", "/accounts/{account}"):
+            router.add_api_route(f"{prefix}{path}" or "/", site.handle(handler), methods=[method])
+    router.get("/pages/{name}")(site.static)
     return router
 
 
 @dataclass(frozen=True, slots=True)
-class _Pages:
-    """The handlers, all of them in the event loop: a store is used from one thread."""
+class _Site:
+    accounts: Accounts
+    folder: SftpFolder
+    data: Path
 
+    def handle(self, handler: _Handler) -> Callable[[Request], Awaitable[Response]]:
+        """Return a route that runs the handler for the account in the path."""
+
+        async def run(request: Request) -> Response:
+            name = request.path_params.get("account")
+            state = self.accounts.find(name)
+            if state is None:
+                return self.pages(self.accounts.first).not_found(f"Account {name} does not exist.")
+            return await handler(self.pages(state), request)
+
+        return run
+
+    async def static(self, name: str) -> Response:
+        if name not in _STATIC:
+            return self.pages(self.accounts.first).not_found(f"{name} does not exist.")
+        return Response((_STATIC_FOLDER / name).read_bytes(), headers=_HEADERS, media_type=_STATIC[name])
+
+    def pages(self, state: AccountState) -> _Pages:
+        return _Pages(self, Account(state, self.folder, self.data))
+
+    def base(self, state: AccountState) -> str:
+        """Return the beginning of the paths of an account."""
+        return "" if state is self.accounts.first else f"/accounts/{quote(state.account.name)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Pages:
+    """The pages of an account. Their handlers run in the event loop: a store is used from one thread."""
+
+    site: _Site
     account: Account
+
+    @property
+    def base(self) -> str:
+        return self.site.base(self.account.state)
 
     async def jobs(self, request: Request) -> Response:
         status = _choose(request.query_params.get("status"), STATUSES)
         page = _page_number(request)
         jobs, has_older = self.account.jobs(page, status)
-        pager = _pager("/jobs", page, has_older, status=status)
-        return _render("jobs.html", jobs=jobs, status=status, statuses=STATUSES, pager=pager)
+        pager = _pager(f"{self.base}/jobs", page, has_older, status=status)
+        return self._render("jobs.html", jobs=jobs, status=status, statuses=STATUSES, pager=pager)
 
-    async def job(self, job_id: str) -> Response:
+    async def job(self, request: Request) -> Response:
+        job_id = request.path_params["job_id"]
         job = self.account.find_job(job_id)
         if job is None:
-            return _not_found(f"Job {job_id} does not exist.")
+            # The links of Airflow's UI lead to the plain path, whichever account has the job.
+            other = self._find_elsewhere(job_id)
+            return self.not_found(f"Job {job_id} does not exist.") if other is None else RedirectResponse(other, 303)
         preview = read_preview(job.file) if job.file else None
-        return _render("job.html", job=job, preview=preview)
+        return self._render("job.html", job=job, preview=preview)
 
-    async def file(self, job_id: str) -> Response:
+    async def file(self, request: Request) -> Response:
+        job_id = request.path_params["job_id"]
         job = self.account.find_job(job_id)
         if job is None or job.file is None:
-            return _not_found(f"Job {job_id} has no file in the data folder.")
+            return self.not_found(f"Job {job_id} has no file in the data folder.")
         return FileResponse(job.file, headers=_HEADERS, media_type="text/csv", filename=job.file.name)
 
-    async def audiences(self) -> Response:
+    async def audiences(self, _request: Request) -> Response:
         audiences = self.account.audiences(_SPARKLINE_DAYS)
         lines = [charts.draw(one.days, [one.snapshots], *_SPARKLINE_SIZE) for one in audiences]
         texts = [charts.describe(one.days, one.snapshots) for one in audiences]
         rows = list(zip(audiences, lines, texts, strict=True))
-        return _render("audiences.html", rows=rows, days=_SPARKLINE_DAYS)
+        return self._render("audiences.html", rows=rows, days=_SPARKLINE_DAYS)
 
     async def trends(self, request: Request) -> Response:
         known, last = self.account.tracked_names(), self.account.last_day()
@@ -135,7 +169,7 @@ class _Pages:
         problems = [f"Unknown audience '{name}'." for name in chosen if name not in known]
         days = _parse_days(start_text, end_text, problems)
         found = [] if problems else [self.account.trend(name, days) for name in dict.fromkeys(chosen)]
-        return _render(
+        return self._render(
             "trends.html",
             400 if problems else 200,
             names=known,
@@ -149,7 +183,7 @@ class _Pages:
             texts=[charts.describe(one.days, one.snapshots) for one in found],
         )
 
-    async def faults(self) -> Response:
+    async def faults(self, _request: Request) -> Response:
         return self._render_faults()
 
     async def add_fault(self, request: Request) -> Response:
@@ -159,7 +193,7 @@ class _Pages:
         except ValidationError as error:
             problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}." for each in error.errors()]
             return self._render_faults(422, problems, form)
-        return RedirectResponse("/faults", 303)
+        return self._redirect("/faults")
 
     async def remove_fault(self, request: Request) -> Response:
         form = await _read_form(request)
@@ -170,17 +204,17 @@ class _Pages:
         if not isinstance(fault, dict):
             return self._render_faults(422, ["Invalid fault: expected a JSON object."])
         self.account.remove_fault(fault)
-        return RedirectResponse("/faults", 303)
+        return self._redirect("/faults")
 
-    async def clear_faults(self) -> Response:
+    async def clear_faults(self, _request: Request) -> Response:
         self.account.clear_faults()
-        return RedirectResponse("/faults", 303)
+        return self._redirect("/faults")
 
     def _render_faults(
         self, code: int = 200, problems: Sequence[str] = (), form: Mapping[str, str] | None = None
     ) -> Response:
         faults = self.account.faults()
-        return _render(
+        return self._render(
             "faults.html",
             code,
             faults=faults,
@@ -201,7 +235,7 @@ class _Pages:
         )
         # Only a job that was not found is compared with the others.
         known = self.account.known(with_jobs=any(entry["status"] == 404 for entry in entries))
-        return _render(
+        return self._render(
             "requests.html",
             entries=[(entry, hint(entry, known)) for entry in entries],
             kind=kind,
@@ -209,13 +243,45 @@ class _Pages:
             status=status,
             status_classes=STATUS_CLASSES,
             only_faults=only_faults,
-            pager=_pager("/requests", page, has_older, kind=kind, status=status, fault="yes" if only_faults else None),
+            pager=_pager(
+                f"{self.base}/requests", page, has_older, kind=kind, status=status, fault="yes" if only_faults else None
+            ),
         )
 
-    async def static(self, name: str) -> Response:
-        if name not in _STATIC:
-            return _not_found(f"{name} does not exist.")
-        return Response((_STATIC_FOLDER / name).read_bytes(), headers=_HEADERS, media_type=_STATIC[name])
+    def not_found(self, message: str) -> Response:
+        return self._render("not_found.html", 404, message=message)
+
+    def _render(self, template: str, code: int = 200, /, **values: Any) -> Response:
+        """Return a page, with the choice of the account if there are several."""
+        names = {state.account.name: self.site.base(state) for state in self.site.accounts.states}
+        frame = {"base": self.base, "account": self.account.owner.name, "accounts": names if len(names) > 1 else {}}
+        return HTMLResponse(_environment.get_template(template).render(frame, **values), code, _HEADERS)
+
+    def _redirect(self, path: str) -> Response:
+        return RedirectResponse(f"{self.base}{path}", 303)
+
+    def _find_elsewhere(self, job_id: str) -> str | None:
+        """Return the address of a job of another account."""
+        others = (state for state in self.site.accounts.states if state is not self.account.state)
+        found = next((state for state in others if state.store.find_job(job_id)), None)
+        return None if found is None else f"{self.site.base(found)}/jobs/{job_id}"
+
+
+_Handler = Callable[[_Pages, Request], Awaitable[Response]]
+
+_ROUTES: Sequence[tuple[str, str, _Handler]] = (
+    ("GET", "", _Pages.jobs),
+    ("GET", "/jobs", _Pages.jobs),
+    ("GET", "/jobs/{job_id}", _Pages.job),
+    ("GET", "/jobs/{job_id}/file", _Pages.file),
+    ("GET", "/audiences", _Pages.audiences),
+    ("GET", "/trends", _Pages.trends),
+    ("GET", "/faults", _Pages.faults),
+    ("POST", "/faults", _Pages.add_fault),
+    ("POST", "/faults/remove", _Pages.remove_fault),
+    ("POST", "/faults/clear", _Pages.clear_faults),
+    ("GET", "/requests", _Pages.requests),
+)
 
 
 def _format_moment(seconds: float) -> str:
@@ -245,14 +311,6 @@ def _create_environment() -> Environment:
 
 
 _environment = _create_environment()
-
-
-def _render(template: str, code: int = 200, /, **values: Any) -> Response:
-    return HTMLResponse(_environment.get_template(template).render(values), code, _HEADERS)
-
-
-def _not_found(message: str) -> Response:
-    return _render("not_found.html", 404, message=message)
 
 
 def _choose(given: str | None, known: Sequence[str] | Mapping[str, Any]) -> str | None:

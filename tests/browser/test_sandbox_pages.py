@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -80,15 +81,15 @@ class Sandbox:
             time.sleep(0.05)
 
 
-@pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """A sandbox in the project's own environment."""
-    data = tmp_path_factory.mktemp("cordial")
+@contextmanager
+def start(data: Path, *options: str) -> Iterator[Sandbox]:
+    """Run a sandbox in the project's own environment."""
     command = [str(PROJECT / ".venv" / "bin" / "python"), "-m", "cordial_sandbox", "serve", "--data", str(data)]
+    data.mkdir(exist_ok=True)
     with (
         (data / "sandbox.log").open("w") as log,
         subprocess.Popen(
-            [*command, "--api-key", API_KEY, "--job-seconds", "0.1", "--stop-on-eof"],
+            [*command, "--job-seconds", "0.1", "--stop-on-eof", *options],
             cwd=PROJECT,
             stdin=subprocess.PIPE,
             stdout=log,
@@ -104,6 +105,12 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         yield Sandbox(address["url"], address["sftp"])
         started.terminate()
         assert started.wait(20) == 0
+
+
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with start(tmp_path_factory.mktemp("cordial"), "--api-key", API_KEY) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture
@@ -294,6 +301,39 @@ def test_a_trend_is_chosen(sandbox: Sandbox, open_page: OpenPage) -> None:
     expect(page.get_by_role("img", name="Contacts per day")).to_be_visible()
     page.get_by_text("The numbers as a table").press("Enter")
     expect(page.get_by_role("rowheader")).to_have_count(31)
+
+
+def test_an_account_is_chosen_by_keyboard(browser: Any, tmp_path: Path) -> None:
+    seed = tmp_path / "seed.yaml"
+    seed.write_text("accounts: [{name: retail, keys: [{key: a}]}, {name: händler, keys: [{key: b}]}]", encoding="utf-8")
+    with start(tmp_path / "data", "--seed", str(seed)) as sandbox:
+        context = browser.new_context(base_url=sandbox.url, viewport=PHONE, locale="en-US")
+        try:
+            page = context.new_page()
+            page.set_default_timeout(20_000)
+            page.goto("/faults")
+            accounts = page.get_by_role("navigation", name="Account")
+            expect(accounts.locator("[aria-current]")).to_have_text("retail")
+            accounts.get_by_role("link", name="händler").press("Enter")
+            expect(page).to_have_title("Faults, händler: Cordial sandbox")
+            expect(accounts.locator("[aria-current]")).to_have_text("händler")
+            page.get_by_role("button", name="Two status polls get 503").press("Enter")
+            expect(page.get_by_role("table", name="Active faults")).to_be_visible()
+            second = SandboxControl(sandbox.url, "händler")
+            assert (len(sandbox.control.faults()), len(second.faults())) == (0, 1)
+            page.get_by_role("navigation", name="Pages").get_by_role("link", name="Jobs").press("Enter")
+            expect(page).to_have_title("Jobs, händler: Cordial sandbox")
+            sandbox.control.add_jobs(1, shortest=300, longest=300)
+            second.add_jobs(2, shortest=300, longest=300)
+            # Without another request of the person.
+            expect(page.get_by_role("link", name="bulk")).to_have_count(2)
+            for name in PAGES:
+                page.goto(f"/accounts/händler/{name}")
+                violations = Axe().run(page, options=RULES).response["violations"]
+                assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in violations] == [], name
+                assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], name
+        finally:
+            context.close()
 
 
 def test_the_first_tab_skips_to_the_content(sandbox: Sandbox, open_page: OpenPage) -> None:

@@ -215,12 +215,28 @@ def test_the_sandbox_starts_in_an_environment_of_its_own(folder: Path, tmp_path:
     subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, str(environment)], check=True)
     wheel = str(distribution(folder, "cordial_sandbox").wheel)
     install = [UV, "pip", "install", "--system-certs", "--quiet", "--python", str(environment)]
-    subprocess.run([*install, "--constraint", "requirements-dev.txt", wheel], cwd=PROJECT, check=True)
+    subprocess.run([*install, "--constraint", "requirements-dev.txt", wheel, "pytest"], cwd=PROJECT, check=True)
     assert not list(environment.glob("lib/*/site-packages/airflow*"))
     with sandbox_command(environment / "bin" / "cordial-sandbox", data) as process:
         assert wait_for_url(process, data).startswith("http://127.0.0.1:")
         process.terminate()
         assert process.wait(20) == 0
+    # pytest finds the fixtures of the wheel, which need no Airflow.
+    (tmp_path / "test_account.py").write_text(ACCOUNT_TEST)
+    variables = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "AIRFLOW", "PYTEST"))}
+    command = [str(environment / "bin" / "python"), "-m", "pytest", "-q", "test_account.py"]
+    ended = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+ACCOUNT_TEST = """
+import json, os
+
+def test_the_account_has_its_audiences_and_connections(cordial_account):
+    cordial_account.audiences({"vip": {"2026-01-01": 5}})
+    assert cordial_account.snapshots("vip", "2026-01-01", "2026-01-02") == {"2026-01-01": 5, "2026-01-02": None}
+    assert json.loads(os.environ["AIRFLOW_CONN_CORDIAL_DEFAULT"])["password"] == cordial_account.api_key
+"""
 
 
 def test_the_steps_of_the_image_install_and_serve(tmp_path: Path) -> None:

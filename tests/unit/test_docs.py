@@ -27,7 +27,9 @@ from airflow_provider_cordial.get_provider_info import CONNECTION_FIELDS
 PROJECT = Path(__file__).resolve().parents[2]
 DOCS = PROJECT / "docs"
 PACKAGE = PROJECT / "airflow_provider_cordial"
-PAGES = sorted([*DOCS.rglob("*.md"), PROJECT / "README.md", PROJECT / "CONTRIBUTING.md"])
+PAGES = sorted(
+    [*DOCS.rglob("*.md"), *(PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "cordial_sandbox/README.md"))]
+)
 REPOSITORY = "https://github.com/airflow-provider-cordial/airflow-provider-cordial"
 
 #: What runs each file that the pages quote.

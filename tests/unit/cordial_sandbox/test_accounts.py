@@ -1,9 +1,11 @@
-"""Test the accounts of a seed file."""
+"""Test the accounts of a seed file, and their changes."""
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 import requests
 
 from cordial_sandbox.accounts import ApiKey, Audience, read_seed
+from cordial_sandbox.control_client import SandboxControl
 from cordial_sandbox.process import SandboxProcess
 from cordial_sandbox.trends import contacts
 from tests.helpers.sandbox import export_body
@@ -119,6 +122,114 @@ def test_generated_sizes_depend_on_the_seed() -> None:
 def test_addresses_file_has_the_keys_of_every_account(sandbox: SandboxProcess) -> None:
     assert sandbox.api_key == "retail-key"
     assert [account["name"] for account in sandbox.control.accounts()] == ["retail", "wholesale"]
+
+
+# Changes of a running sandbox.
+
+VIP = {"name": "vip", "id": "a1", "sizes": {"2026-11-10": 5, "2026-11-11": 7}}
+
+
+def wait_for(sandbox: SandboxProcess, job_id: str, account: str | None = None) -> dict[str, Any]:
+    control = SandboxControl(sandbox.url, account)
+    deadline = time.monotonic() + 20
+    while not (job := control.job(job_id))["ended_at"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return job
+
+
+def read_rows(sandbox: SandboxProcess, job: dict[str, Any]) -> list[list[str]]:
+    return list(csv.reader((sandbox.data / job["delivered_to"]).open(encoding="utf-8")))
+
+
+def test_everything_has_the_changed_audiences(sandbox: SandboxProcess) -> None:
+    changed = sandbox.control.change_account(audiences=[VIP, {"name": "churned", "sizes": 3}])
+    assert changed == sandbox.control.accounts()[0]
+    assert (changed["name"], changed["timezone"]) == ("retail", "America/New_York")
+    assert [audience["name"] for audience in changed["audiences"]] == ["vip", "churned"]
+    assert export(sandbox, "retail-key", audiences=["gold"]).json()["message"] == "Audience 'gold' does not exist."
+    job_id = export(sandbox, "retail-key", audiences=["vip", "churned"]).json()["jobId"]
+    assert read_rows(sandbox, wait_for(sandbox, job_id)) == [
+        ["audience", "2026-11-10", "2026-11-11"],
+        ["vip", "5", "7"],
+        ["churned", "3", "3"],
+    ]
+    snapshots = sandbox.control.snapshots(audience="vip", start="2026-11-11", end="2026-11-12")
+    assert [one["contacts"] for one in snapshots] == [7, None]
+    sandbox.control.clock(now="2026-11-12T12:00:00", stopped=True)
+    assert call(sandbox, "POST", "/v2/audiencecount", "retail-key", json={"id": "a1"}).json() == {"count": 7}
+    page = call(sandbox, "GET", "/audiences", "").text
+    assert "churned" in page
+    assert "newsletter" not in page
+    assert export(sandbox, "wholesale-key", audiences=["opened_last_30_days"]).status_code == 200
+
+
+def test_a_changed_time_zone_decides_which_days_are_over(sandbox: SandboxProcess) -> None:
+    sandbox.control.clock(now="2026-11-12T04:00:00", stopped=True)
+    sizes = {"audience": "gold", "start": "2026-11-10", "end": "2026-11-12"}
+    assert [one["contacts"] for one in sandbox.control.snapshots(**sizes)] == [1200, None, None]
+    assert sandbox.control.change_account(timezone="Asia/Tokyo")["timezone"] == "Asia/Tokyo"
+    sandbox.control.clock(now="2026-11-12T15:30:00")
+    assert [one["contacts"] for one in sandbox.control.snapshots(**sizes)] == [1200, None, 1215]
+
+
+def test_a_reset_restores_the_account_of_the_start(sandbox: SandboxProcess) -> None:
+    before = sandbox.control.accounts()
+    wholesale = sandbox.control_of("wholesale")
+    for control in (sandbox.control, wholesale):
+        control.change_account(audiences=[VIP])
+        control.change_account(timezone="Asia/Tokyo")
+        assert [audience["id"] for audience in control.change_account()["audiences"]] == ["a1"]
+    wholesale.reset()
+    assert [account["timezone"] for account in sandbox.control.accounts()] == ["Asia/Tokyo", before[1]["timezone"]]
+    sandbox.control.reset()
+    assert sandbox.control.accounts() == before
+    assert export(sandbox, "retail-key", audiences=["gold"]).status_code == 200
+
+
+def test_an_audience_that_was_removed_meanwhile_has_no_snapshots(sandbox: SandboxProcess) -> None:
+    sandbox.control.behaviour(job_stays_in="Processing")
+    job_id = export(sandbox, "retail-key", audiences=["gold"]).json()["jobId"]
+    sandbox.control.change_account(audiences=[])
+    sandbox.control.behaviour(job_stays_in=None)
+    assert read_rows(sandbox, wait_for(sandbox, job_id))[1] == ["gold", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"audiences": [VIP, VIP]}, "audience 'vip' is listed twice"),
+        ({"audiences": [VIP, {"name": "other", "id": "a1"}]}, "audience id 'a1' is listed twice"),
+        ({"audiences": [{"name": ""}]}, "at least 1 character"),
+        ({"audiences": [{"name": "a", "sizes": -1}]}, "greater than or equal to 0"),
+        ({"audiences": [{"name": "a", "sizes": {"soon": 1}}]}, "date"),
+        ({"audiences": [{"name": "a", "size": 1}]}, "Extra inputs"),
+        ({"timezone": "Mars/Base"}, "unknown time zone 'Mars/Base'"),
+        ({"keys": [{"key": "k"}]}, "Extra inputs"),
+    ],
+)
+def test_an_invalid_change_is_rejected(sandbox: SandboxProcess, change: dict[str, Any], problem: str) -> None:
+    before = sandbox.control.accounts()
+    answer = requests.patch(f"{sandbox.url}/_sandbox/account", json=change, timeout=10)
+    assert answer.status_code == 422
+    assert problem in answer.text
+    assert "retail-key" not in answer.text
+    assert sandbox.control.accounts() == before
+
+
+def test_a_change_survives_a_kill(tmp_path: Path) -> None:
+    with SandboxProcess(tmp_path / "data", job_seconds=0) as sandbox:
+        sandbox.control.change_account(audiences=[VIP])
+        sandbox.control.behaviour(job_stays_in="Pending")
+        job_id = export(sandbox, sandbox.api_key, audiences=["vip"]).json()["jobId"]
+        sandbox.kill()
+        sandbox.start()
+        sandbox.control.behaviour(job_stays_in=None)
+        assert read_rows(sandbox, wait_for(sandbox, job_id))[1] == ["vip", "5", "7"]
+        sandbox.control.reset()
+        sandbox.kill()
+        sandbox.start()
+        assert "vip" not in [one["name"] for one in sandbox.control.accounts()[0]["audiences"] if one["analytics"]]
 
 
 @pytest.mark.parametrize(

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from html import unescape
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
+from fastapi.routing import APIRoute
+from starlette.requests import Request
 
+from cordial_sandbox.account_state import Accounts
+from cordial_sandbox.accounts import default_accounts
+from cordial_sandbox.faults import Fault
+from cordial_sandbox.pages import create_pages_router
 from cordial_sandbox.pages.account import hide_secrets
 from cordial_sandbox.pages.charts import describe, draw
 from cordial_sandbox.pages.files import find_file, read_preview
 from cordial_sandbox.pages.hints import Known, hint
 from cordial_sandbox.process import SandboxProcess
+from cordial_sandbox.servers.sftp import SftpFolder
 from tests.helpers.sandbox import export_body, sftp_destination
 
 PAGES = ("/", "/jobs", "/audiences", "/trends", "/faults", "/requests")
@@ -408,7 +417,8 @@ def test_faults_are_switched_on_and_off(cordial_sandbox: SandboxProcess) -> None
         "body": SCRIPT,
         "processed": True,
     }
-    assert cordial_sandbox.control.faults() == [added]
+    (active,) = cordial_sandbox.control.faults()
+    assert {name: active[name] for name in added} == added
     assert call(cordial_sandbox, "GET", "/v2/jobs/1").status_code == 503
     cordial_sandbox.control.fault("list_jobs", "reset", times=7)
     page = get(cordial_sandbox, "/faults").text
@@ -471,6 +481,23 @@ def test_an_invalid_removal_is_rejected(cordial_sandbox: SandboxProcess, text: s
     cordial_sandbox.control.fault("any", "delay")
     assert post(cordial_sandbox, "/faults/remove", {"fault": text}).status_code == 422
     assert len(cordial_sandbox.control.faults()) == 1
+
+
+@pytest.mark.parametrize("has_hits", [True, False])
+def test_a_fault_has_its_hits_if_they_are_counted(tmp_path: Path, has_hits: bool) -> None:
+    fault = {**Fault(request="list_jobs", effect="reset").model_dump(), "times": None}
+    faults = [{**fault, "hits": hits} for hits in (41, 0)] if has_hits else [fault]
+    store = SimpleNamespace(faults=lambda: faults)
+    state: Any = SimpleNamespace(account=default_accounts("key")[0], store=store)
+    router = create_pages_router(Accounts([state]), SftpFolder(tmp_path), tmp_path)
+    (endpoint,) = (
+        route.endpoint
+        for route in router.routes
+        if isinstance(route, APIRoute) and (route.path, route.methods) == ("/faults", {"GET"})
+    )
+    page = asyncio.run(endpoint(Request({"type": "http", "path_params": {}}))).body.decode()
+    assert re.findall(r'data-label="Hits" class="number">(\d+)<', page) == (["41", "0"] if has_hits else [])
+    assert ('<th scope="col" role="columnheader">Hits</th>' in page) == has_hits
 
 
 # Requests.
@@ -579,6 +606,142 @@ def test_members_that_may_be_secrets_are_hidden() -> None:
         },
         "password": None,
     }
+
+
+# Several accounts.
+
+SEED = """
+accounts:
+  - {name: retail, keys: [{key: retail-key}]}
+  - {name: händler, keys: [{key: haendler-key}], audiences: [{name: gold, sizes: 7}, {name: "<b>", sizes: 1}]}
+"""
+SECOND = "/accounts/h%C3%A4ndler"
+
+
+@pytest.fixture(scope="module")
+def two_accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
+    folder = tmp_path_factory.mktemp("two-accounts")
+    (folder / "seed.yaml").write_text(SEED, encoding="utf-8")
+    with SandboxProcess(folder / "data", seed=folder / "seed.yaml", job_seconds=0) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def several(two_accounts: SandboxProcess) -> SandboxProcess:
+    two_accounts.control.reset()
+    return two_accounts
+
+
+def export_gold(sandbox: SandboxProcess) -> str:
+    """Export from the second account, and return the id of the job once it has ended."""
+    body = export_body(audiences=["gold"])
+    url = f"{sandbox.url}/v2/audiencetrendsexport"
+    job_id = str(requests.post(url, json=body, auth=("haendler-key", ""), timeout=10).json()["jobId"])
+    deadline = time.monotonic() + 20
+    while sandbox.control_of("händler").job(job_id)["ended_at"] is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return job_id
+
+
+def account_links(text: str) -> list[tuple[str, str, str]]:
+    """Return the address, the mark, and the name of each account that a page offers."""
+    navigation = re.search(r'<nav class="accounts".*?</nav>', text, re.DOTALL)
+    return re.findall(r'<a href="(.*?)"(.*?)>(.*?)</a>', navigation[0]) if navigation else []
+
+
+def test_one_account_is_not_a_choice(cordial_sandbox: SandboxProcess) -> None:
+    for path in PAGES:
+        text = get(cordial_sandbox, path).text
+        assert account_links(text) == []
+        assert ": Cordial sandbox</title>" in text
+        assert "default:" not in text
+
+
+@pytest.mark.parametrize("section", ["jobs", "audiences", "trends", "faults", "requests"])
+def test_every_page_shows_and_offers_the_accounts(several: SandboxProcess, section: str) -> None:
+    pairs = [(f"/{section}", "retail"), (f"{SECOND}/{section}", "händler")]
+    for path, name in pairs:
+        text = get(several, path).text
+        assert f"<title>{section.title()}, {name}: Cordial sandbox</title>" in text
+        assert account_links(text) == [
+            (link, ' aria-current="true"' if each == name else "", each) for link, each in pairs
+        ]
+
+
+def test_links_and_forms_keep_the_account(several: SandboxProcess) -> None:
+    job_id = export_gold(several)
+    several.control_of("händler").fault("list_jobs", "reset")
+    several.control_of("händler").add_jobs(60, shortest=0, longest=0)
+    pages = ("", "/jobs", "/jobs?page=2", f"/jobs/{job_id}", "/audiences", "/trends", "/faults", "/requests", "/jobs/1")
+    for path in pages:
+        text = re.sub(r'<nav class="accounts".*?</nav>', "", get(several, SECOND + path).text, flags=re.DOTALL)
+        addresses = re.findall(r'(?:href|action)="(.*?)"', text)
+        foreign = [each for each in addresses if not re.match(rf"{SECOND}/|/pages/|#", each)]
+        assert foreign == [], path
+    assert f'href="{SECOND}/jobs?page=2" rel="next"' in get(several, f"{SECOND}/jobs").text
+    assert get(several, f"{SECOND}/jobs/{job_id}/file").content.startswith(b"audience,")
+
+
+def test_each_account_has_its_own_pages(several: SandboxProcess) -> None:
+    export_gold(several)
+    assert "trends-1" in get(several, f"{SECOND}/jobs").text
+    assert "trends-1" not in get(several, "/jobs").text
+    assert "POST /v2/audiencetrendsexport" in get(several, f"{SECOND}/requests").text
+    assert "There are no such requests." in get(several, "/requests").text
+    audiences = get(several, f"{SECOND}/audiences").text
+    assert "gold" in audiences
+    assert "&lt;b&gt;" in audiences
+    assert "gold" not in get(several, "/audiences").text
+    assert get(several, f"{SECOND}/trends?audience=gold").status_code == 200
+    assert get(several, "/trends?audience=gold").status_code == 400
+
+
+def test_faults_are_switched_for_their_account_only(several: SandboxProcess) -> None:
+    first, second = several.control, several.control_of("händler")
+    answer = post(several, f"{SECOND}/faults", {"effect": "delay", "seconds": "1"})
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{SECOND}/faults")
+    assert (len(first.faults()), len(second.faults())) == (0, 1)
+    first.fault("any", "delay")
+    page = get(several, f"{SECOND}/faults").text
+    (shown,) = re.findall(r'name="fault" value="(.*?)"', page, re.DOTALL)
+    answer = post(several, f"{SECOND}/faults/remove", {"fault": unescape(shown)})
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{SECOND}/faults")
+    assert (len(first.faults()), len(second.faults())) == (1, 0)
+    second.fault("any", "delay")
+    answer = post(several, f"{SECOND}/faults/clear", {})
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{SECOND}/faults")
+    assert (len(first.faults()), len(second.faults())) == (1, 0)
+    rejected = post(several, f"{SECOND}/faults", {"effect": "explode"})
+    assert rejected.status_code == 422
+    assert f'<form class="card" method="post" action="{SECOND}/faults">' in rejected.text
+    for path in ("faults", "faults/remove", "faults/clear"):
+        form = {"effect": "delay"}
+        assert post(several, f"{SECOND}/{path}", form, Origin="http://attacker.example").status_code == 403
+
+
+def test_an_unknown_account_is_not_found(several: SandboxProcess) -> None:
+    name = SCRIPT.replace("/", "")
+    for path in ("", "/jobs", "/jobs/1", "/jobs/1/file", "/audiences", "/trends", "/faults", "/requests"):
+        page = get(several, f"/accounts/{name}{path}")
+        assert page.status_code == 404, path
+        assert "Account &lt;script&gt;alert(1)&lt;script&gt; does not exist." in page.text
+        assert "<script>alert" not in page.text
+    for path in ("faults", "faults/remove", "faults/clear"):
+        assert post(several, f"/accounts/nobody/{path}", {"effect": "delay"}).status_code == 404
+    assert several.control.faults() == []
+
+
+def test_a_plain_link_leads_to_the_job_of_any_account(several: SandboxProcess) -> None:
+    job_id = export_gold(several)
+    page = get(several, f"/jobs/{job_id}")
+    assert page.url == f"{several.url}{SECOND}/jobs/{job_id}"
+    assert page.status_code == 200
+    assert get(several, "/jobs/1").status_code == 404
+
+
+def test_the_first_account_also_has_a_path_of_its_name(several: SandboxProcess) -> None:
+    assert get(several, "/accounts/retail/audiences").text == get(several, "/audiences").text
 
 
 # Other web pages.
