@@ -5,6 +5,7 @@ It requires no key because the sandbox listens on loopback only, and ``same_orig
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -19,7 +20,8 @@ from cordial_sandbox.clock import Clock
 from cordial_sandbox.exports.kind import ExportRequest
 from cordial_sandbox.fates import Fate
 from cordial_sandbox.faults import Fault
-from cordial_sandbox.retention import delete_download, delete_expired
+from cordial_sandbox.jobs import yield_to_requests
+from cordial_sandbox.retention import delete_downloads, delete_expired
 from cordial_sandbox.servers.sftp import SftpFolder
 from cordial_sandbox.settings import Behaviour
 from cordial_sandbox.tables import JobRow
@@ -28,7 +30,10 @@ from cordial_sandbox.vault import Vault
 
 PREFIX = "/_sandbox"
 
-_MAX_BULK = 20_000
+_MAX_BULK = 100_000
+
+#: How many bulk jobs are added in one step, which takes a few milliseconds.
+_BULK_STEP = 200
 
 
 class BulkJobs(BaseModel):
@@ -141,10 +146,18 @@ class _Control:
 
     async def add_jobs(self, bulk: BulkJobs, account: str | None = None) -> list[str]:
         state = self.find(account)
-        jobs = state.store.add_jobs(_build_bulk_request(state), bulk.durations)
-        for job in jobs:
-            state.runner.start(job)
-        return [job.id for job in jobs]
+        request, durations, resets = _build_bulk_request(state), bulk.durations, state.store.resets
+        job_ids: list[str] = []
+        for start in range(0, bulk.count, _BULK_STEP):
+            started = time.monotonic()
+            jobs = state.store.add_jobs(request, durations[start : start + _BULK_STEP])
+            state.runner.start(*jobs)
+            job_ids += [job.id for job in jobs]
+            # One of the requests that are answered meanwhile may be a reset.
+            await yield_to_requests(started)
+            if state.store.resets != resets:
+                raise HTTPException(409, "The account was reset before all jobs were added.")
+        return job_ids
 
     async def job(self, job_id: str, account: str | None = None) -> dict[str, Any]:
         job = self.find(account).store.find_job(job_id)
@@ -187,7 +200,7 @@ class _Control:
             self.clock.change(now=now, move=change.move, stopped=change.stopped)
         except (ValueError, OverflowError) as error:
             raise HTTPException(422, str(error)) from None
-        delete_expired(self.accounts, self.clock, self.data)
+        await delete_expired(self.accounts, self.clock, self.data)
         return self.clock.describe()
 
     async def reset_clock(self) -> None:
@@ -198,10 +211,10 @@ class _Control:
         states = self.accounts.states if account is None else [self.find(account)]
         for state in states:
             await state.runner.stop()
-            for job in state.store.jobs():
-                delete_download(self.data, job.id)
+            downloads = state.store.find_downloads()
             state.store.reset()
             state.windows.clear()
+            await delete_downloads(self.data, downloads)
         if account is None:
             self.clock.reset()
             self.folder.clear()

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, event, inspect, select
 from sqlalchemy.orm import Session
 
+from cordial_sandbox.cipher import read_cipher
 from cordial_sandbox.clock import Clock
 from cordial_sandbox.tables import SCHEMA_VERSION, Base, Fact
 
@@ -19,20 +20,19 @@ from cordial_sandbox.tables import SCHEMA_VERSION, Base, Fact
 class Database:
     """The database of one sandbox, used from one thread.
 
-    No other process writes to it, so facts and faults, which every request needs, are cached in memory.
+    No other process writes to it, so facts, faults, and fates are cached in memory.
 
     :param data: folder that holds the database.
     :raises RuntimeError: another sandbox uses the folder, or one of another version wrote it.
     """
 
     def __init__(self, data: Path) -> None:
-        data.mkdir(parents=True, exist_ok=True)
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = _lock_folder(data)
         self._engine = _create_engine(data / "sandbox.sqlite")
         _check_version(self._engine, data)
         Base.metadata.create_all(self._engine)
-        # The last sandbox may have been killed after a job ended and before its secrets were overwritten.
-        self.purge_overwritten()
+        self.cipher = read_cipher(data / "secrets.key")
         with self.session() as session:
             self._facts = {row.key: row.value for row in session.scalars(select(Fact))}
         self.set_fact("schema", {"version": SCHEMA_VERSION})
@@ -58,11 +58,6 @@ class Database:
         with self.session() as session:
             session.merge(Fact(key=key, value=dict(value)))
         self._facts[key] = dict(value)
-
-    def purge_overwritten(self) -> None:
-        # SQLite's write-ahead log keeps overwritten pages, and thus secrets, until it is truncated.
-        with self._engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _check_version(engine: Engine, data: Path) -> None:
@@ -92,6 +87,9 @@ def _lock_folder(data: Path) -> int:
 
 def _create_engine(path: Path) -> Engine:
     path.touch(mode=0o600)
+    # SQLite creates its other files with the mode of the first.
+    for existing in path.parent.glob(f"{path.name}*"):
+        existing.chmod(0o600)
     # Without hide_parameters, the log of a failed statement would contain a destination's secrets.
     engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False}, hide_parameters=True)
     event.listen(engine, "connect", _configure)

@@ -41,6 +41,8 @@ async def serve(settings: Settings) -> None:
     """
     # Before anything starts: a bad seed file must leave no trace.
     configured = default_accounts(settings.api_key) if settings.seed is None else read_seed(settings.seed)
+    # Whatever the sandbox writes is readable by its owner only.
+    os.umask(0o077)
     data = settings.data.resolve()
     database = Database(data)
     accounts = Accounts([_create_state(database, account, data, settings.job_seconds) for account in configured])
@@ -86,6 +88,7 @@ async def serve(settings: Settings) -> None:
         expiry.cancel()
         for state in accounts.states:
             await state.runner.stop()
+            state.store.save()
     database.close()
 
 
