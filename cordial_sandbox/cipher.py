@@ -38,7 +38,6 @@ def read_cipher(path: Path) -> Cipher:
         partial.touch(mode=0o600)
         partial.write_bytes(Fernet.generate_key())
         partial.replace(path)
-    path.chmod(0o600)
     try:
         return Cipher(Fernet(path.read_bytes()))
     except ValueError:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, inspect, select
+from sqlalchemy import Engine, create_engine, event, func, inspect, select
 from sqlalchemy.orm import Session
 
 from cordial_sandbox.cipher import read_cipher
 from cordial_sandbox.clock import Clock
-from cordial_sandbox.tables import SCHEMA_VERSION, Base, Fact
+from cordial_sandbox.tables import SCHEMA_VERSION, Base, Fact, JobRow
 
 
 class Database:
@@ -29,12 +30,15 @@ class Database:
     def __init__(self, data: Path) -> None:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = _lock_folder(data)
+        _make_files_private(data)
         self._engine = _create_engine(data / "sandbox.sqlite")
         _check_version(self._engine, data)
         Base.metadata.create_all(self._engine)
         self.cipher = read_cipher(data / "secrets.key")
         with self.session() as session:
             self._facts = {row.key: row.value for row in session.scalars(select(Fact))}
+            #: The numbers of new jobs; while the sandbox runs, none is used again.
+            self.job_numbers = itertools.count((session.scalar(select(func.max(JobRow.number))) or 0) + 1)
         self.set_fact("schema", {"version": SCHEMA_VERSION})
         clock = self.get_fact("clock", {"offset": 0.0, "stopped_at": None})
         self.clock = Clock(lambda state: self.set_fact("clock", state), **clock)
@@ -85,11 +89,16 @@ def _lock_folder(data: Path) -> int:
     return folder
 
 
+def _make_files_private(data: Path) -> None:
+    """Take the files of an earlier sandbox away from other users; whoever made the folder decided on its mode."""
+    for pattern in ("sandbox.*", "secrets.key", "airflow-connections.json", "sftp_host_key"):
+        for path in data.glob(pattern):
+            path.chmod(0o600)
+
+
 def _create_engine(path: Path) -> Engine:
+    # SQLite creates its other files with the mode of this one.
     path.touch(mode=0o600)
-    # SQLite creates its other files with the mode of the first.
-    for existing in path.parent.glob(f"{path.name}*"):
-        existing.chmod(0o600)
     # Without hide_parameters, the log of a failed statement would contain a destination's secrets.
     engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False}, hide_parameters=True)
     event.listen(engine, "connect", _configure)
@@ -101,5 +110,8 @@ def _configure(connection: Any, _record: object) -> None:
     cursor.execute("PRAGMA journal_mode=WAL")
     # Survives a crash of this process; a crash of the machine may lose the last changes.
     cursor.execute("PRAGMA synchronous=NORMAL")
+    # Settled jobs leave not even the encrypted secrets.
     cursor.execute("PRAGMA secure_delete=ON")
+    # 32 MB, which hold the indexes of 100,000 jobs.
+    cursor.execute("PRAGMA cache_size=-32000")
     cursor.close()

@@ -72,7 +72,7 @@ class JobRunner:
         """Resume all jobs that are not settled."""
         self._plan(self._store.unsettled_jobs())
 
-    def start(self, *jobs: JobRow) -> None:
+    def start(self, *jobs: JobState) -> None:
         self._plan(jobs)
 
     async def stop(self) -> None:

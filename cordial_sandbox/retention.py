@@ -24,7 +24,7 @@ _INTERVAL = 60.0
 
 
 async def delete_expired(accounts: Accounts, clock: Clock, data: Path) -> None:
-    """Delete the jobs and the files on the Jobs page whose time is over by the clock."""
+    """Delete the jobs and the files on the Jobs page whose time is over by the clock, and those that are too many."""
     now = clock.now()
     for state in accounts.states:
         while job_ids := state.store.forget_files_before(now - FILES_KEPT):
@@ -33,6 +33,8 @@ async def delete_expired(accounts: Accounts, clock: Clock, data: Path) -> None:
         while state.store.delete_jobs_before(now - JOBS_KEPT):
             await yield_to_requests(started)
             started = time.monotonic()
+        while job_ids := state.store.delete_excess_jobs():
+            await delete_downloads(data, job_ids)
 
 
 async def delete_downloads(data: Path, job_ids: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -58,6 +59,8 @@ async def serve(settings: Settings) -> None:
         expiry = asyncio.create_task(delete_expired_regularly(accounts, database.clock, data))
         for state in accounts.states:
             state.runner.resume()
+        # What has been loaded lives as long as the process: without this, collections take 30 ms.
+        gc.freeze()
         _stop_on_signals(server)
         # The socket listens from here on: a client that connects before the server runs is served a moment later.
         listener.listen()

@@ -48,6 +48,9 @@ DOWNLOADS = "downloads/"
 #: How many faults, and how many fates, an account can have.
 MAX_RULES = 1_000
 
+#: How many jobs that have ended are kept, also before their time is over.
+MAX_ENDED_JOBS = 500_000
+
 _MAX_REQUESTS = 20_000
 
 #: Seconds between a request and its entry in the database.
@@ -80,11 +83,13 @@ class JobQuery:
 
 
 class JobState(NamedTuple):
-    """What a job waits for depends on."""
+    """What the next step of a job depends on."""
 
     number: int
+    id: str
     status: str
     fate: dict[str, Any]
+    #: The job's own duration; None for the account's ``job_seconds``.
     seconds: float | None
 
 
@@ -136,24 +141,22 @@ class Store:
 
     # Jobs.
 
-    def add_job(self, request: ExportRequest) -> JobRow:
+    def add_job(self, request: ExportRequest) -> JobState:
         """Store a new Scheduled job and return it."""
         (job,) = self.add_jobs(request, [None])
         return job
 
-    def add_jobs(self, request: ExportRequest, durations: Sequence[float | None]) -> Sequence[JobRow]:
+    def add_jobs(self, request: ExportRequest, durations: Sequence[float | None]) -> Sequence[JobState]:
         """Store one new Scheduled job per duration, in one transaction, and return them."""
-        values = self._describe_job(request)
+        shared = self._describe_job(request)
         with self._database.session() as session:
-            last = session.scalar(select(func.max(JobRow.number))) or 0
-            rows = [
-                {**values, "number": number, "id": secrets.token_hex(12), "seconds": seconds, "fate": fate}
-                for number, (seconds, fate) in enumerate(
-                    zip(durations, self._take_fates(session, request, len(durations)), strict=True), last + 1
-                )
+            fates = self._take_fates(session, request, len(durations))
+            jobs = [
+                JobState(next(self._database.job_numbers), secrets.token_hex(12), "Scheduled", fate, seconds)
+                for fate, seconds in zip(fates, durations, strict=True)
             ]
-            session.connection().execute(insert(JobRow), rows)
-        return [JobRow(**row) for row in rows]
+            session.connection().execute(insert(JobRow), [{**shared, **job._asdict()} for job in jobs])
+        return jobs
 
     def find_job(self, job_id: str) -> JobRow | None:
         with self._database.session() as session:
@@ -171,7 +174,7 @@ class Store:
 
     def unsettled_jobs(self) -> Sequence[JobState]:
         """Return the jobs that have work left, oldest first."""
-        columns = (JobRow.number, JobRow.status, JobRow.fate, JobRow.seconds)
+        columns = (JobRow.number, JobRow.id, JobRow.status, JobRow.fate, JobRow.seconds)
         statement = select(*columns).where(JobRow.account == self.account, UNSETTLED).order_by(JobRow.number)
         with self._database.session() as session:
             return [JobState(*row) for row in session.execute(statement)]
@@ -228,11 +231,10 @@ class Store:
         )
         with self._database.session() as session:
             found = session.execute(old.limit(_STEP)).all()
-            session.execute(
+            session.connection().execute(
                 update(JobRow)
                 .where(JobRow.number.in_([row.number for row in found]))
-                .values(delivered_to=None, reason="The file was deleted after 30 days."),
-                execution_options={"synchronize_session": False},
+                .values(delivered_to=None, reason="The file was deleted after 30 days.")
             )
         return [row.id for row in found]
 
@@ -241,10 +243,16 @@ class Store:
         old = select(JobRow.number).where(JobRow.account == self.account, JobRow.ended_at < ended_before)
         with self._database.session() as session:
             numbers = session.scalars(old.limit(_STEP)).all()
-            session.execute(
-                delete(JobRow).where(JobRow.number.in_(numbers)), execution_options={"synchronize_session": False}
-            )
+            _delete_jobs(session, numbers)
         return len(numbers)
+
+    def delete_excess_jobs(self) -> Sequence[str]:
+        """Delete some of the jobs that ended first if the account has too many, and return their ids."""
+        ended = select(JobRow.number, JobRow.id).where(JobRow.account == self.account, JobRow.ended_at.is_not(None))
+        with self._database.session() as session:
+            found = session.execute(ended.order_by(JobRow.ended_at.desc()).offset(MAX_ENDED_JOBS).limit(_STEP)).all()
+            _delete_jobs(session, [row.number for row in found])
+        return [row.id for row in found]
 
     def find_downloads(self) -> Sequence[str]:
         """Return the ids of the jobs that have a file on the Jobs page."""
@@ -411,18 +419,12 @@ class Store:
         hidden = {member: destination[member] for member in SECRET_MEMBERS if destination.get(member)}
         return {
             "account": self.account,
-            "status": "Scheduled",
             "kind": request.kind,
             "name": request.name,
             "request": dict(request.request),
             "destination": {**destination, **dict.fromkeys(hidden, "***")},
             "secrets": self._database.cipher.encrypt(hidden),
             "created_at": self.clock.now(),
-            # Every column is set, so that the row is usable without reading it back.
-            "started_at": None,
-            "ended_at": None,
-            "reason": None,
-            "delivered_to": None,
         }
 
 
@@ -431,6 +433,10 @@ _CHANGE_JOB = (
     update(JobRow).where(JobRow.number == bindparam("changed")).values({name: bindparam(name) for name in _CHANGED})
 )
 _COUNT_HITS = update(FaultRow).where(FaultRow.number == bindparam("hit")).values(hits=bindparam("hits"))
+
+
+def _delete_jobs(session: Session, numbers: Collection[int]) -> None:
+    session.connection().execute(delete(JobRow).where(JobRow.number.in_(numbers)))
 
 
 def _check_room(rows: Collection[object], noun: str) -> None:
