@@ -1,5 +1,5 @@
 # The two commands to know: make demo, make test.
-.PHONY: help demo playground docs screenshots first-success test test-long test-browser test-integration test-conformance test-warehouses test-matrix release test-cluster test-faults lint types format lock benchmark bench-wait bench-limit chaos chaos-waits kill-loads clean
+.PHONY: help demo playground docs screenshots first-success test test-long test-browser test-integration test-conformance test-warehouses test-matrix release test-cluster test-faults lint types format lock benchmark benchmark-sandbox bench-wait bench-limit chaos chaos-waits kill-loads clean
 
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(if $(shell $(name) -c \
 	'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(name))))
@@ -31,6 +31,8 @@ help:
 	@echo '                60 exports through a proxy that breaks requests, and 100 kills of Airflow processes'
 	@echo 'make lint types what CI checks as well: format, imports, wording, types'
 	@echo 'make benchmark  the figures of the documentation'
+	@echo 'make benchmark-sandbox'
+	@echo '                the local Cordial with 100,000 jobs: requests per second, slowest answers, start, memory'
 	@echo 'make bench-wait WAITS="100 1000 5000"'
 	@echo '                many deferred waits in one event loop, beside peers and a limit'
 	@echo 'make bench-limit'
@@ -121,6 +123,9 @@ benchmark: .venv/.ready .venv-bqemulator/.ready
 	$(BIN)/python benchmarks/load.py
 	$(BIN)/python benchmarks/coverage.py
 	for name in snowflake bigquery redshift databricks; do $(BIN)/python benchmarks/warehouses/$$name.py || exit 1; done
+
+benchmark-sandbox: .venv/.ready
+	$(BIN)/python benchmarks/sandbox.py $(ARGS)
 
 bench-wait: .venv/.ready
 	$(BIN)/python benchmarks/wait.py $(if $(WAITS),--waits $(WAITS)) $(ARGS)

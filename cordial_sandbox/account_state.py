@@ -49,6 +49,11 @@ class AccountState:
             self._set(AccountChange())
 
     @property
+    def changes(self) -> AccountChange:
+        """How the account differs from that of the start."""
+        return self._change
+
+    @property
     def _key(self) -> str:
         return f"account {self._first.name}"
 

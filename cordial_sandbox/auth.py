@@ -18,16 +18,15 @@ from cordial_sandbox.call import get_call
 from cordial_sandbox.operations import find_operation
 
 
-def is_authorized(header: str | None, api_key: str) -> bool:
-    """Return whether an ``Authorization`` header carries the API key and a blank password."""
+def read_credentials(header: str | None) -> bytes:
+    """Return the user name and the password of an ``Authorization`` header; nothing if it is not of that kind."""
     scheme, _, encoded = (header or "").partition(" ")
     if scheme.lower() != "basic":
-        return False
+        return b""
     try:
-        given = base64.b64decode(encoded, validate=True)
+        return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
-        return False
-    return hmac.compare_digest(given, f"{api_key}:".encode())
+        return b""
 
 
 class Authentication:
@@ -35,12 +34,12 @@ class Authentication:
 
     def __init__(self, app: ASGIApp, accounts: Accounts) -> None:
         self._app = app
-        self._keys = accounts.by_key()
+        self._keys = {f"{key}:".encode(): pair for key, pair in accounts.by_key().items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        header = Headers(scope=scope).get("authorization")
+        given = read_credentials(Headers(scope=scope).get("authorization"))
         # Every key is compared, so that the time reveals nothing.
-        found = [pair for key, pair in self._keys.items() if is_authorized(header, key)]
+        found = [pair for key, pair in self._keys.items() if hmac.compare_digest(given, key)]
         app = self._app
         if not found:
             app = JSONResponse({"error": "Access Denied: Authentication Failure"}, 401)

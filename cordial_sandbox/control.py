@@ -5,6 +5,7 @@ It requires a token unless the sandbox listens on loopback only (see ``access``)
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -20,7 +21,8 @@ from cordial_sandbox.clock import Clock
 from cordial_sandbox.exports.kind import ExportRequest
 from cordial_sandbox.fates import Fate
 from cordial_sandbox.faults import Fault
-from cordial_sandbox.retention import delete_download, delete_expired
+from cordial_sandbox.jobs import yield_to_requests
+from cordial_sandbox.retention import delete_downloads, delete_expired
 from cordial_sandbox.servers.sftp import SftpFolder
 from cordial_sandbox.settings import Behaviour
 from cordial_sandbox.state import State, export_state, import_state
@@ -34,7 +36,10 @@ STATE_PATH = f"{PREFIX}/state"
 #: Health and readiness, for a supervisor that has no token.
 PUBLIC_PATHS = (f"{PREFIX}/health", f"{PREFIX}/ready")
 
-_MAX_BULK = 20_000
+_MAX_BULK = 100_000
+
+#: How many bulk jobs are added in one step, which takes a few milliseconds.
+_BULK_STEP = 200
 
 
 class BulkJobs(BaseModel):
@@ -146,10 +151,18 @@ class _Control:
 
     async def add_jobs(self, bulk: BulkJobs, account: str | None = None) -> list[str]:
         state = self.find(account)
-        jobs = state.store.add_jobs(_build_bulk_request(state), bulk.durations)
-        for job in jobs:
-            state.runner.start(job)
-        return [job.id for job in jobs]
+        request, durations, resets = _build_bulk_request(state), bulk.durations, state.store.resets
+        job_ids: list[str] = []
+        for start in range(0, bulk.count, _BULK_STEP):
+            started = time.monotonic()
+            jobs = state.store.add_jobs(request, durations[start : start + _BULK_STEP])
+            state.runner.start(*jobs)
+            job_ids += [job.id for job in jobs]
+            # One of the requests that are answered meanwhile may be a reset.
+            await yield_to_requests(started)
+            if state.store.resets != resets:
+                raise HTTPException(409, "The account was reset before all jobs were added.")
+        return job_ids
 
     async def job(self, job_id: str, account: str | None = None) -> dict[str, Any]:
         job = self.find(account).store.find_job(job_id)
@@ -192,7 +205,7 @@ class _Control:
             self.clock.change(now=now, move=change.move, stopped=change.stopped)
         except (ValueError, OverflowError) as error:
             raise HTTPException(422, str(error)) from None
-        delete_expired(self.accounts, self.clock, self.data)
+        await delete_expired(self.accounts, self.clock, self.data)
         return self.clock.describe()
 
     async def reset_clock(self) -> None:
@@ -218,11 +231,11 @@ class _Control:
         states = self.accounts.states if account is None else [self.find(account)]
         for state in states:
             await state.runner.stop()
-            for job in state.store.jobs():
-                delete_download(self.data, job.id)
+            downloads = state.store.find_downloads()
             state.store.reset()
             state.restore()
             state.windows.clear()
+            await delete_downloads(self.data, downloads)
         if account is None:
             self.clock.reset()
             self.folder.clear()

@@ -3,38 +3,42 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, inspect, select
+from sqlalchemy import Engine, create_engine, event, func, inspect, select
 from sqlalchemy.orm import Session
 
+from cordial_sandbox.cipher import read_cipher
 from cordial_sandbox.clock import Clock
-from cordial_sandbox.tables import SCHEMA_VERSION, Base, Fact
+from cordial_sandbox.tables import SCHEMA_VERSION, Base, Fact, JobRow
 
 
 class Database:
     """The database of one sandbox, used from one thread.
 
-    No other process writes to it, so facts and faults, which every request needs, are cached in memory.
+    No other process writes to it, so facts, faults, and fates are cached in memory.
 
     :param data: folder that holds the database.
     :raises RuntimeError: another sandbox uses the folder, or one of another version wrote it.
     """
 
     def __init__(self, data: Path) -> None:
-        data.mkdir(parents=True, exist_ok=True)
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = _lock_folder(data)
+        _make_files_private(data)
         self._engine = _create_engine(data / "sandbox.sqlite")
         _check_version(self._engine, data)
         Base.metadata.create_all(self._engine)
-        # The last sandbox may have been killed after a job ended and before its secrets were overwritten.
-        self.purge_overwritten()
+        self.cipher = read_cipher(data / "secrets.key")
         with self.session() as session:
             self._facts = {row.key: row.value for row in session.scalars(select(Fact))}
+            #: The numbers of new jobs; while the sandbox runs, none is used again.
+            self.job_numbers = itertools.count((session.scalar(select(func.max(JobRow.number))) or 0) + 1)
         self.set_fact("schema", {"version": SCHEMA_VERSION})
         clock = self.get_fact("clock", {"offset": 0.0, "stopped_at": None})
         self.clock = Clock(lambda state: self.set_fact("clock", state), **clock)
@@ -58,11 +62,6 @@ class Database:
         with self.session() as session:
             session.merge(Fact(key=key, value=dict(value)))
         self._facts[key] = dict(value)
-
-    def purge_overwritten(self) -> None:
-        # SQLite's write-ahead log keeps overwritten pages, and thus secrets, until it is truncated.
-        with self._engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _check_version(engine: Engine, data: Path) -> None:
@@ -90,7 +89,15 @@ def _lock_folder(data: Path) -> int:
     return folder
 
 
+def _make_files_private(data: Path) -> None:
+    """Take the files of an earlier sandbox away from other users; whoever made the folder decided on its mode."""
+    for pattern in ("sandbox.*", "secrets.key", "airflow-connections.json", "sftp_host_key"):
+        for path in data.glob(pattern):
+            path.chmod(0o600)
+
+
 def _create_engine(path: Path) -> Engine:
+    # SQLite creates its other files with the mode of this one.
     path.touch(mode=0o600)
     # Without hide_parameters, the log of a failed statement would contain a destination's secrets.
     engine = create_engine(f"sqlite:///{path}", connect_args={"check_same_thread": False}, hide_parameters=True)
@@ -103,5 +110,8 @@ def _configure(connection: Any, _record: object) -> None:
     cursor.execute("PRAGMA journal_mode=WAL")
     # Survives a crash of this process; a crash of the machine may lose the last changes.
     cursor.execute("PRAGMA synchronous=NORMAL")
+    # Settled jobs leave not even the encrypted secrets.
     cursor.execute("PRAGMA secure_delete=ON")
+    # 32 MB, which hold the indexes of 100,000 jobs.
+    cursor.execute("PRAGMA cache_size=-32000")
     cursor.close()

@@ -13,7 +13,9 @@ from cordial_sandbox.account_state import Accounts
 from cordial_sandbox.call import add_call
 from cordial_sandbox.operations import classify_request, find_operation
 
+#: Characters of a message, and of any other text, that are recorded.
 _MAX_MESSAGE = 500
+_MAX_TEXT = 2_000
 
 
 class Journal:
@@ -59,12 +61,12 @@ def _describe(scope: Scope, statuses: Sequence[int], fault: dict[str, Any] | Non
         "request": classify_request(scope["method"], scope["path"]),
         "operation": find_operation(scope["method"], scope["path"]),
         "method": scope["method"],
-        "path": scope["path"],
-        "query": scope["query_string"].decode("latin-1"),
+        "path": scope["path"][:_MAX_TEXT],
+        "query": scope["query_string"].decode("latin-1")[:_MAX_TEXT],
         "status": statuses[0] if statuses else None,
         "fault": fault["effect"] if fault else None,
-        "user_agent": headers.get("user-agent"),
-        "content_type": headers.get("content-type"),
+        "user_agent": headers.get("user-agent", "")[:_MAX_TEXT] or None,
+        "content_type": headers.get("content-type", "")[:_MAX_TEXT] or None,
         "client_port": scope["client"][1] if scope.get("client") else None,
     }
 

@@ -120,17 +120,10 @@ class SandboxProcess:
         self._end(signal.SIGKILL)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        self.data.mkdir(parents=True, exist_ok=True)
-        command = [
-            sys.executable,
-            "-m",
-            "cordial_sandbox",
-            "serve",
-            "--data",
-            str(self.data),
-            "--stop-on-eof",
-            "--quiet",
-        ]
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.log.touch(mode=0o600)
+        command = [sys.executable, "-m", "cordial_sandbox", "serve", "--data", str(self.data)]
+        command += ["--stop-on-eof", "--quiet"]
         command += ["--job-seconds", str(self.job_seconds)]
         command += [] if self.seed is None else ["--seed", str(self.seed)]
         command += self.options

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from cordial_sandbox.account_state import Accounts
 from cordial_sandbox.clock import Clock
+from cordial_sandbox.jobs import yield_to_requests
 
 _DAY = 24 * 60 * 60
 JOBS_KEPT = 60 * _DAY
@@ -20,20 +23,31 @@ FILES_KEPT = 30 * _DAY
 _INTERVAL = 60.0
 
 
-def delete_expired(accounts: Accounts, clock: Clock, data: Path) -> None:
-    """Delete the jobs and the files on the Jobs page whose time is over by the clock."""
+async def delete_expired(accounts: Accounts, clock: Clock, data: Path) -> None:
+    """Delete the jobs and the files on the Jobs page whose time is over by the clock, and those that are too many."""
     now = clock.now()
     for state in accounts.states:
-        for job_id in state.store.find_files_before(now - FILES_KEPT):
-            delete_download(data, job_id)
-        state.store.delete_jobs_before(now - JOBS_KEPT)
+        while job_ids := state.store.forget_files_before(now - FILES_KEPT):
+            await delete_downloads(data, job_ids)
+        started = time.monotonic()
+        while state.store.delete_jobs_before(now - JOBS_KEPT):
+            await yield_to_requests(started)
+            started = time.monotonic()
+        while job_ids := state.store.delete_excess_jobs():
+            await delete_downloads(data, job_ids)
 
 
-def delete_download(data: Path, job_id: str) -> None:
-    shutil.rmtree(data / "downloads" / job_id, ignore_errors=True)
+async def delete_downloads(data: Path, job_ids: Sequence[str]) -> None:
+    """Delete the files of jobs on the Jobs page, in a thread, as there may be many."""
+
+    def delete() -> None:
+        for job_id in job_ids:
+            shutil.rmtree(data / "downloads" / job_id, ignore_errors=True)
+
+    await asyncio.to_thread(delete)
 
 
 async def delete_expired_regularly(accounts: Accounts, clock: Clock, data: Path) -> None:
     while True:
-        delete_expired(accounts, clock, data)
+        await delete_expired(accounts, clock, data)
         await asyncio.sleep(_INTERVAL)

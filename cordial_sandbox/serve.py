@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import secrets
@@ -51,6 +52,8 @@ async def serve(settings: Settings, announce: Callable[[Mapping[str, Any]], None
     configured = (
         default_accounts(settings.api_key) if settings.seed is None else read_seed(settings.seed, settings.api_key)
     )
+    # Whatever the sandbox writes is readable by its owner only.
+    os.umask(0o077)
     data = settings.data.resolve()
     database = Database(data)
     public_host = settings.public_host or _name_host(settings.host)
@@ -75,6 +78,8 @@ async def serve(settings: Settings, announce: Callable[[Mapping[str, Any]], None
         expiry = asyncio.create_task(delete_expired_regularly(accounts, database.clock, data))
         for state in accounts.states:
             state.runner.resume()
+        # What has been loaded lives as long as the process: without this, collections take 30 ms.
+        gc.freeze()
         # The socket listens from here on: a client that connects before the server runs is served a moment later.
         listener.listen()
         port, sftp_port = listener.getsockname()[1], sftp_listener.getsockname()[1]
@@ -106,6 +111,7 @@ async def serve(settings: Settings, announce: Callable[[Mapping[str, Any]], None
         expiry.cancel()
         for state in accounts.states:
             await state.runner.stop()
+            state.store.save()
     database.close()
 
 

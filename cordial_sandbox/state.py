@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Base64Bytes, BaseModel, ConfigDict, Field
 
 from cordial_sandbox.account_state import Accounts, AccountState
+from cordial_sandbox.accounts import AccountChange
 from cordial_sandbox.clock import Clock
 from cordial_sandbox.exports import KINDS
 from cordial_sandbox.fates import Fate, Outcome
@@ -49,7 +50,7 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class JobState(_Model):
+class StoredJob(_Model):
     """A job without its secrets (see ``tables.JobRow``)."""
 
     id: str = Field(pattern=r"^[0-9a-f]{24}$")
@@ -77,10 +78,16 @@ class FateState(Fate):
 
 
 class AccountData(_Model):
+    """An account, without its keys.
+
+    :param change: how it differs from the account of the start.
+    """
+
+    change: AccountChange
     behaviour: Behaviour
     faults: tuple[Mapping[str, Any], ...]
     fates: tuple[FateState, ...]
-    jobs: tuple[JobState, ...]
+    jobs: tuple[StoredJob, ...]
 
 
 class ClockState(_Model):
@@ -138,6 +145,7 @@ def import_state(state: State, accounts: Accounts, clock: Clock, data: Path) -> 
     for own in accounts.states:
         if (given := state.accounts.get(own.account.name)) is None:
             continue
+        own.change(given.change)
         own.store.set_behaviour(given.behaviour)
         for fault in given.faults:
             parsed = Fault.model_validate({key: value for key, value in fault.items() if key != "hits"})
@@ -159,16 +167,17 @@ def _files(data: Path) -> Iterator[Path]:
 def _export_account(state: AccountState) -> dict[str, Any]:
     store = state.store
     return {
+        "change": state.changes.model_dump(mode="json", by_alias=True),
         "behaviour": store.behaviour.model_dump(),
         "faults": store.faults(),
         "fates": store.fates(),
         # Oldest first, the order in which they are added again.
-        "jobs": [{name: getattr(job, name) for name in JobState.model_fields} for job in reversed(store.jobs())],
+        "jobs": [{name: getattr(job, name) for name in StoredJob.model_fields} for job in reversed(store.jobs())],
     }
 
 
-def _import_job(job: JobState, account: str, now: float) -> JobRow:
-    members = {**job.model_dump(mode="json"), "account": account, "secrets": {}}
+def _import_job(job: StoredJob, account: str, now: float) -> JobRow:
+    members = {**job.model_dump(mode="json"), "account": account, "secrets": None}
     if not job.is_possible:
         reason = "The secrets of its destination were not exported."
         members |= {"status": "Failed", "reason": reason, "ended_at": now}

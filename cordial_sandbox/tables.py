@@ -5,15 +5,24 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from sqlalchemy import JSON, Index
+from sqlalchemy import JSON, Index, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 #: Changes with every change of a table.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+
+#: The jobs that have work left. Without bound values, so that SQLite can use the index of this condition.
+UNSETTLED = text("status != 'Failed' AND (status != 'Done' OR (delivered_to IS NULL AND reason IS NULL))")
+#: The jobs that have a file on the Jobs page.
+HAS_DOWNLOAD = text("delivered_to LIKE 'downloads/%'")
 
 
 class Base(DeclarativeBase):
     type_annotation_map = {dict[str, Any]: JSON, list[str]: JSON}  # noqa: RUF012 - as SQLAlchemy declares it
+
+
+#: The columns that a list is filtered by.
+_LISTED = ("status", "kind", "created_at", "started_at", "ended_at")
 
 
 class Fact(Base):
@@ -36,8 +45,8 @@ class JobRow(Base):
     #: The valid request without its name and destination.
     request: Mapped[dict[str, Any]]
     destination: Mapped[dict[str, Any]]
-    #: The secrets of the destination; empty once the job is settled.
-    secrets: Mapped[dict[str, Any]]
+    #: The encrypted secrets of the destination; None without secrets and once the job is settled.
+    secrets: Mapped[str | None]
     #: What happens to this job only (see ``fates.Outcome``).
     fate: Mapped[dict[str, Any]]
     #: The job's own duration; None for the account's ``job_seconds``.
@@ -48,7 +57,14 @@ class JobRow(Base):
     reason: Mapped[str | None]
     delivered_to: Mapped[str | None]
 
-    __table_args__ = (Index("jobs_of_account", "account", "number"), Index("jobs_by_status", "account", "status"))
+    __table_args__ = (
+        # With every column that a list is filtered by: the jobs that a page skips are counted in the index alone.
+        Index("listed_jobs", "account", "number", *_LISTED),
+        Index("listed_jobs_by_status", "account", "status", "number", *_LISTED[1:]),
+        Index("unsettled_jobs", "account", "number", sqlite_where=UNSETTLED),
+        Index("jobs_with_downloads", "account", "ended_at", sqlite_where=HAS_DOWNLOAD),
+        Index("ended_jobs", "account", "ended_at"),
+    )
 
     @property
     def start(self) -> date | None:
@@ -79,6 +95,8 @@ class FaultRow(Base):
     fault: Mapped[dict[str, Any]]
     #: How many requests it still affects; None for no limit.
     left: Mapped[int | None]
+    #: How many requests it has affected.
+    hits: Mapped[int]
 
 
 class FateRow(Base):

@@ -217,15 +217,8 @@ class Account:
         self.store.add_fault(fault.model_dump(exclude={"times"}), fault.times)
 
     def remove_fault(self, fault: Mapping[str, Any]) -> None:
-        """Remove the first fault like this one, whatever its ``times``; nothing if it has been used up."""
-        left = self.faults()
-        found = next((each for each in left if _without_times(each) == _without_times(fault)), None)
-        if found is None:
-            return
-        left.remove(found)
-        self.store.clear_faults()
-        for each in left:
-            self.store.add_fault(_without_times(each), each["times"])
+        """Remove the first fault like this one, whatever its ``times`` and ``hits``; nothing if it has been used up."""
+        self.store.remove_fault(fault)
 
     def clear_faults(self) -> None:
         self.store.clear_faults()
@@ -287,10 +280,6 @@ def _describe_days(start: date | None, end: date | None) -> str:
         return ""
     count = (end - start).days + 1
     return f"{start}" if count == 1 else f"{start} to {end} ({count} days)"
-
-
-def _without_times(fault: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fault.items() if name != "times"}
 
 
 def _view_audience(audience: accounts.Audience, days: Sequence[date]) -> AudienceView:

@@ -162,7 +162,7 @@ def test_an_exported_state_starts_another_sandbox(cordial_sandbox: SandboxProces
     [
         ({"version": 2}, "version"),
         (
-            {"accounts": {"nobody": {"behaviour": {}, "faults": [], "fates": [], "jobs": []}}},
+            {"accounts": {"nobody": {"change": {}, "behaviour": {}, "faults": [], "fates": [], "jobs": []}}},
             "Unknown account 'nobody'",
         ),
         ({"files": {"../outside": ""}}, "expected a path in downloads or sftp"),

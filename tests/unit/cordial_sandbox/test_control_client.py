@@ -26,6 +26,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "add_jobs": {"count": 1, "shortest": 1, "longest": 1},
     "snapshots": {"audience": "a", "start": "2026-11-10", "end": "2026-11-10"},
     "create_saved_key": {"name": "key"},
+    "import_state": {"state": {}},
 }
 
 #: Methods that read without changes and write with them.

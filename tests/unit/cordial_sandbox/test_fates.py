@@ -100,3 +100,45 @@ def test_faults_apply_to_one_operation(cordial_sandbox: SandboxProcess, request_
         "audiencecount",
         "accountmonitorexport",
     ]
+
+
+@pytest.mark.parametrize("times", [None, 5])
+def test_faults_count_their_hits_also_across_a_stop(cordial_sandbox: SandboxProcess, times: int | None) -> None:
+    def send(path: str) -> None:
+        requests.get(f"{cordial_sandbox.url}{path}", auth=(cordial_sandbox.api_key, ""), timeout=5)
+
+    cordial_sandbox.control.fault("list_jobs", "answer", status=503, times=times)
+    cordial_sandbox.control.fault("any", "delay")
+    for path in ("/v2/jobs", "/v2/jobs/1", "/v2/jobs"):
+        send(path)
+    assert [fault["hits"] for fault in cordial_sandbox.control.faults()] == [2, 1]
+    cordial_sandbox.stop()
+    cordial_sandbox.start()
+    send("/v2/jobs")
+    faults = cordial_sandbox.control.faults()
+    assert [(fault["hits"], fault["times"]) for fault in faults] == [(3, times and 2), (1, None)]
+
+
+def test_used_up_faults_are_not_listed(cordial_sandbox: SandboxProcess) -> None:
+    cordial_sandbox.control.fault("list_jobs", "answer", status=503, times=1)
+    requests.get(f"{cordial_sandbox.url}/v2/jobs", auth=(cordial_sandbox.api_key, ""), timeout=5)
+    assert cordial_sandbox.control.faults() == []
+
+
+def test_nth_export_is_found_within_one_addition(cordial_sandbox: SandboxProcess) -> None:
+    cordial_sandbox.control.fate(nth=3, fails_with="Disk full")
+    ids = cordial_sandbox.control.add_jobs(4, shortest=0, longest=0)
+    assert [wait(cordial_sandbox, job_id)["reason"] for job_id in ids] == [None, None, "Disk full", None]
+    assert [fate["seen"] for fate in cordial_sandbox.control.fates()] == [4]
+
+
+def test_a_held_job_takes_its_time_after_its_release(cordial_sandbox: SandboxProcess) -> None:
+    cordial_sandbox.control.behaviour(job_stays_in="Throttled")
+    job_ids = [export(cordial_sandbox), *cordial_sandbox.control.add_jobs(1, shortest=0.9, longest=0.9)]
+    while any(cordial_sandbox.control.job(job_id)["status"] != "Throttled" for job_id in job_ids):
+        time.sleep(0.01)
+    released = time.time()
+    cordial_sandbox.control.behaviour(job_stays_in=None)
+    ends = [wait(cordial_sandbox, job_id)["ended_at"] - released for job_id in job_ids]
+    assert ends[0] < ends[1]
+    assert ends[1] >= 0.9

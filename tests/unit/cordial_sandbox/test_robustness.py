@@ -8,6 +8,7 @@ import sqlite3
 import statistics
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,6 @@ def wait_until_settled(sandbox: SandboxProcess, job_id: str) -> dict[str, Any]:
     pytest.fail(f"job {job_id} did not settle: {job}")
 
 
-def files_containing(sandbox: SandboxProcess, secret: str) -> list[str]:
-    return [path.name for path in sandbox.data.glob("sandbox.*") if secret.encode() in path.read_bytes()]
-
-
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, None])
 def test_sandbox_stops_cleanly_on_signals_and_eof(own_sandbox: SandboxProcess, how: signal.Signals | None) -> None:
     process = own_sandbox._process
@@ -77,38 +74,7 @@ def test_log_has_no_secrets_after_a_failed_write(own_sandbox: SandboxProcess) ->
     while "database is locked" not in own_sandbox.log.read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert "database is locked" in own_sandbox.log.read_text()
-    assert files_containing(own_sandbox, SECRET) == []
-
-
-def test_files_have_no_secrets_after_a_reset(own_sandbox: SandboxProcess) -> None:
-    own_sandbox.control.behaviour(job_stays_in="Scheduled")
-    assert post(own_sandbox, sftp_destination(own_sandbox, password=SECRET)).status_code == 200
-    assert files_containing(own_sandbox, SECRET)
-    own_sandbox.control.reset()
-    assert files_containing(own_sandbox, SECRET) == []
-
-
-def test_files_have_no_secrets_after_the_job_has_ended(own_sandbox: SandboxProcess) -> None:
-    job_id = post(own_sandbox, sftp_destination(own_sandbox, password=SECRET)).json()["jobId"]
-    assert wait_until_settled(own_sandbox, job_id)["reason"] == "Login failed."
-    assert files_containing(own_sandbox, SECRET) == []
-
-
-def test_files_have_no_secrets_after_a_kill_before_the_purge(own_sandbox: SandboxProcess) -> None:
-    own_sandbox.control.behaviour(job_stays_in="Scheduled")
-    assert post(own_sandbox, sftp_destination(own_sandbox, password=SECRET)).status_code == 200
-    own_sandbox.kill()
-    database = sqlite3.connect(own_sandbox.data / "sandbox.sqlite")
-    database.execute("UPDATE jobs SET status = 'Failed', secrets = '{}'")
-    database.commit()
-    # Restore the files as the kill leaves them: closing the connection truncates the write-ahead log.
-    contents = {path: path.read_bytes() for path in own_sandbox.data.glob("sandbox.sqlite*")}
-    database.close()
-    for path, content in contents.items():
-        path.write_bytes(content)
-    assert files_containing(own_sandbox, SECRET)
-    own_sandbox.start()
-    assert files_containing(own_sandbox, SECRET) == []
+    assert SECRET not in own_sandbox.log.read_text()
 
 
 def test_concurrent_exports_of_one_name_do_not_mix(cordial_sandbox: SandboxProcess) -> None:
@@ -263,6 +229,27 @@ def test_behaviour_survives_a_kill(own_sandbox: SandboxProcess) -> None:
     own_sandbox.kill()
     own_sandbox.start()
     assert own_sandbox.control.behaviour()["job_name"] == "Another"
+
+
+def test_requests_are_in_the_journal_at_once_and_after_a_stop(own_sandbox: SandboxProcess) -> None:
+    for count in (1, 2, 3):
+        requests.get(f"{own_sandbox.url}/v2/jobs", auth=(own_sandbox.api_key, ""), timeout=5)
+        assert len(own_sandbox.control.requests()) == count
+    requests.get(f"{own_sandbox.url}/v2/jobs", auth=(own_sandbox.api_key, ""), timeout=5)
+    own_sandbox.stop()
+    own_sandbox.start()
+    assert len(own_sandbox.control.requests()) == 4
+
+
+def test_a_reset_stops_an_addition_of_bulk_jobs(own_sandbox: SandboxProcess) -> None:
+    with ThreadPoolExecutor() as pool:
+        adding = pool.submit(own_sandbox.control.add_jobs, 100_000, shortest=600, longest=600)
+        while not requests.get(f"{own_sandbox.url}/v2/jobs", auth=(own_sandbox.api_key, ""), timeout=5).json():
+            time.sleep(0.01)
+        own_sandbox.control.reset()
+        with pytest.raises(ValueError, match="409"):
+            adding.result(30)
+    assert own_sandbox.control.jobs() == []
 
 
 def test_fault_counts_survive_a_kill(own_sandbox: SandboxProcess) -> None:
