@@ -52,7 +52,8 @@ def create_app(accounts: Accounts, clock: Clock, folder: SftpFolder, vault: Vaul
         app.get(path)(read_contract)
     app.include_router(create_control_router(accounts, clock, folder, vault, data))
     app.include_router(create_pages_router(accounts.first, folder, data))
-    api = Journal(BodyLimit(Authentication(Faults(RateLimit(app)), accounts)), accounts)
+    # A foreign page can send a key as well: the default one is public, and a browser can remember another.
+    api = SameOrigin(Journal(BodyLimit(Authentication(Faults(RateLimit(app)), accounts)), accounts), "/")
     local = SameOrigin(BodyLimit(app), "/")
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:

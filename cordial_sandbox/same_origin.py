@@ -26,7 +26,7 @@ class SameOrigin:
             host, origin = headers.get("host", ""), headers.get("origin")
             if not _is_loopback(f"//{host}") or (origin is not None and urlsplit(origin).netloc != host):
                 message = "Requests are accepted from this machine only, and from no other web page."
-                await JSONResponse({"detail": message}, 403)(scope, receive, send)
+                await JSONResponse({"error": message, "detail": message}, 403)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
