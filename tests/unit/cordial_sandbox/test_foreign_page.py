@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import MagicMock
@@ -113,7 +113,7 @@ def job_id(cordial_sandbox: SandboxProcess) -> str:
     """Fill every part of the state, and return the job whose file is on the Jobs page."""
     control = cordial_sandbox.control
     control.behaviour(job_seconds=0)
-    job_ids = []
+    job_ids: list[str] = []
     for destination in ({"type": "aws"}, sftp_destination(cordial_sandbox)):
         answer = requests.post(
             f"{cordial_sandbox.url}/v2/audiencetrendsexport",
@@ -134,7 +134,7 @@ def job_id(cordial_sandbox: SandboxProcess) -> str:
 
 
 def test_a_foreign_page_changes_nothing(
-    cordial_sandbox: SandboxProcess, job_id: str, record_property: pytest.RecordProperty
+    cordial_sandbox: SandboxProcess, job_id: str, record_property: Callable[[str, object], None]
 ) -> None:
     before = last = read_state(cordial_sandbox)
     sent, accepted, changed = 0, [], []
