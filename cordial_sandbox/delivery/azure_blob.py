@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from cordial_sandbox.delivery.errors import DeliveryError
-from cordial_sandbox.delivery.file import DeliveredFile
+from cordial_sandbox.delivery.file import FilePart
 
 _TIMEOUT = 15
 
 
-async def deliver_azure_blob(destination: Mapping[str, Any], file: DeliveredFile, _data: Path) -> str:
+async def deliver_azure_blob(destination: Mapping[str, Any], file: FilePart, _data: Path) -> str:
     return await asyncio.to_thread(_deliver, destination, file)
 
 
-def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
+def _deliver(destination: Mapping[str, Any], file: FilePart) -> str:
     try:
         from azure.core.exceptions import AzureError, HttpResponseError
         from azure.storage.blob import BlobServiceClient, ContentSettings

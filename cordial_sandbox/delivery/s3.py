@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from cordial_sandbox.delivery.errors import DeliveryError
-from cordial_sandbox.delivery.file import DeliveredFile
+from cordial_sandbox.delivery.file import FilePart
 
 _TIMEOUT = 15
 
 
-async def deliver_s3(destination: Mapping[str, Any], file: DeliveredFile, _data: Path) -> str:
+async def deliver_s3(destination: Mapping[str, Any], file: FilePart, _data: Path) -> str:
     return await asyncio.to_thread(_deliver, destination, file)
 
 
-def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
+def _deliver(destination: Mapping[str, Any], file: FilePart) -> str:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError

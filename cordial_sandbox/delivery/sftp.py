@@ -13,14 +13,14 @@ from typing import Any
 import asyncssh
 
 from cordial_sandbox.delivery.errors import DeliveryError
-from cordial_sandbox.delivery.file import DeliveredFile
+from cordial_sandbox.delivery.file import FilePart
 from cordial_sandbox.vault import Vault
 
 _CONNECT_TIMEOUT = 10
 _TRANSFER_TIMEOUT = 60
 
 
-async def deliver_sftp(destination: Mapping[str, Any], file: DeliveredFile, data: Path) -> str:
+async def deliver_sftp(destination: Mapping[str, Any], file: FilePart, data: Path) -> str:
     server, port = destination["server"], int(destination.get("port") or 22)
     path = str(destination["path"])
     saved_key = Vault(data).private_key(destination.get("savedKey") or "")
@@ -52,8 +52,8 @@ async def deliver_sftp(destination: Mapping[str, Any], file: DeliveredFile, data
                 msg = f"Invalid file path '{path}'."
                 raise DeliveryError(msg)
             async with client.open(partial, "wb") as opened:
-                for part in file.parts():
-                    await opened.write(part)
+                for chunk in file.chunks():
+                    await opened.write(chunk)
                     await asyncio.sleep(file.pause)
             if partial != target:
                 await client.posix_rename(partial, target)

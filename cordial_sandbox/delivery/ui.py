@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cordial_sandbox.delivery.file import DeliveredFile
+from cordial_sandbox.delivery.file import FilePart
 
 
-async def deliver_ui(_destination: Mapping[str, Any], file: DeliveredFile, data: Path) -> str:
+async def deliver_ui(_destination: Mapping[str, Any], file: FilePart, data: Path) -> str:
     # One folder per job: two jobs may deliver files of the same name.
     folder = data / "downloads" / file.job_id
     folder.mkdir(parents=True, exist_ok=True)
