@@ -44,7 +44,7 @@ class FilePart:
     """A file to write.
 
     :param whole_name: its name without the suffix.
-    :param suffix: what tells it from the other parts of a file; empty if there are none.
+    :param suffix: distinguishes the parts of a file; empty if there is only one.
     """
 
     whole_name: str
