@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import sqlite3
 import time
 from contextlib import closing
@@ -12,10 +13,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_cordial.jobs.events import parse_event
+from airflow_provider_cordial.operators import CordialContactActivityExportOperator
+from airflow_provider_cordial.transfers import DeliveredFileToObjectStorageOperator
 from airflow_provider_cordial.triggers.job import JobTrigger
 from cordial_sandbox.process import SandboxProcess
-from tests.helpers.loads import GOLD, load
-from tests.helpers.operators import Store, export, run_context
+from tests.helpers.loads import GOLD, QUICK, load
+from tests.helpers.operators import SFTP, Store, export, run_context
 from tests.helpers.waits import run_trigger
 
 AUDIENCES = ["opened_last_30_days", GOLD, "purchased_last_30_days"]
@@ -94,6 +97,23 @@ def test_an_export_is_loaded_in_every_form(
     assert [job["id"] for job in cordial.control.jobs() if job["name"] != "bulk"] == [record["job_id"]]
     # Another try resumes it.
     assert export(context, audiences=AUDIENCES, days=7, settling_time=0.5, retries=2)[1] == record
+
+
+@pytest.mark.parametrize("part_suffix", ["-{number}", "_part{number}", "-{number}-of-{total}"])
+def test_records_in_parts_are_copied(cordial: SandboxProcess, tmp_path: Path, part_suffix: str) -> None:
+    cordial.control.behaviour(job_seconds=0, part_suffix=part_suffix)
+    context = run_context()
+    operator = CordialContactActivityExportOperator(
+        task_id="export", destination=SFTP, limit_records_per_file=10, compress=True, wait_for_completion=True
+    )
+    operator.execute(context)  # type: ignore[arg-type]
+    record = context["ti"].xcoms["export"]
+    copy = DeliveredFileToObjectStorageOperator(
+        task_id="copy", export=record, path=str(tmp_path / "out"), parts=True, file_wait=QUICK
+    )
+    assert copy.execute({})["parts"] == 3
+    lines = [gzip.decompress(path.read_bytes()).count(b"\n") for path in sorted((tmp_path / "out").iterdir())]
+    assert lines == [10, 10, 5]
 
 
 @pytest.mark.parametrize("behaviour", [each for each in RECORDS if each.get("record_id", "_id") is not None], ids=str)
