@@ -20,7 +20,8 @@ help:
 	@echo 'make test-integration'
 	@echo '                the destinations again, on servers as in production (root on Debian)'
 	@echo 'make test-conformance EXAMPLES=50 SEED=7'
-	@echo '                generated requests, valid and invalid, against the local Cordial and its contract'
+	@echo '                a generated client, generated requests, hostile ones, and a foreign web page, against the'
+	@echo '                local Cordial and its contract'
 	@echo 'make test-warehouses'
 	@echo '                the same contract for every warehouse, and a table of what was run against which'
 	@echo 'make test-matrix MATRIX="--one 3.1.8"'
@@ -175,7 +176,7 @@ clean:
 	@VIRTUAL_ENV=.venv-bqemulator $(BIN)/uv pip install --system-certs --quiet --compile-bytecode -r $<
 	@touch $@
 
-# The generator of requests has dependencies of its own.
+# The generators of requests and of a client have dependencies of their own.
 .venv-conformance/.ready: requirements-conformance.txt .venv/.ready
 	@$(PYTHON) -m venv .venv-conformance
 	@VIRTUAL_ENV=.venv-conformance $(BIN)/uv pip install --system-certs --quiet --compile-bytecode -r $<

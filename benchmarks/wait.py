@@ -25,7 +25,7 @@ CONTENDERS = (
     Contender(CORDIAL, "cordial"),
     Contender(ONE_SECOND, "cordial", poll_interval=1),
     # As many requests as dbt-cloud sends for the same number of waits.
-    Contender(NO_IDS, "cordial", extra={"requests_per_minute": 6_000}, behaviour={"list_ids": False}, counts=(1_000,)),
+    Contender(NO_IDS, "cordial", extra={"requests_per_minute": 6_000}, behaviour={"record_id": None}, counts=(1_000,)),
     Contender(DBT_CLOUD, "dbt_cloud"),
     Contender("databricks", "databricks"),
     Contender("naive", "naive"),

@@ -31,7 +31,7 @@ from cordial_sandbox.faults import Faults
 from cordial_sandbox.journal import Journal
 from cordial_sandbox.pages import create_pages_router
 from cordial_sandbox.rate_limit import RateLimit
-from cordial_sandbox.records import build_page, build_record, check_parameters, is_visible, select_fields
+from cordial_sandbox.records import build_answer, build_page, build_record, check_parameters, is_visible, select_fields
 from cordial_sandbox.servers.sftp import SftpFolder
 from cordial_sandbox.state import MAX_STATE
 from cordial_sandbox.trends import contacts_until, days_between
@@ -150,4 +150,4 @@ def _add_export_route(app: FastAPI, kind: ExportKind, vault: Vault) -> None:
         state, body = _get_state(request), await read_body(request)
         job = state.store.add_job(parse_request(kind, body, state.account, saved_key_exists=vault.has_key))
         state.runner.start(job)
-        return {"jobId": job.id}
+        return build_answer(job.id, state.store.behaviour)

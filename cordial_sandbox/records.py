@@ -17,18 +17,19 @@ from cordial_sandbox.store import COMPARISONS, JobQuery
 from cordial_sandbox.tables import JobRow
 from cordial_sandbox.validation import ApiError
 
-#: Not documented.
-DEFAULT_PER_PAGE = 25
 #: Source: the Swagger document.
 MAX_PER_PAGE_WITH_STATISTIC = 25
 
 #: Source: the Swagger document's filter.
 STATUSES = ("Scheduled", "Pending", "Processing", "Throttled", "Failed", "Done")
-#: Source: the Swagger document's ``JobJ``, and the inferred id.
+#: Source: the Swagger document's ``JobJ``, and the inferred ids.
 _MEMBERS = (
-    *("_id", "id", "status", "jobName", "totalItems", "completedItems"),
+    *("_id", "id", "jobId", "jobID", "status", "jobName", "totalItems", "completedItems"),
     *("times", "result", "metadata", "run", "statistic"),
 )
+
+#: How a time ends, by ``record_times``.
+_TIME_ENDS = {"+0000": "+0000", "+00:00": "+00:00", "Z": "Z", "milliseconds": ".000Z", "no_offset": ""}
 
 _JOB_PARAMETERS = ("fields", "include")
 _LIST_PARAMETERS = (
@@ -42,24 +43,29 @@ _MAX_NUMBER = 2**31
 
 def build_record(job: JobRow, behaviour: Behaviour) -> dict[str, Any]:
     """Return a job's record."""
-    done = job.status == "Done"
-    items = max(1, len(job.audiences))
+    items = None if job.started_at is None else max(1, len(job.audiences))
     metadata: dict[str, Any] = {"exportType": job.request["exportType"]}
     if behaviour.list_names:
         metadata["name"] = job.name
+    times = {"start": _format_time(job.started_at, behaviour), "end": _format_time(job.ended_at, behaviour)}
+    result = {"error": 1, **({"message": job.reason} if behaviour.failure_text else {})}
     record: dict[str, Any] = {
         "status": job.status,
         "jobName": KINDS[job.kind].job_name or behaviour.job_name,
         "totalItems": items,
-        "completedItems": items if done else 0,
-        "times": {"start": _format_time(job.started_at), "end": _format_time(job.ended_at)},
+        "completedItems": items and (items if job.status == "Done" else 0),
+        "times": times,
+        "result": result if job.status == "Failed" else [] if behaviour.empty_members == "list" else None,
         "metadata": metadata,
     }
-    if behaviour.list_ids:
-        record["_id"] = job.id
-    if job.status == "Failed":
-        record["result"] = {"error": 1, **({"message": job.reason} if behaviour.failure_text else {})}
-    return record
+    if behaviour.record_id is not None:
+        record[behaviour.record_id] = job.id
+    return _omit_nulls(record) if behaviour.empty_members == "absent" else record
+
+
+def build_answer(job_id: str, behaviour: Behaviour) -> dict[str, str]:
+    """Return the answer to the export that created a job."""
+    return {} if behaviour.answer_id is None else {behaviour.answer_id: job_id}
 
 
 def is_visible(job: JobRow, behaviour: Behaviour, now: float) -> bool:
@@ -112,7 +118,7 @@ def _parse_query(params: Mapping[str, str], behaviour: Behaviour, now: float) ->
     if status not in (None, *STATUSES):
         raise ApiError(422, f"The status must be one of {', '.join(STATUSES)}.", "VALIDATION_ERROR")  # inferred
     page = _parse_number(params, "page", 1)
-    per_page = _parse_number(params, "per_page", DEFAULT_PER_PAGE)
+    per_page = _parse_number(params, "per_page", behaviour.default_per_page)
     if "include" in params and per_page > MAX_PER_PAGE_WITH_STATISTIC:
         msg = f"When include=statistic is requested, per_page must not exceed {MAX_PER_PAGE_WITH_STATISTIC}."
         raise ApiError(400, msg, "JOBS_STATISTIC_PER_PAGE_EXCEEDED")
@@ -170,5 +176,13 @@ def _parse_number(params: Mapping[str, str], name: str, default: int) -> int:
     return number
 
 
-def _format_time(timestamp: float | None) -> str | None:
-    return None if timestamp is None else datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%S%z")
+def _format_time(timestamp: float | None, behaviour: Behaviour) -> str | None:
+    if timestamp is None:
+        return None
+    return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%S") + _TIME_ENDS[behaviour.record_times]
+
+
+def _omit_nulls(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record without null, and without the objects that contain nothing else."""
+    kept = {name: _omit_nulls(value) if isinstance(value, Mapping) else value for name, value in record.items()}
+    return {name: value for name, value in kept.items() if value not in (None, {})}

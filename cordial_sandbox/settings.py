@@ -40,12 +40,26 @@ class Behaviour(BaseModel):
     write_seconds: float = Field(
         0.0, ge=0, le=30, description="seconds to write a file over SFTP or FTP, under its final name"
     )
-    list_ids: bool = Field(True, description="whether a job record has an _id; not documented by Cordial")
+    answer_id: Literal["jobId", "jobID", "_id", "id"] | None = Field(
+        "jobId", description="member of the answer to an export that has the job's id; documented for the other exports"
+    )
+    record_id: Literal["_id", "id", "jobId", "jobID"] | None = Field(
+        "_id", description="member of a job record that has its id; null for none; not documented by Cordial"
+    )
+    record_times: Literal["+0000", "+00:00", "Z", "milliseconds", "no_offset"] = Field(
+        "+0000", description="how the times of a job record end; all of them are ISO 8601, as Cordial documents"
+    )
+    empty_members: Literal["null", "absent", "list"] = Field(
+        "null",
+        description="what a job record has for times and numbers that are not known yet, and for a result that is "
+        "empty: null, nothing, or an empty list for the result; not documented by Cordial",
+    )
     list_names: bool = Field(True, description="whether a job record has metadata.name")
     list_order: Literal["newest", "oldest"] = Field(
         "newest", description="which job a list begins with; not documented by Cordial"
     )
     list_tells: int | None = Field(None, ge=0, description="how many of the newest jobs can be listed; null for all")
+    default_per_page: int = Field(25, ge=1, description="jobs on a page without per_page; not documented by Cordial")
     max_per_page: int | None = Field(None, ge=1, description="upper bound for per_page")
     rate_limit: int | None = Field(
         None, ge=1, description="requests of each kind per period; not documented by Cordial"
@@ -56,6 +70,13 @@ class Behaviour(BaseModel):
     )
     failure_text: bool = Field(True, description="whether a Failed job has a reason; not documented by Cordial")
     file_name: str = Field("{name}.csv", description="pattern with the placeholders {name}, {job_id}, and {timestamp}")
+    part_suffix: str = Field(
+        "-{number}",
+        description="what follows the name of each file of an export in parts, as limitRecordsPerFile makes them, with "
+        "the placeholders {number} and {total}; not documented by Cordial",
+    )
+    csv_parts: int = Field(1, ge=1, le=1000, description="files of an Audience Trends export, at most one per audience")
+    csv_gzip: bool = Field(False, description="whether the file of an Audience Trends export is compressed")
     csv_bom: bool = False
     csv_crlf: bool = False
     csv_date_format: str = "%Y-%m-%d"
@@ -81,6 +102,18 @@ class Behaviour(BaseModel):
             msg = (
                 f"Invalid file_name {pattern!r}: expected a file name without slashes, whose only placeholders are "
                 "{name}, {job_id}, and {timestamp}."
+            )
+            raise ValueError(msg)
+        return pattern
+
+    @field_validator("part_suffix")
+    @classmethod
+    def _validate_part_suffix(cls, pattern: str) -> str:
+        fields = [name for _, name, _, _ in Formatter().parse(pattern) if name is not None]
+        if "/" in pattern or "number" not in fields or not set(fields) <= {"number", "total"}:
+            msg = (
+                f"Invalid part_suffix {pattern!r}: expected text without slashes, with the placeholder {{number}} and "
+                "possibly {total}."
             )
             raise ValueError(msg)
         return pattern

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from airflow_provider_cordial import __version__
-from airflow_provider_cordial.client.job import Job
+from airflow_provider_cordial.client.job import Job, parse_ids
 from airflow_provider_cordial.client.retry_after import parse_retry_after
 from airflow_provider_cordial.client.secrets import mask_members, strike_out
 from airflow_provider_cordial.exceptions import (
@@ -49,6 +49,9 @@ _ACCESS_ADVICE = (
 #: The words of a 400 that is not about the destination. Source: the Swagger document, on the exports of contacts, their
 #: activities, and messages.
 _ABOUT_THE_EXPORT = re.compile(r"^Audience with name|export type|confirm email|Job could not be created")
+
+#: The members of the answer to an export that may contain the job's id.
+JOB_ID_MEMBERS = ("jobId", "jobID")
 
 _EXPLANATIONS = ("message", "messages", "validationErrors", "fieldErrors", "errors", "error")
 _SNIPPET_LENGTH = 300
@@ -165,13 +168,20 @@ def connection_failed(request: Request, base_url: str, error: Exception, *, sent
 
 
 def parse_job_id(request: Request, payload: Any) -> str:
-    """Return the job id in the answer to an export."""
-    job_id = payload.get("jobId") if isinstance(payload, Mapping) else None
-    if isinstance(job_id, Mapping) and job_id.get("error"):
-        # A rejection in the place of the id: there is no job.
-        _, text = _explanation(request, json.dumps(job_id).encode())
-        msg = f"{request}: Cordial rejected the export: {text.rstrip('.')}. Correct the export or its destination."
-        raise DestinationError(msg, status=HTTPStatus.OK, cordial_message=text)
+    """Return the job id in the answer to an export.
+
+    Cordial documents it for the other exports only, spells the member ``jobID`` elsewhere, and documents for imports
+    that it may be an object. An ``id`` of any other member may identify something else.
+    """
+    answer = payload if isinstance(payload, Mapping) else {}
+    job_id = next((answer[member] for member in JOB_ID_MEMBERS if answer.get(member)), None)
+    if isinstance(job_id, Mapping):
+        if job_id.get("error"):
+            # A rejection in the place of the id: there is no job.
+            _, text = _explanation(request, json.dumps(job_id).encode())
+            msg = f"{request}: Cordial rejected the export: {text.rstrip('.')}. Correct the export or its destination."
+            raise DestinationError(msg, status=HTTPStatus.OK, cordial_message=text)
+        job_id = next(iter(parse_ids(job_id)), None)
     if isinstance(job_id, bool) or not isinstance(job_id, str | int) or not str(job_id).strip():
         text = _payload_snippet(request, payload)
         msg = f"{request}: the answer has no jobId: {text}. A job may have been created; check Cordial's Jobs page."

@@ -11,7 +11,7 @@ from typing import Any
 from airflow_provider_cordial.client.secrets import mask_members
 
 #: The members of a job record that may contain its id. The Swagger document declares none of them.
-ID_MEMBERS = ("_id", "id", "jobId")
+ID_MEMBERS = ("_id", "id", "jobId", "jobID")
 
 #: Prefixes of the ``jobName`` of jobs other than exports. Source: the Swagger document.
 OTHER_JOBS = ("Import", "Send", "Delete", "AudienceSplit", "DataAutomation")

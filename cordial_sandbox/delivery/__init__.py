@@ -7,7 +7,7 @@ from typing import Any
 
 from cordial_sandbox.delivery.azure_blob import deliver_azure_blob
 from cordial_sandbox.delivery.errors import DeliveryError
-from cordial_sandbox.delivery.file import DeliveredFile
+from cordial_sandbox.delivery.file import DeliveredFile, FilePart
 from cordial_sandbox.delivery.ftp import deliver_ftp
 from cordial_sandbox.delivery.gcs import deliver_gcs
 from cordial_sandbox.delivery.s3 import deliver_s3
@@ -17,7 +17,7 @@ from cordial_sandbox.delivery.ui import deliver_ui
 
 __all__ = ["DeliveredFile", "DeliveryError", "Site", "deliver"]
 
-Deliver = Callable[[Mapping[str, Any], DeliveredFile, Site], Awaitable[str]]
+Deliver = Callable[[Mapping[str, Any], FilePart, Site], Awaitable[str]]
 
 _DELIVERIES: dict[str, Deliver] = {
     "aws": deliver_ui,
@@ -30,16 +30,17 @@ _DELIVERIES: dict[str, Deliver] = {
 
 
 async def deliver(destination: Mapping[str, Any], file: DeliveredFile, site: Site) -> str:
-    """Deliver a complete file and return its location; replace a file of the same name.
+    """Deliver a complete file and return its location, or that of its first part; replace a file of the same name.
 
     :param destination: the request's destination, with its secrets.
     :raises DeliveryError: the delivery failed; has Cordial's documented text if there is one.
     """
     try:
-        return await _DELIVERIES[destination["type"]](destination, file, site)
+        locations = [await _DELIVERIES[destination["type"]](destination, part, site) for part in file.parts()]
     except (OSError, ValueError) as error:
         # What no client can use: a host, region, or bucket of an impossible form, or a name that is too long. The text
         # of a ValueError may repeat a secret.
         reason = error.strerror if isinstance(error, OSError) else None
         msg = f"The destination cannot be used: {reason or type(error).__name__}"
         raise DeliveryError(msg) from None
+    return locations[0]

@@ -12,17 +12,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cordial_sandbox.delivery.errors import DeliveryError
-from cordial_sandbox.delivery.file import DeliveredFile
+from cordial_sandbox.delivery.file import FilePart
 from cordial_sandbox.delivery.site import Site
 
 _TIMEOUT = 15
 
 
-async def deliver_azure_blob(destination: Mapping[str, Any], file: DeliveredFile, site: Site) -> str:
+async def deliver_azure_blob(destination: Mapping[str, Any], file: FilePart, site: Site) -> str:
     return await asyncio.to_thread(_deliver, destination, file, site)
 
 
-def _deliver(destination: Mapping[str, Any], file: DeliveredFile, site: Site) -> str:
+def _deliver(destination: Mapping[str, Any], file: FilePart, site: Site) -> str:
     try:
         from azure.core.exceptions import AzureError, HttpResponseError
         from azure.storage.blob import BlobServiceClient, ContentSettings

@@ -12,18 +12,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from cordial_sandbox.delivery.errors import DeliveryError
-from cordial_sandbox.delivery.file import DeliveredFile
+from cordial_sandbox.delivery.file import FilePart
 from cordial_sandbox.delivery.site import Site
 
 _TIMEOUT = 15
 
 
-async def deliver_ftp(destination: Mapping[str, Any], file: DeliveredFile, site: Site) -> str:
+async def deliver_ftp(destination: Mapping[str, Any], file: FilePart, site: Site) -> str:
     site.check(destination["server"])
     return await asyncio.to_thread(_deliver, destination, file)
 
 
-def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
+def _deliver(destination: Mapping[str, Any], file: FilePart) -> str:
     server, port, path = destination["server"], int(destination.get("port") or 21), str(destination["path"])
     target = f"{path.rstrip('/')}/{file.name}"
     partial = f"{path.rstrip('/')}/{file.partial_name}"
@@ -41,8 +41,8 @@ def _deliver(destination: Mapping[str, Any], file: DeliveredFile) -> str:
         try:
             client.voidcmd("TYPE I")
             with client.transfercmd(f"STOR {partial}") as data:
-                for part in file.parts():
-                    data.sendall(part)
+                for chunk in file.chunks():
+                    data.sendall(chunk)
                     time.sleep(file.pause)
             client.voidresp()
             if partial != target:

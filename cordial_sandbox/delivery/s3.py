@@ -11,17 +11,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cordial_sandbox.delivery.errors import DeliveryError
-from cordial_sandbox.delivery.file import DeliveredFile
+from cordial_sandbox.delivery.file import FilePart
 from cordial_sandbox.delivery.site import Site
 
 _TIMEOUT = 15
 
 
-async def deliver_s3(destination: Mapping[str, Any], file: DeliveredFile, site: Site) -> str:
+async def deliver_s3(destination: Mapping[str, Any], file: FilePart, site: Site) -> str:
     return await asyncio.to_thread(_deliver, destination, file, site)
 
 
-def _deliver(destination: Mapping[str, Any], file: DeliveredFile, site: Site) -> str:
+def _deliver(destination: Mapping[str, Any], file: FilePart, site: Site) -> str:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError

@@ -12,7 +12,7 @@ from typing import Any
 import asyncssh
 
 from cordial_sandbox.delivery.errors import DeliveryError
-from cordial_sandbox.delivery.file import DeliveredFile
+from cordial_sandbox.delivery.file import FilePart
 from cordial_sandbox.delivery.site import Site
 from cordial_sandbox.vault import Vault
 
@@ -20,7 +20,7 @@ _CONNECT_TIMEOUT = 10
 _TRANSFER_TIMEOUT = 60
 
 
-async def deliver_sftp(destination: Mapping[str, Any], file: DeliveredFile, site: Site) -> str:
+async def deliver_sftp(destination: Mapping[str, Any], file: FilePart, site: Site) -> str:
     server, port = destination["server"], int(destination.get("port") or 22)
     path = str(destination["path"])
     site.check(server)
@@ -53,8 +53,8 @@ async def deliver_sftp(destination: Mapping[str, Any], file: DeliveredFile, site
                 msg = f"Invalid file path '{path}'."
                 raise DeliveryError(msg)
             async with client.open(partial, "wb") as opened:
-                for part in file.parts():
-                    await opened.write(part)
+                for chunk in file.chunks():
+                    await opened.write(chunk)
                     await asyncio.sleep(file.pause)
             if partial != target:
                 await client.posix_rename(partial, target)

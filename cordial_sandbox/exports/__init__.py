@@ -11,11 +11,11 @@ from cordial_sandbox.exports.account_monitor import ACCOUNT_MONITOR
 from cordial_sandbox.exports.audience_trends import AUDIENCE_TRENDS
 from cordial_sandbox.exports.contact_activity import CONTACT_ACTIVITY
 from cordial_sandbox.exports.contacts import CONTACTS
-from cordial_sandbox.exports.kind import Content, ExportKind, ExportRequest
+from cordial_sandbox.exports.kind import Content, ExportKind, ExportRequest, Rendered
 from cordial_sandbox.exports.message_analytics import MESSAGE_ANALYTICS
 from cordial_sandbox.validation import BAD_DESTINATION, MAX_NAME, ApiError, parse_destination
 
-__all__ = ["KINDS", "Content", "ExportKind", "ExportRequest", "name_file", "parse_request"]
+__all__ = ["KINDS", "Content", "ExportKind", "ExportRequest", "Rendered", "name_file", "parse_request"]
 
 KINDS: Mapping[str, ExportKind] = {
     kind.path: kind for kind in (AUDIENCE_TRENDS, CONTACTS, CONTACT_ACTIVITY, MESSAGE_ANALYTICS, ACCOUNT_MONITOR)

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from cordial_sandbox.accounts import Account
-from cordial_sandbox.exports.kind import Content, ExportKind
+from cordial_sandbox.exports.kind import Content, ExportKind, Rendered
 from cordial_sandbox.exports.records import write_records
 from cordial_sandbox.validation import check_choice, check_types, parse_moment, parse_timeframe
 
@@ -37,7 +37,7 @@ def parse(body: Mapping[str, Any], _account: Account) -> Mapping[str, Any]:
     }
 
 
-def render(request: Mapping[str, Any], _content: Content) -> bytes:
+def render(request: Mapping[str, Any], content: Content) -> Rendered:
     start = datetime.fromisoformat(request["selected_timeframe_start"]).strftime("%Y-%m-%dT%H:%M:%S%z")
     levels = [request["selected_level"]] if "selected_level" in request else _LEVELS
     category = request.get("selected_category", "API")
@@ -45,7 +45,7 @@ def render(request: Mapping[str, Any], _content: Content) -> bytes:
         {"time": start, "level": level, "category": category, "message": f"Example of the level {level}."}
         for level in levels
     ]
-    return write_records(logs, ("time", "level", "category", "message"), request)
+    return write_records(logs, ("time", "level", "category", "message"), request, content)
 
 
 ACCOUNT_MONITOR = ExportKind(

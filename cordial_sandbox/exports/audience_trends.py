@@ -12,7 +12,8 @@ from datetime import date, datetime
 from typing import Any
 
 from cordial_sandbox.accounts import Account, Audience
-from cordial_sandbox.exports.kind import Content, ExportKind
+from cordial_sandbox.exports.kind import Content, ExportKind, Rendered
+from cordial_sandbox.exports.records import compress
 from cordial_sandbox.trends import contacts_until, days_between
 from cordial_sandbox.validation import BAD_EXPORT, ApiError, parse_timeframe
 
@@ -35,12 +36,17 @@ def parse(body: Mapping[str, Any], account: Account) -> Mapping[str, Any]:
     }
 
 
-def render(request: Mapping[str, Any], content: Content) -> bytes:
+def render(request: Mapping[str, Any], content: Content) -> Rendered:
     known = content.account.audiences_by_name
     # An audience that was removed after the request has no snapshots.
     audiences = [known.get(name) or Audience(name=name, sizes={}) for name in request["audiences"]]
     start, end = (date.fromisoformat(request[f"selected_timeframe_{edge}"]) for edge in ("start", "end"))
-    return trends_csv(audiences, start, end, content)
+    behaviour = content.behaviour
+    size = -(-len(audiences) // min(behaviour.csv_parts, len(audiences)))
+    parts = [trends_csv(audiences[n : n + size], start, end, content) for n in range(0, len(audiences), size)]
+    if behaviour.csv_gzip:
+        return Rendered([compress(part) for part in parts], behaviour.part_suffix, ".gz")
+    return Rendered(parts, behaviour.part_suffix)
 
 
 def trends_csv(audiences: Sequence[Audience], start: date, end: date, content: Content) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 
 from cordial_sandbox.accounts import Account
 from cordial_sandbox.exports.contacts import check_delimiter
-from cordial_sandbox.exports.kind import Content, ExportKind
+from cordial_sandbox.exports.kind import Content, ExportKind, Rendered
 from cordial_sandbox.exports.records import COUNT, choose_columns, write_records
 from cordial_sandbox.validation import BAD_EXPORT, ApiError, check_choice, check_types, parse_moment, parse_timeframe
 
@@ -62,7 +62,7 @@ def parse(body: Mapping[str, Any], account: Account) -> Mapping[str, Any]:
     }
 
 
-def render(request: Mapping[str, Any], _content: Content) -> bytes:
+def render(request: Mapping[str, Any], content: Content) -> Rendered:
     start, end = (datetime.fromisoformat(request[f"selected_timeframe_{edge}"]) for edge in ("start", "end"))
     one = [request["selected_action_name"]] if "selected_action_name" in request else None
     actions = one or request.get("selected_action_names") or _ACTIONS
@@ -75,7 +75,7 @@ def render(request: Mapping[str, Any], _content: Content) -> bytes:
         }
         for number in range(COUNT)
     ]
-    return write_records(activity, choose_columns(request, _COLUMNS), request)
+    return write_records(activity, choose_columns(request, _COLUMNS), request, content)
 
 
 CONTACT_ACTIVITY = ExportKind(

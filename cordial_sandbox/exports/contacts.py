@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cordial_sandbox.accounts import Account
-from cordial_sandbox.exports.kind import Content, ExportKind
+from cordial_sandbox.exports.kind import Content, ExportKind, Rendered
 from cordial_sandbox.exports.records import COUNT, write_records
 from cordial_sandbox.validation import ApiError, check_types
 
@@ -42,7 +42,7 @@ def check_delimiter(body: Mapping[str, Any]) -> None:
         raise ApiError(400, "The delimiter must be one character.")
 
 
-def render(request: Mapping[str, Any], _content: Content) -> bytes:
+def render(request: Mapping[str, Any], content: Content) -> Rendered:
     contacts = [
         {
             "_id": f"{number:024x}",
@@ -53,7 +53,7 @@ def render(request: Mapping[str, Any], _content: Content) -> bytes:
         }
         for number in range(1, COUNT + 1)
     ]
-    return write_records(contacts, request["fields"], request)
+    return write_records(contacts, request["fields"], request, content)
 
 
 CONTACTS = ExportKind(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -41,6 +41,19 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
+class Rendered:
+    """The content of the file of an export, or of its parts.
+
+    :param part_suffix: pattern that follows the name of each of several parts, as ``Behaviour.part_suffix``.
+    :param ending: what is added to the name.
+    """
+
+    parts: Sequence[bytes]
+    part_suffix: str
+    ending: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ExportKind:
     """A kind of export: one module, and one entry of the registry.
 
@@ -58,7 +71,7 @@ class ExportKind:
     path: str
     types: tuple[str, ...]
     parse: Callable[[Mapping[str, Any], Account], Mapping[str, Any]]
-    render: Callable[[Mapping[str, Any], Content], bytes]
+    render: Callable[[Mapping[str, Any], Content], Rendered]
     config_status: int = 400
     job_name: str | None = None
     requires_name: bool = True

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cordial_sandbox.accounts import Account
-from cordial_sandbox.exports.kind import Content, ExportKind
+from cordial_sandbox.exports.kind import Content, ExportKind, Rendered
 from cordial_sandbox.exports.records import choose_columns, write_records
 from cordial_sandbox.validation import MAX_NAME, ApiError, check_choice, check_types, parse_moment, parse_timeframe
 
@@ -58,7 +58,7 @@ def parse(body: Mapping[str, Any], account: Account) -> Mapping[str, Any]:
     }
 
 
-def render(request: Mapping[str, Any], _content: Content) -> bytes:
+def render(request: Mapping[str, Any], content: Content) -> Rendered:
     messages: list[dict[str, Any]] = [
         {"messageName": f"Message {number}", "sent": 1_000 * number, "opens": 210 * number, "clicks": 30 * number}
         for number in range(1, 6)
@@ -66,7 +66,7 @@ def render(request: Mapping[str, Any], _content: Content) -> bytes:
     if request.get("includeTotalsRow"):
         totals = {column: sum(message[column] for message in messages) for column in _COLUMNS[1:]}
         messages.append({"messageName": "Total", **totals})
-    return write_records(messages, choose_columns(request, _COLUMNS), request)
+    return write_records(messages, choose_columns(request, _COLUMNS), request, content)
 
 
 MESSAGE_ANALYTICS = ExportKind(

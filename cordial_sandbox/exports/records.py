@@ -12,19 +12,33 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cordial_sandbox.exports.kind import Content, Rendered
+
 #: How many records a made-up file has at most.
 COUNT = 25
 
 
-def write_records(records: Sequence[Mapping[str, Any]], columns: Sequence[str], request: Mapping[str, Any]) -> bytes:
-    """Return records in the ``exportType`` of a request, compressed if it asks for that."""
+def write_records(
+    records: Sequence[Mapping[str, Any]], columns: Sequence[str], request: Mapping[str, Any], content: Content
+) -> Rendered:
+    """Return records in the ``exportType`` of a request, compressed and in parts if it asks for that."""
+    size = request.get("limitRecordsPerFile") or max(1, len(records))
+    starts = range(0, max(1, len(records)), size)
+    parts = [_write_part(records[start : start + size], columns, request) for start in starts]
+    return Rendered(parts, content.behaviour.part_suffix)
+
+
+def _write_part(records: Sequence[Mapping[str, Any]], columns: Sequence[str], request: Mapping[str, Any]) -> bytes:
     if request["exportType"] == "json":
         text = "".join(json.dumps({column: record.get(column) for column in columns}) + "\n" for record in records)
     else:
         text = _write_rows(records, columns, request)
-    content = text.encode()
+    return compress(text.encode()) if request.get("compress") else text.encode()
+
+
+def compress(content: bytes) -> bytes:
     # Without a time, so that a repeated delivery has the same bytes.
-    return gzip.compress(content, mtime=0) if request.get("compress") else content
+    return gzip.compress(content, mtime=0)
 
 
 def choose_columns(request: Mapping[str, Any], default: Sequence[str]) -> Sequence[str]:

@@ -125,7 +125,7 @@ _FAULTS: tuple[Fault, ...] = (
     _shape("a page inserted before each page", proxy="insert 2", max_per_page=2),
     _shape("dripping", proxy="drip"),
     _shape("without names", list_names=False),
-    _shape("without ids", list_ids=False),
+    _shape("without ids", record_id=None),
     Fault(label="the job fails", behaviour={"job_fails_with": "Login failed."}),
     Fault(label="a job is listed late", behaviour={"visible_after": 0.2}, hides_jobs=True),
     *(
@@ -146,7 +146,7 @@ _NO_BEHAVIOUR = {
     "job_fails_with": None,
     "visible_after": 0.0,
     "list_names": True,
-    "list_ids": True,
+    "record_id": "_id",
     "list_order": "newest",
     "list_tells": None,
     "max_per_page": None,

@@ -178,7 +178,7 @@ def test_invalid_list_parameters_are_rejected(call: Call) -> None:
 
 
 def test_members_of_a_record_are_configurable(call: Call, cordial_sandbox: SandboxProcess) -> None:
-    cordial_sandbox.control.behaviour(list_ids=False, list_names=False, failure_text=False, job_fails_with="a reason")
+    cordial_sandbox.control.behaviour(record_id=None, list_names=False, failure_text=False, job_fails_with="a reason")
     record = wait_until_ended(call, export(call))
     assert "_id" not in record
     assert record["metadata"] == {"exportType": "csv"}

@@ -206,5 +206,5 @@ def test_a_file_has_no_day_that_its_job_misses() -> None:
     kind = KINDS["audiencetrendsexport"]
     request = parse_request(kind, export_body(), account, saved_key_exists=lambda _: False)
     content = Content(account, Behaviour(job_seconds=0), date(2026, 12, 1), frozenset({date(2026, 11, 10)}))
-    _, row = kind.render(request.request, content).decode().splitlines()
+    _, row = kind.render(request.request, content).parts[0].decode().splitlines()
     assert [bool(cell) for cell in row.split(",")] == [True, False, True]

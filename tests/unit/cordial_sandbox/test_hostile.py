@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil  # type: ignore[import-untyped,unused-ignore]
 import pytest
 import requests
 
@@ -30,10 +33,24 @@ def call(cordial_sandbox: SandboxProcess) -> Call:
     return send
 
 
+@pytest.fixture(autouse=True)
+def _survives(cordial_sandbox: SandboxProcess) -> Iterator[None]:
+    """Check that the sandbox has neither crashed nor logged an error once a test has ended."""
+    before = len(cordial_sandbox.log.read_bytes())
+    yield
+    assert cordial_sandbox.is_running
+    assert requests.get(f"{cordial_sandbox.url}/_sandbox/health", timeout=10).json() == {"status": "ok"}
+    assert b"Traceback" not in cordial_sandbox.log.read_bytes()[before:]
+
+
+def connect(sandbox: SandboxProcess) -> socket.socket:
+    address = urlsplit(sandbox.url)
+    return socket.create_connection((address.hostname, address.port), timeout=10)
+
+
 def exchange(sandbox: SandboxProcess, request: bytes) -> bytes:
     """Send bytes and return the answer until the sandbox closes the connection."""
-    address = urlsplit(sandbox.url)
-    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+    with connect(sandbox) as connection:
         connection.sendall(request)
         answer = b""
         while part := connection.recv(65536):
@@ -72,6 +89,9 @@ def settle(sandbox: SandboxProcess, job_id: str) -> dict[str, Any]:
         b"\xff\xfe",
         b"",
         '{"a": ' + "9" * 5000 + "}",
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        "[" * 100_000 + "]" * 100_000,
     ],
 )
 def test_text_that_is_not_json_is_rejected(cordial_sandbox: SandboxProcess, call: Call, data: str | bytes) -> None:
@@ -255,6 +275,23 @@ def test_a_huge_body_in_chunks_is_refused(cordial_sandbox: SandboxProcess, path:
     assert exchange(cordial_sandbox, request).startswith(b"HTTP/1.1 413 ")
 
 
+def test_a_body_of_100_megabytes_is_not_kept(cordial_sandbox: SandboxProcess) -> None:
+    process = cordial_sandbox._process
+    assert process is not None
+    memory = psutil.Process(process.pid).memory_info
+    before, chunk = memory().rss, b"100000\r\n" + b" " * 0x100000 + b"\r\n"
+    sent = 0
+    with connect(cordial_sandbox) as connection, contextlib.suppress(ConnectionError):
+        connection.sendall(head(cordial_sandbox, "Transfer-Encoding: chunked"))
+        for _ in range(100):
+            connection.sendall(chunk)
+            sent += len(chunk)
+    # The sandbox closes the connection, of which the system may hold some megabytes.
+    assert sent < 50 * 2**20
+    assert memory().rss - before < 20 * 2**20
+    assert cordial_sandbox.control.jobs() == []
+
+
 @pytest.mark.parametrize(
     "rest",
     [
@@ -270,13 +307,57 @@ def test_bad_chunks_are_refused(cordial_sandbox: SandboxProcess, rest: bytes) ->
 
 
 def test_an_interrupted_body_creates_no_job(cordial_sandbox: SandboxProcess) -> None:
-    address = urlsplit(cordial_sandbox.url)
     body = json.dumps(export_body()).encode()
-    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+    with connect(cordial_sandbox) as connection:
         connection.sendall(head(cordial_sandbox, f"Content-Length: {len(body)}") + body[:-1])
     time.sleep(0.2)
     assert cordial_sandbox.control.jobs() == []
-    assert "Traceback" not in cordial_sandbox.log.read_text()
+
+
+def test_pipelined_requests_are_answered_in_their_order(cordial_sandbox: SandboxProcess) -> None:
+    keep = head(cordial_sandbox, method="GET", path="/v2/jobs").replace(b"Connection: close\r\n", b"")
+    missing = keep.replace(b"/v2/jobs", b"/v2/jobs/nothing")
+    answer = exchange(cordial_sandbox, keep + missing + keep + head(cordial_sandbox, method="GET", path="/v2/jobs"))
+    assert re.findall(rb"HTTP/1.1 (\d+) ", answer) == [b"200", b"404", b"200", b"200"]
+
+
+def test_nothing_after_a_refused_body_is_taken_as_a_request(cordial_sandbox: SandboxProcess) -> None:
+    body = json.dumps(export_body()).encode()
+    second = head(cordial_sandbox, f"Content-Length: {len(body)}") + body
+    for refused in (
+        head(cordial_sandbox, "Content-Length: 100000000"),
+        head(cordial_sandbox, "Transfer-Encoding: chunked") + b"zz\r\n",
+        head(cordial_sandbox, "Content-Length: x"),
+        head(cordial_sandbox, "Content-Length: 1", "Content-Length: 2") + b"x",
+    ):
+        answer = exchange(cordial_sandbox, refused.replace(b"Connection: close\r\n", b"") + second)
+        assert re.findall(rb"HTTP/1.1 (\d+) ", answer)[:1] in ([b"400"], [b"413"]), refused
+        assert cordial_sandbox.control.jobs() == [], refused
+
+
+def test_slow_clients_delay_nobody_else(cordial_sandbox: SandboxProcess) -> None:
+    request = head(cordial_sandbox, "Content-Length: 1000") + b"{"
+    with contextlib.ExitStack() as stack:
+        for number in range(200):
+            connection = stack.enter_context(connect(cordial_sandbox))
+            # In the middle of the head, or of the body.
+            connection.sendall(request if number % 2 else request[: number % 150 + 1])
+        started = time.monotonic()
+        for _ in range(20):
+            assert cordial_sandbox.control.jobs() == []
+        assert time.monotonic() - started < 5
+    assert cordial_sandbox.control.jobs() == []
+
+
+def test_a_client_that_does_not_read_its_answers_delays_nobody_else(cordial_sandbox: SandboxProcess) -> None:
+    cordial_sandbox.control.add_jobs(1000, shortest=1000, longest=1000)
+    request = head(cordial_sandbox, method="GET", path="/v2/jobs?per_page=1000")
+    with connect(cordial_sandbox) as connection:
+        connection.sendall(request.replace(b"Connection: close\r\n", b"") * 50)
+        time.sleep(0.2)
+        started = time.monotonic()
+        assert len(cordial_sandbox.control.jobs()) == 1000
+        assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize(

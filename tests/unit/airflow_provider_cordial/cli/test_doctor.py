@@ -123,7 +123,7 @@ def test_the_answer_of_the_list_is_checked(
 @pytest.mark.parametrize(
     ("behaviour", "text"),
     [
-        ({"list_ids": False}, "1 without an id"),
+        ({"record_id": None}, "1 without an id"),
         ({"list_names": False}, "1 without the name of an export"),
         ({"job_stays_in": "Sleeping"}, "1 with an unknown status"),
     ],

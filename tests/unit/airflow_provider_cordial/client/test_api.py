@@ -201,6 +201,8 @@ def test_an_access_error_knows_whether_cordial_sent_it(status: int, body: bytes,
 def test_job_ids_are_opaque() -> None:
     assert api.parse_job_id(EXPORT, {"jobId": "548817d0"}) == "548817d0"
     assert api.parse_job_id(EXPORT, {"jobId": 17}) == "17"
+    assert api.parse_job_id(EXPORT, {"jobID": "548817d0"}) == "548817d0"
+    assert api.parse_job_id(EXPORT, {"jobId": {"_id": "548817d0"}}) == "548817d0"
     assert api.get_job("a/b c").path == "/v2/jobs/a%2Fb%20c"
     with pytest.raises(exceptions.RequestError, match="Invalid job_id ''"):
         api.get_job("")
@@ -223,8 +225,8 @@ def test_a_job_without_a_status_is_unreadable(payload: Any) -> None:
         api.parse_job(GET, payload, "1")
 
 
-@pytest.mark.parametrize("member", ["_id", "id", "jobId"])
-def test_a_listed_job_may_have_one_of_three_id_members(member: str) -> None:
+@pytest.mark.parametrize("member", ["_id", "id", "jobId", "jobID"])
+def test_a_listed_job_may_have_one_of_four_id_members(member: str) -> None:
     assert [job.id for job in api.parse_jobs(GET, [{"status": "Done", member: "7"}, {"status": "Done"}])] == ["7", ""]
 
 

@@ -207,7 +207,7 @@ def test_a_failed_job_is_exported_again_under_a_new_name(
     ("behaviour", "fault", "text"),
     [
         ({"list_names": False}, None, r"the list contains jobs without a name \(1\)"),
-        ({"list_ids": False}, None, "does not contain the job's id"),
+        ({"record_id": None}, None, "does not contain the job's id"),
         ({}, {"status": 403}, "the list of jobs cannot be read"),
         ({}, {"status": 401}, "the list of jobs cannot be read"),
     ],

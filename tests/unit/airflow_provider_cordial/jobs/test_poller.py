@@ -115,7 +115,7 @@ def test_an_incomplete_list_loses_no_wait(cordial: SandboxProcess) -> None:
 def test_jobs_are_polled_one_by_one_without_a_usable_list(cordial: SandboxProcess, how: str) -> None:
     match how:
         case "no ids":
-            cordial.control.behaviour(list_ids=False)
+            cordial.control.behaviour(record_id=None)
         case "forbidden":
             cordial.control.fault("list_jobs", "answer", status=403)
         case "not a list":
@@ -173,7 +173,7 @@ def test_the_order_of_the_list_does_not_matter(cordial: SandboxProcess) -> None:
 
 
 def test_lookups_respect_the_rate_of_the_account(cordial: SandboxProcess, set_connection: SetConnection) -> None:
-    cordial.control.behaviour(list_ids=False)
+    cordial.control.behaviour(record_id=None)
     for conn_id in ("one", "two"):
         connect(set_connection, cordial, conn_id, requests_per_minute=600)
     job_ids = cordial.control.add_jobs(20, shortest=0.0, longest=0.0)
@@ -209,7 +209,7 @@ def test_a_reported_limit_is_never_exceeded(cordial: SandboxProcess) -> None:
 @pytest.mark.parametrize("kind", ["list_jobs", "get_job"])
 @pytest.mark.parametrize("effect", ["reset", "truncate", "answer"])
 def test_a_temporary_failure_ends_no_wait(cordial: SandboxProcess, kind: str, effect: str) -> None:
-    cordial.control.behaviour(list_ids=kind == "list_jobs")
+    cordial.control.behaviour(record_id="_id" if kind == "list_jobs" else None)
     job_ids = cordial.control.add_jobs(5, shortest=0.5, longest=0.5)
     cordial.control.fault(kind, effect, times=2)
     assert all_done(asyncio.run(events(job_ids)), job_ids)
@@ -479,7 +479,7 @@ def test_a_rotation_during_many_lookups_ends_no_wait(
 ) -> None:
     monkeypatch.setattr(account, "REREAD_PAUSE", 0.0)
     connect(set_connection, cordial, requests_per_minute=6000)
-    cordial.control.behaviour(list_ids=False)
+    cordial.control.behaviour(record_id=None)
     job_ids = cordial.control.add_jobs(100, shortest=1.0, longest=1.0)
 
     async def rotate() -> list[Event]:
@@ -505,7 +505,7 @@ def test_silent_answers_do_not_delay_other_waits(
 ) -> None:
     monkeypatch.setattr(async_client, "STATUS_TIMEOUT", 2.0)
     if kind == "get_job":
-        cordial.control.behaviour(list_ids=False)
+        cordial.control.behaviour(record_id=None)
     cordial.control.fault(kind, "delay", seconds=60, times=times)
     job_ids = cordial.control.add_jobs(20, shortest=0.5, longest=0.5)
     assert all_done(asyncio.run(events(job_ids, seconds=20)), job_ids)
