@@ -195,8 +195,9 @@ class JobRunner:
                 # In a thread: a timeframe of centuries takes seconds, and requests are answered meanwhile.
                 files = await asyncio.to_thread(self._render, jobs, behaviour)
                 started = time.monotonic()
+                locations: dict[DeliveredFile, str] = {}
                 for job, file in zip(jobs, files, strict=True):
-                    await self._deliver_file(job, file)
+                    await self._deliver_file(job, file, locations)
                 self._save(jobs)
             except Exception:
                 log.exception("%d jobs could not be delivered; retrying", len(numbers))
@@ -205,9 +206,13 @@ class JobRunner:
             await yield_to_requests(started)
 
     def _render(self, jobs: Sequence[JobRow], behaviour: Behaviour) -> Sequence[DeliveredFile | Exception]:
-        """Return the files of jobs, or the errors of the sandbox."""
+        """Return the files of jobs, or the errors of the sandbox.
+
+        Equal files of a batch, as bulk jobs have them, are one file on the Jobs page; they also expire together.
+        """
         today = self._account.today(self._store.clock.now())
         files: list[DeliveredFile | Exception] = []
+        known: dict[tuple[str, bytes], DeliveredFile] = {}
         for job in jobs:
             content = Content(self._account, behaviour, today, frozenset(_get_outcome(job).missing_days))
             timestamp = datetime.fromtimestamp(job.created_at, UTC).strftime("%Y%m%d%H%M%S")
@@ -215,17 +220,25 @@ class JobRunner:
             try:
                 name = name_file(behaviour.file_name, job.request, **names)
                 rendered = KINDS[job.kind].render(job.request, content)
-                files.append(DeliveredFile(name, rendered, job.id, behaviour.write_seconds))
+                file = DeliveredFile(name, rendered, job.id, behaviour.write_seconds)
+                files.append(known.setdefault((name, rendered), file))
             except Exception as error:  # noqa: BLE001 - it fails one job only
                 files.append(error)
         return files
 
-    async def _deliver_file(self, job: JobRow, file: DeliveredFile | Exception) -> None:
-        """Deliver the file of a job, and set the status that the job has then."""
+    async def _deliver_file(
+        self, job: JobRow, file: DeliveredFile | Exception, locations: dict[DeliveredFile, str]
+    ) -> None:
+        """Deliver the file of a job, and set the status that the job has then.
+
+        :param locations: those of the files of the batch that have been delivered.
+        """
         try:
             if isinstance(file, Exception):
                 raise file
-            location = await deliver({**job.destination, **self._store.read_secrets(job)}, file, self._data)
+            if file not in locations:
+                destination = {**job.destination, **self._store.read_secrets(job)}
+                locations[file] = await deliver(destination, file, self._data)
         except DeliveryError as error:
             # Done is final: if the delivery fails afterwards, only the control API has the reason.
             self._set(job, "Done" if job.has_ended else "Failed", reason=str(error))
@@ -233,7 +246,7 @@ class JobRunner:
             log.exception("Job %s failed because of an internal error of the sandbox", job.id)
             self._set(job, "Failed", reason="Internal error of the sandbox; see its log.")
         else:
-            self._set(job, "Done", delivered_to=location)
+            self._set(job, "Done", delivered_to=locations[file])
 
     def _set(self, job: JobRow, status: str, reason: str | None = None, delivered_to: str | None = None) -> JobRow:
         """Set the status of a job, which remains to be saved."""

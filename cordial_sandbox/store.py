@@ -12,7 +12,7 @@ import logging
 import math
 import secrets
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -224,19 +224,19 @@ class Store:
     def read_secrets(self, job: JobRow) -> dict[str, str]:
         return self._database.cipher.decrypt(job.secrets)
 
-    def forget_files_before(self, ended_before: float) -> Sequence[str]:
-        """Forget some files on the Jobs page that are older than a timestamp, and return the ids of their jobs."""
-        old = select(JobRow.number, JobRow.id).where(
+    def forget_files_before(self, ended_before: float) -> set[str]:
+        """Forget some files on the Jobs page that are older than a timestamp, and return their folders."""
+        old = select(JobRow.number, JobRow.delivered_to).where(
             JobRow.account == self.account, JobRow.ended_at < ended_before, HAS_DOWNLOAD
         )
         with self._database.session() as session:
-            found = session.execute(old.limit(_STEP)).all()
+            found = session.execute(old.order_by(JobRow.ended_at).limit(_STEP)).all()
             session.connection().execute(
                 update(JobRow)
                 .where(JobRow.number.in_([row.number for row in found]))
                 .values(delivered_to=None, reason="The file was deleted after 30 days.")
             )
-        return [row.id for row in found]
+        return _get_folders(row.delivered_to for row in found)
 
     def delete_jobs_before(self, ended_before: float) -> int:
         """Delete some of the jobs that ended before a timestamp, and return how many."""
@@ -246,18 +246,24 @@ class Store:
             _delete_jobs(session, numbers)
         return len(numbers)
 
-    def delete_excess_jobs(self) -> Sequence[str]:
-        """Delete some of the jobs that ended first if the account has too many, and return their ids."""
-        ended = select(JobRow.number, JobRow.id).where(JobRow.account == self.account, JobRow.ended_at.is_not(None))
+    def delete_excess_jobs(self) -> set[str] | None:
+        """Delete some of the jobs that ended first if the account has too many.
+
+        :returns: the folders of their files on the Jobs page; None if no job was deleted.
+        """
+        ended = select(JobRow.number, JobRow.delivered_to).where(
+            JobRow.account == self.account, JobRow.ended_at.is_not(None)
+        )
         with self._database.session() as session:
             found = session.execute(ended.order_by(JobRow.ended_at.desc()).offset(MAX_ENDED_JOBS).limit(_STEP)).all()
             _delete_jobs(session, [row.number for row in found])
-        return [row.id for row in found]
+        return _get_folders(row.delivered_to for row in found) if found else None
 
-    def find_downloads(self) -> Sequence[str]:
-        """Return the ids of the jobs that have a file on the Jobs page."""
+    def find_downloads(self) -> set[str]:
+        """Return the folders of all files on the Jobs page."""
+        locations = select(JobRow.delivered_to).where(JobRow.account == self.account, HAS_DOWNLOAD).distinct()
         with self._database.session() as session:
-            return session.scalars(select(JobRow.id).where(JobRow.account == self.account, HAS_DOWNLOAD)).all()
+            return _get_folders(session.scalars(locations))
 
     # Faults.
 
@@ -433,6 +439,11 @@ _CHANGE_JOB = (
     update(JobRow).where(JobRow.number == bindparam("changed")).values({name: bindparam(name) for name in _CHANGED})
 )
 _COUNT_HITS = update(FaultRow).where(FaultRow.number == bindparam("hit")).values(hits=bindparam("hits"))
+
+
+def _get_folders(locations: Iterable[str | None]) -> set[str]:
+    """Return the folders of those locations that are on the Jobs page."""
+    return {path.split("/")[1] for path in locations if path is not None and path.startswith(DOWNLOADS)}
 
 
 def _delete_jobs(session: Session, numbers: Collection[int]) -> None:
