@@ -33,6 +33,9 @@ _POLL_INTERVAL = 0.05
 #: How many due jobs are advanced in one transaction, which takes a few milliseconds.
 _BATCH = 50
 
+#: Seconds after a batch that was not full, so that the jobs that are due meanwhile share the next one.
+_TICK = 0.02
+
 #: How many batches are delivered to the Jobs page at the same time.
 _PAGE_BATCHES = 2
 
@@ -117,7 +120,10 @@ class JobRunner:
             except Exception:
                 log.exception("%d jobs could not be advanced; retrying", len(numbers))
                 self._retry(numbers)
-            await yield_to_requests(started)
+            if len(numbers) < _BATCH:
+                await asyncio.sleep(_TICK)
+            else:
+                await yield_to_requests(started)
 
     def _release(self, now: float) -> None:
         """Check every held job again, as the behavior has changed."""
@@ -153,6 +159,8 @@ class JobRunner:
         waiting: list[JobRow] = []
         for job in self._store.find_jobs(numbers):
             held_status = _get_held_status(job, behaviour)
+            if job.is_settled:
+                continue
             if job.status == "Done":
                 delivered.append(job)
             elif held_status is not None:
