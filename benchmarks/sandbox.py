@@ -1,13 +1,15 @@
 """How fast the local Cordial is with many jobs: ``sandbox.py [JOBS] [SECONDS]``.
 
 The sandbox runs on one core and the load on another. It has JOBS finished jobs, and answers lists of jobs, jobs, and
-exports for SECONDS, without a fault and with one. JOBS bulk jobs follow that end within one minute, and JOBS that end
-within two seconds, while lists and jobs are read all the time.
+exports for SECONDS, without a fault and with one; of some rounds, the one counts in which other processes disturbed
+the sandbox least. JOBS bulk jobs follow that end within one minute, and JOBS that end within two seconds, while lists
+and jobs are read all the time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import statistics
@@ -35,7 +37,7 @@ from cordial_sandbox.store import Store
 from cordial_sandbox.tables import JobRow
 
 CONNECTIONS = 4
-STARTS = 3
+STARTS, ROUNDS = 3, 5
 PER_PAGE = 25
 
 #: How the finished jobs are spread, in seconds.
@@ -117,7 +119,7 @@ class Load:
 
     async def run(self, seconds: float) -> float:
         """Send the mix over all connections as fast as it is answered; return the requests per second."""
-        self.seconds.clear()
+        self.seconds = defaultdict(list)
         started = time.monotonic()
         async with self._session() as session:
 
@@ -131,7 +133,7 @@ class Load:
 
     async def run_bulk(self, count: int, shortest: float, longest: float) -> tuple[float, float]:
         """Add bulk jobs and poll until they have ended; return the seconds of the addition and of all."""
-        self.seconds.clear()
+        self.seconds = defaultdict(list)
         control, started = self._sandbox.control, time.monotonic()
         adding = asyncio.create_task(asyncio.to_thread(control.add_jobs, count, shortest=shortest, longest=longest))
         added = is_over = 0.0
@@ -204,6 +206,12 @@ def peak_mb(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
+def read_cpu(pid: int) -> float:
+    """Return the CPU seconds that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def start(sandbox: SandboxProcess, core: int) -> float:
     """Start a sandbox on a core; return the seconds until it is ready."""
     started = time.perf_counter()
@@ -212,7 +220,7 @@ def start(sandbox: SandboxProcess, core: int) -> float:
     return time.perf_counter() - started
 
 
-def main(jobs: int = 100_000, seconds: int = 20) -> int:
+def main(jobs: int = 100_000, seconds: int = 40) -> int:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         sys.exit("Two cores are needed: one for the sandbox, one for the load.")
@@ -240,7 +248,9 @@ def measure(report: Report, sandbox: SandboxProcess, core: int, ids: Sequence[st
     for title, fault in (("", None), (", every request with a fault", {"effect": "delay"})):
         if fault is not None:
             sandbox.control.fault("any", **fault)
-        report.add(f"mix over {CONNECTIONS} connections{title}", asyncio.run(load.run(seconds)), "/s", least=MIN_RATE)
+        rate, share = run_undisturbed(load, get_pid(sandbox), seconds)
+        report.add(f"mix over {CONNECTIONS} connections{title}", rate, "/s", least=MIN_RATE)
+        report.add("  share of its core that the sandbox had", 100 * share, "%")
         for name in MIX:
             is_page = name in PAGES
             report.add(f"  p99 of {name}", load.ms(name), "ms", most=MAX_PAGE_MS if is_page else None)
@@ -250,16 +260,37 @@ def measure(report: Report, sandbox: SandboxProcess, core: int, ids: Sequence[st
         added, total = asyncio.run(load.run_bulk(jobs, shortest, longest))
         title = f"{jobs:,} bulk jobs of {shortest:g} to {longest:g} s"
         report.add(f"{title}: addition", added, "s")
-        report.add("  end, after the longest", total - longest, "s", most=MAX_LATE if is_spread else None)
+        report.add(
+            "  end, after the longest of the last addition",
+            total - added - longest,
+            "s",
+            most=MAX_LATE if is_spread else None,
+        )
         for name in ("first page", "job"):
             report.add(f"  p99 of {name} meanwhile", load.ms(name), "ms", most=MAX_POLL_MS if is_spread else None)
         report.add("  longest answer meanwhile", 1000 * max(map(max, load.seconds.values())), "ms")
-    report.add("memory of the sandbox, peak", peak_mb(_pid(sandbox)), "MB", most=MAX_MB)
+    started = time.perf_counter()
+    sandbox.control.reset()
+    report.add("reset of all", time.perf_counter() - started, "s")
+    report.add("memory of the sandbox, peak", peak_mb(get_pid(sandbox)), "MB", most=MAX_MB)
 
 
-def _pid(sandbox: SandboxProcess) -> int:
-    import json
+def run_undisturbed(load: Load, pid: int, seconds: float) -> tuple[float, float]:
+    """Run the load in rounds, and keep the figures of the one in which other processes took the least from the sandbox.
 
+    :returns: requests per second, and the share of its core that the sandbox had.
+    """
+    rounds = []
+    for _ in range(ROUNDS):
+        cpu, started = read_cpu(pid), time.perf_counter()
+        rate = asyncio.run(load.run(seconds / ROUNDS))
+        share = (read_cpu(pid) - cpu) / (time.perf_counter() - started)
+        rounds.append((share, rate, load.seconds))
+    share, rate, load.seconds = max(rounds, key=lambda one: one[0])
+    return rate, share
+
+
+def get_pid(sandbox: SandboxProcess) -> int:
     return int(json.loads((sandbox.data / "sandbox.json").read_text())["pid"])
 
 

@@ -10,6 +10,9 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+#: Seconds to wait for an answer; the longer time is for calls that change 100,000 jobs on a busy machine.
+_TIMEOUT, _LONG_TIMEOUT = 30.0, 120.0
+
 
 class SandboxControl:
     """The control API of a sandbox.
@@ -115,7 +118,8 @@ class SandboxControl:
         :param shortest: duration of the first job in seconds.
         :param longest: duration of the last job in seconds.
         """
-        result: list[str] = self._call("POST", "/jobs", {"count": count, "shortest": shortest, "longest": longest})
+        bulk = {"count": count, "shortest": shortest, "longest": longest}
+        result: list[str] = self._call("POST", "/jobs", bulk, timeout=_LONG_TIMEOUT)
         return result
 
     def snapshots(self, *, audience: str, start: str, end: str) -> list[dict[str, Any]]:
@@ -168,9 +172,9 @@ class SandboxControl:
         That is the behavior, the audiences, and the time zone of the account at the start. Without an account it resets
         all of them, deletes the saved keys and the SFTP files, and resets the clock.
         """
-        self._call("POST", "/reset")
+        self._call("POST", "/reset", timeout=_LONG_TIMEOUT)
 
-    def _call(self, method: str, path: str, body: Any = None) -> Any:
+    def _call(self, method: str, path: str, body: Any = None, timeout: float = _TIMEOUT) -> Any:
         account = "" if self._account is None else urllib.parse.urlencode({"account": self._account})
         separator = "&" if "?" in path else "?"
         request = urllib.request.Request(  # noqa: S310 - the address is the sandbox's own
@@ -180,7 +184,7 @@ class SandboxControl:
             headers=self._headers,
         )
         try:
-            with self._opener.open(request, timeout=30) as response:
+            with self._opener.open(request, timeout=timeout) as response:
                 return json.loads(response.read() or b"null")
         except urllib.error.HTTPError as error:
             msg = f"{method} {path} failed with status {error.code}: {error.read().decode(errors='replace')}"

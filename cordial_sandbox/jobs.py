@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from cordial_sandbox.accounts import Account
 from cordial_sandbox.delivery import DeliveredFile, DeliveryError, Site, deliver
 from cordial_sandbox.exports import KINDS, Content, name_file
+from cordial_sandbox.exports.kind import Rendered
 from cordial_sandbox.fates import Outcome
 from cordial_sandbox.settings import Behaviour
 from cordial_sandbox.store import JobState, Store
@@ -31,6 +32,9 @@ _POLL_INTERVAL = 0.05
 
 #: How many due jobs are advanced in one transaction, which takes a few milliseconds.
 _BATCH = 50
+
+#: Seconds after a batch that was not full, so that the jobs that are due meanwhile share the next one.
+_TICK = 0.02
 
 #: How many batches are delivered to the Jobs page at the same time.
 _PAGE_BATCHES = 2
@@ -120,7 +124,10 @@ class JobRunner:
             except Exception:
                 log.exception("%d jobs could not be advanced; retrying", len(numbers))
                 self._retry(numbers)
-            await yield_to_requests(started)
+            if len(numbers) < _BATCH:
+                await asyncio.sleep(_TICK)
+            else:
+                await yield_to_requests(started)
 
     def _release(self, now: float) -> None:
         """Check every held job again, as the behavior has changed."""
@@ -156,6 +163,8 @@ class JobRunner:
         waiting: list[JobRow] = []
         for job in self._store.find_jobs(numbers):
             held_status = _get_held_status(job, behaviour)
+            if job.is_settled:
+                continue
             if job.status == "Done":
                 delivered.append(job)
             elif held_status is not None:
@@ -198,8 +207,9 @@ class JobRunner:
                 # In a thread: a timeframe of centuries takes seconds, and requests are answered meanwhile.
                 files = await asyncio.to_thread(self._render, jobs, behaviour)
                 started = time.monotonic()
+                locations: dict[DeliveredFile, str] = {}
                 for job, file in zip(jobs, files, strict=True):
-                    await self._deliver_file(job, file)
+                    await self._deliver_file(job, file, locations)
                 self._save(jobs)
             except Exception:
                 log.exception("%d jobs could not be delivered; retrying", len(numbers))
@@ -208,9 +218,13 @@ class JobRunner:
             await yield_to_requests(started)
 
     def _render(self, jobs: Sequence[JobRow], behaviour: Behaviour) -> Sequence[DeliveredFile | Exception]:
-        """Return the files of jobs, or the errors of the sandbox."""
+        """Return the files of jobs, or the errors of the sandbox.
+
+        Equal files of a batch, as bulk jobs have them, are one file on the Jobs page; they also expire together.
+        """
         today = self._account.today(self._store.clock.now())
         files: list[DeliveredFile | Exception] = []
+        known: dict[tuple[str, Rendered], DeliveredFile] = {}
         for job in jobs:
             content = Content(self._account, behaviour, today, frozenset(_get_outcome(job).missing_days))
             timestamp = datetime.fromtimestamp(job.created_at, UTC).strftime("%Y%m%d%H%M%S")
@@ -218,17 +232,25 @@ class JobRunner:
             try:
                 name = name_file(behaviour.file_name, job.request, **names)
                 rendered = KINDS[job.kind].render(job.request, content)
-                files.append(DeliveredFile(name, rendered, job.id, behaviour.write_seconds))
+                file = DeliveredFile(name, rendered, job.id, behaviour.write_seconds)
+                files.append(known.setdefault((name, rendered), file))
             except Exception as error:  # noqa: BLE001 - it fails one job only
                 files.append(error)
         return files
 
-    async def _deliver_file(self, job: JobRow, file: DeliveredFile | Exception) -> None:
-        """Deliver the file of a job, and set the status that the job has then."""
+    async def _deliver_file(
+        self, job: JobRow, file: DeliveredFile | Exception, locations: dict[DeliveredFile, str]
+    ) -> None:
+        """Deliver the file of a job, and set the status that the job has then.
+
+        :param locations: those of the files of the batch that have been delivered.
+        """
         try:
             if isinstance(file, Exception):
                 raise file
-            location = await deliver({**job.destination, **self._store.read_secrets(job)}, file, self._site)
+            if file not in locations:
+                destination = {**job.destination, **self._store.read_secrets(job)}
+                locations[file] = await deliver(destination, file, self._site)
         except DeliveryError as error:
             # Done is final: if the delivery fails afterwards, only the control API has the reason.
             self._set(job, "Done" if job.has_ended else "Failed", reason=str(error))
@@ -236,7 +258,7 @@ class JobRunner:
             log.exception("Job %s failed because of an internal error of the sandbox", job.id)
             self._set(job, "Failed", reason="Internal error of the sandbox; see its log.")
         else:
-            self._set(job, "Done", delivered_to=location)
+            self._set(job, "Done", delivered_to=locations[file])
 
     def _set(self, job: JobRow, status: str, reason: str | None = None, delivered_to: str | None = None) -> JobRow:
         """Set the status of a job, which remains to be saved."""

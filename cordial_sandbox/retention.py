@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 from cordial_sandbox.account_state import Accounts
@@ -27,22 +27,22 @@ async def delete_expired(accounts: Accounts, clock: Clock, data: Path) -> None:
     """Delete the jobs and the files on the Jobs page whose time is over by the clock, and those that are too many."""
     now = clock.now()
     for state in accounts.states:
-        while job_ids := state.store.forget_files_before(now - FILES_KEPT):
-            await delete_downloads(data, job_ids)
+        while folders := state.store.forget_files_before(now - FILES_KEPT):
+            await delete_downloads(data, folders)
         started = time.monotonic()
         while state.store.delete_jobs_before(now - JOBS_KEPT):
             await yield_to_requests(started)
             started = time.monotonic()
-        while job_ids := state.store.delete_excess_jobs():
-            await delete_downloads(data, job_ids)
+        while (excess := state.store.delete_excess_jobs()) is not None:
+            await delete_downloads(data, excess)
 
 
-async def delete_downloads(data: Path, job_ids: Sequence[str]) -> None:
-    """Delete the files of jobs on the Jobs page, in a thread, as there may be many."""
+async def delete_downloads(data: Path, folders: Collection[str]) -> None:
+    """Delete folders of the Jobs page, in a thread, as there may be many."""
 
     def delete() -> None:
-        for job_id in job_ids:
-            shutil.rmtree(data / "downloads" / job_id, ignore_errors=True)
+        for folder in folders:
+            shutil.rmtree(data / "downloads" / folder, ignore_errors=True)
 
     await asyncio.to_thread(delete)
 

@@ -12,7 +12,7 @@ import logging
 import math
 import secrets
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -156,14 +156,23 @@ class Store:
 
     def add_jobs(self, request: ExportRequest, durations: Sequence[float | None]) -> Sequence[JobState]:
         """Store one new Scheduled job per duration, in one transaction, and return them."""
-        shared = self._describe_job(request)
+        shared, count = self._describe_job(request), len(durations)
+        matching = [
+            row
+            for row in self._fates
+            if Fate.model_validate(row.fate).matches(request.kind, request.name, request.request)
+        ]
+        jobs = [
+            JobState(next(self._database.job_numbers), secrets.token_hex(12), "Scheduled", fate, seconds)
+            for fate, seconds in zip(_choose_outcomes(matching, count), durations, strict=True)
+        ]
         with self._database.session() as session:
-            fates = self._take_fates(session, request, len(durations))
-            jobs = [
-                JobState(next(self._database.job_numbers), secrets.token_hex(12), "Scheduled", fate, seconds)
-                for fate, seconds in zip(fates, durations, strict=True)
-            ]
-            session.connection().execute(insert(JobRow), [{**shared, **job._asdict()} for job in jobs])
+            connection = session.connection()
+            connection.execute(insert(JobRow), [{**shared, **job._asdict()} for job in jobs])
+            for row in matching:
+                connection.execute(update(FateRow).where(FateRow.number == row.number).values(seen=row.seen + count))
+        for row in matching:
+            row.seen += count
         return jobs
 
     def restore_jobs(self, jobs: Sequence[JobRow]) -> None:
@@ -239,19 +248,20 @@ class Store:
     def read_secrets(self, job: JobRow) -> dict[str, str]:
         return self._database.cipher.decrypt(job.secrets)
 
-    def forget_files_before(self, ended_before: float) -> Sequence[str]:
-        """Forget some files on the Jobs page that are older than a timestamp, and return the ids of their jobs."""
-        old = select(JobRow.number, JobRow.id).where(
+    def forget_files_before(self, ended_before: float) -> set[str]:
+        """Forget some files on the Jobs page that are older than a timestamp, and return their folders."""
+        old = select(JobRow.number, JobRow.delivered_to).where(
             JobRow.account == self.account, JobRow.ended_at < ended_before, HAS_DOWNLOAD
         )
         with self._database.session() as session:
-            found = session.execute(old.limit(_STEP)).all()
-            session.connection().execute(
-                update(JobRow)
-                .where(JobRow.number.in_([row.number for row in found]))
-                .values(delivered_to=None, reason="The file was deleted after 30 days.")
-            )
-        return [row.id for row in found]
+            found = session.execute(old.order_by(JobRow.ended_at).limit(_STEP)).all()
+            if found:
+                session.connection().execute(
+                    update(JobRow)
+                    .where(JobRow.number.in_([row.number for row in found]))
+                    .values(delivered_to=None, reason="The file was deleted after 30 days.")
+                )
+        return _get_folders(row.delivered_to for row in found)
 
     def delete_jobs_before(self, ended_before: float) -> int:
         """Delete some of the jobs that ended before a timestamp, and return how many."""
@@ -261,18 +271,24 @@ class Store:
             _delete_jobs(session, numbers)
         return len(numbers)
 
-    def delete_excess_jobs(self) -> Sequence[str]:
-        """Delete some of the jobs that ended first if the account has too many, and return their ids."""
-        ended = select(JobRow.number, JobRow.id).where(JobRow.account == self.account, JobRow.ended_at.is_not(None))
+    def delete_excess_jobs(self) -> set[str] | None:
+        """Delete some of the jobs that ended first if the account has too many.
+
+        :returns: the folders of their files on the Jobs page; None if no job was deleted.
+        """
+        ended = select(JobRow.number, JobRow.delivered_to).where(
+            JobRow.account == self.account, JobRow.ended_at.is_not(None)
+        )
         with self._database.session() as session:
             found = session.execute(ended.order_by(JobRow.ended_at.desc()).offset(MAX_ENDED_JOBS).limit(_STEP)).all()
             _delete_jobs(session, [row.number for row in found])
-        return [row.id for row in found]
+        return _get_folders(row.delivered_to for row in found) if found else None
 
-    def find_downloads(self) -> Sequence[str]:
-        """Return the ids of the jobs that have a file on the Jobs page."""
+    def find_downloads(self) -> set[str]:
+        """Return the folders of all files on the Jobs page."""
+        locations = select(JobRow.delivered_to).where(JobRow.account == self.account, HAS_DOWNLOAD).distinct()
         with self._database.session() as session:
-            return session.scalars(select(JobRow.id).where(JobRow.account == self.account, HAS_DOWNLOAD)).all()
+            return _get_folders(session.scalars(locations))
 
     # Faults.
 
@@ -347,23 +363,6 @@ class Store:
         self._clear(FateRow)
         self._fates.clear()
 
-    def _take_fates(self, session: Session, request: ExportRequest, count: int) -> list[dict[str, Any]]:
-        """Return the outcomes of the next exports of a request, and count them in every fate that matches.
-
-        The outcome of an export is that of the first fate that applies to it.
-        """
-        outcomes: list[dict[str, Any]] = [{} for _ in range(count)]
-        for row in self._fates:
-            fate = Fate.model_validate(row.fate)
-            if not fate.matches(request.kind, request.name, request.request):
-                continue
-            for position in range(count):
-                if not outcomes[position] and fate.nth in (None, row.seen + 1 + position):
-                    outcomes[position] = fate.outcome()
-            session.execute(update(FateRow).where(FateRow.number == row.number).values(seen=row.seen + count))
-            row.seen += count
-        return outcomes
-
     # Requests.
 
     def add_request(self, request: Mapping[str, Any]) -> None:
@@ -416,6 +415,7 @@ class Store:
         """Delete jobs, faults, fates, and requests, and restore the behavior of the start."""
         self.resets += 1
         self._unsaved_requests.clear()
+        self._unsaved_faults.clear()
         self._clear(JobRow, FaultRow, FateRow, RequestRow)
         self._faults.clear()
         self._fates.clear()
@@ -451,8 +451,25 @@ _CHANGE_JOB = (
 _COUNT_HITS = update(FaultRow).where(FaultRow.number == bindparam("hit")).values(hits=bindparam("hits"))
 
 
+def _choose_outcomes(fates: Sequence[FateRow], count: int) -> list[dict[str, Any]]:
+    """Return what happens to each of the next exports: the outcome of the first of the matching fates that applies."""
+    outcomes: list[dict[str, Any]] = [{} for _ in range(count)]
+    for row in fates:
+        fate = Fate.model_validate(row.fate)
+        for position in range(count):
+            if not outcomes[position] and fate.nth in (None, row.seen + 1 + position):
+                outcomes[position] = fate.outcome()
+    return outcomes
+
+
+def _get_folders(locations: Iterable[str | None]) -> set[str]:
+    """Return the folders of those locations that are on the Jobs page."""
+    return {path.split("/")[1] for path in locations if path is not None and path.startswith(DOWNLOADS)}
+
+
 def _delete_jobs(session: Session, numbers: Collection[int]) -> None:
-    session.connection().execute(delete(JobRow).where(JobRow.number.in_(numbers)))
+    if numbers:
+        session.connection().execute(delete(JobRow).where(JobRow.number.in_(numbers)))
 
 
 def _check_room(rows: Collection[object], noun: str) -> None:

@@ -45,8 +45,8 @@ def render(request: Mapping[str, Any], content: Content) -> Rendered:
     size = -(-len(audiences) // min(behaviour.csv_parts, len(audiences)))
     parts = [trends_csv(audiences[n : n + size], start, end, content) for n in range(0, len(audiences), size)]
     if behaviour.csv_gzip:
-        return Rendered([compress(part) for part in parts], behaviour.part_suffix, ".gz")
-    return Rendered(parts, behaviour.part_suffix)
+        return Rendered(tuple(compress(part) for part in parts), behaviour.part_suffix, ".gz")
+    return Rendered(tuple(parts), behaviour.part_suffix)
 
 
 def trends_csv(audiences: Sequence[Audience], start: date, end: date, content: Content) -> bytes:

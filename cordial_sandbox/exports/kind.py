@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -48,7 +48,7 @@ class Rendered:
     :param ending: what is added to the name.
     """
 
-    parts: Sequence[bytes]
+    parts: tuple[bytes, ...]
     part_suffix: str
     ending: str = ""
 

@@ -25,7 +25,7 @@ def write_records(
     size = request.get("limitRecordsPerFile") or max(1, len(records))
     starts = range(0, max(1, len(records)), size)
     parts = [_write_part(records[start : start + size], columns, request) for start in starts]
-    return Rendered(parts, content.behaviour.part_suffix)
+    return Rendered(tuple(parts), content.behaviour.part_suffix)
 
 
 def _write_part(records: Sequence[Mapping[str, Any]], columns: Sequence[str], request: Mapping[str, Any]) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, update
+from sqlalchemy import String, cast, event, update
 
 from cordial_sandbox import store as store_module
 from cordial_sandbox.database import Database
@@ -45,11 +45,11 @@ def list_numbers(store: Store, **changes: Any) -> list[int]:
     return [job.number for job in jobs]
 
 
-def end_jobs(store: Store, delivered_to: str = "ui") -> None:
+def end_jobs(store: Store) -> None:
     """End each job at the second of its number."""
+    number, location = JobRow.number, "downloads/" + cast(JobRow.number, String) + "/old.csv"
     with store.session() as session:
-        values = {"status": "Done", "delivered_to": delivered_to}
-        session.execute(update(JobRow).values(started_at=JobRow.number, ended_at=JobRow.number, **values))
+        session.execute(update(JobRow).values(status="Done", delivered_to=location, started_at=number, ended_at=number))
 
 
 @pytest.mark.parametrize(
@@ -99,19 +99,20 @@ def test_numbers_of_jobs_are_not_used_again(store: Store) -> None:
 
 def test_jobs_that_end_first_are_deleted_beyond_a_bound(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "MAX_ENDED_JOBS", 2)
-    jobs = store.add_jobs(REQUEST, [None] * 4)
-    assert store.delete_excess_jobs() == []
-    end_jobs(store, "downloads/x")
-    assert set(store.delete_excess_jobs()) == {job.id for job in jobs[:2]}
+    store.add_jobs(REQUEST, [None] * 4)
+    assert store.delete_excess_jobs() is None
+    end_jobs(store)
+    assert store.delete_excess_jobs() == {"1", "2"}
+    assert store.delete_excess_jobs() is None
     assert list_numbers(store) == [4, 3]
 
 
 def test_files_and_jobs_expire_step_by_step(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "_STEP", 2)
-    jobs = store.add_jobs(REQUEST, [None] * 5)
-    end_jobs(store, "downloads/x")
-    assert set(store.find_downloads()) == {job.id for job in jobs}
-    assert [len(store.forget_files_before(4.0)) for _ in range(3)] == [2, 1, 0]
+    store.add_jobs(REQUEST, [None] * 5)
+    end_jobs(store)
+    assert store.find_downloads() == {"1", "2", "3", "4", "5"}
+    assert [store.forget_files_before(4.0) for _ in range(3)] == [{"1", "2"}, {"3"}, set()]
     assert [store.delete_jobs_before(4.0) for _ in range(3)] == [2, 1, 0]
     assert list_numbers(store) == [5, 4]
 
