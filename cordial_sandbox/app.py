@@ -136,4 +136,4 @@ def _add_export_route(app: FastAPI, kind: ExportKind, vault: Vault) -> None:
         state, body = _get_state(request), await read_body(request)
         job = state.store.add_job(parse_request(kind, body, state.account, saved_key_exists=vault.has_key))
         state.runner.start(job)
-        return build_answer(job, state.store.behaviour)
+        return build_answer(job.id, state.store.behaviour)

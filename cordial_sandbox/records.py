@@ -63,9 +63,9 @@ def build_record(job: JobRow, behaviour: Behaviour) -> dict[str, Any]:
     return _omit_nulls(record) if behaviour.empty_members == "absent" else record
 
 
-def build_answer(job: JobRow, behaviour: Behaviour) -> dict[str, str]:
+def build_answer(job_id: str, behaviour: Behaviour) -> dict[str, str]:
     """Return the answer to the export that created a job."""
-    return {} if behaviour.answer_id is None else {behaviour.answer_id: job.id}
+    return {} if behaviour.answer_id is None else {behaviour.answer_id: job_id}
 
 
 def is_visible(job: JobRow, behaviour: Behaviour, now: float) -> bool:
