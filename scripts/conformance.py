@@ -111,7 +111,8 @@ def _run_generated_requests(
     command += ["--exclude-checks", _EXCLUDED, "--continue-on-failure", "--warnings", "off"]
     command += ["--max-examples", str(arguments.examples), "--seed", str(arguments.seed)]
     command += ["--generation-database", "none", "--no-color", "--report", "json", "--report-json-path", str(report)]
-    if subprocess.run(command, check=False, cwd=folder).returncode:
+    environment = {**os.environ, "SCHEMATHESIS_HOOKS": "conformance_hooks", "PYTHONPATH": str(PROJECT / "scripts")}
+    if subprocess.run(command, check=False, cwd=folder, env=environment).returncode:
         figures.failed.append(label)
     found = _read_report(report)
     figures.requests += found.get("test_cases", {}).get("generated", 0)

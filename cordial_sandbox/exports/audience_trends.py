@@ -9,6 +9,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from itertools import pairwise
 from typing import Any
 
 from cordial_sandbox.accounts import Account, Audience
@@ -42,8 +43,9 @@ def render(request: Mapping[str, Any], content: Content) -> Rendered:
     audiences = [known.get(name) or Audience(name=name, sizes={}) for name in request["audiences"]]
     start, end = (date.fromisoformat(request[f"selected_timeframe_{edge}"]) for edge in ("start", "end"))
     behaviour = content.behaviour
-    size = -(-len(audiences) // min(behaviour.csv_parts, len(audiences)))
-    parts = [trends_csv(audiences[n : n + size], start, end, content) for n in range(0, len(audiences), size)]
+    count = 1 if behaviour.csv_override is not None else min(behaviour.csv_parts, len(audiences))
+    bounds = [len(audiences) * number // count for number in range(count + 1)]
+    parts = [trends_csv(audiences[first:stop], start, end, content) for first, stop in pairwise(bounds)]
     if behaviour.csv_gzip:
         return Rendered(tuple(compress(part) for part in parts), behaviour.part_suffix, ".gz")
     return Rendered(tuple(parts), behaviour.part_suffix)

@@ -14,6 +14,7 @@ import pytest
 import requests
 from fastapi import APIRouter
 
+from cordial_sandbox.accounts import DEFAULT_ACCOUNT
 from cordial_sandbox.control import create_control_router
 from cordial_sandbox.operations import EXPORTS
 from cordial_sandbox.pages import create_pages_router
@@ -75,9 +76,9 @@ def targets(job_id: str) -> Iterator[Target]:
     found += [("POST", f"/v2/{operation}") for operation in (*EXPORTS, "audiencecount")]
     for method, path in sorted(found, key=lambda one: (one[1] == "/_sandbox/reset", one[1])):
         name = "style.css" if path.startswith("/pages/") else KEY + "-2"
-        whole = path.replace("{job_id}", job_id).replace("{name}", name)
+        whole = path.format(job_id=job_id, name=name, account=DEFAULT_ACCOUNT)
         query = "?audience=opened_last_30_days&start=2026-11-01&end=2026-11-02" if path.endswith("snapshots") else ""
-        yield Target(method, whole + query, BODIES.get((method, path), {}))
+        yield Target(method, whole + query, BODIES.get((method, path.removeprefix("/accounts/{account}")), {}))
 
 
 def _routes(create_router: Any) -> list[tuple[str, str]]:

@@ -6,16 +6,18 @@ import gzip
 import json
 import time
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from cordial_sandbox.accounts import default_accounts
 from cordial_sandbox.delivery import DeliveredFile
-from cordial_sandbox.exports import Rendered
+from cordial_sandbox.exports import KINDS, Content, Rendered, parse_request
 from cordial_sandbox.process import SandboxProcess
+from cordial_sandbox.settings import Behaviour
 from tests.helpers.sandbox import export_body, sftp_destination
 
 DAYS = {"selected_timeframe_start": "2026-11-01T00:00:00Z", "selected_timeframe_end": "2026-11-02T00:00:00Z"}
@@ -160,6 +162,27 @@ def test_trends_are_delivered_compressed_and_in_parts(cordial_sandbox: SandboxPr
     first, second = (found[name] for name in sorted(found))
     assert first[0] == second[0] == "audience,2026-11-10,2026-11-11"
     assert (len(first), len(second)) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "audiences", "expected"),
+    [
+        ({"csv_parts": 3}, 4, [1, 1, 2]),
+        ({"csv_parts": 9}, 2, [1, 1]),
+        ({"csv_parts": 3, "csv_override": "audience\na\n"}, 4, [1]),
+    ],
+)
+def test_trends_have_as_many_parts_as_configured(
+    behaviour: dict[str, Any], audiences: int, expected: list[int]
+) -> None:
+    (account,) = default_accounts("key")
+    names = [audience.name for audience in account.audiences][:audiences]
+    request = parse_request(
+        KINDS["audiencetrendsexport"], export_body(audiences=names), account, saved_key_exists=lambda _: False
+    )
+    content = Content(account, Behaviour.model_validate(behaviour), date(2026, 12, 1))
+    parts = KINDS["audiencetrendsexport"].render(request.request, content).parts
+    assert [part.count(b"\n") - 1 for part in parts] == expected
 
 
 @pytest.mark.parametrize(
