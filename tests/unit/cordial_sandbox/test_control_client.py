@@ -36,7 +36,7 @@ CHANGES: dict[str, dict[str, Any]] = {"behaviour": {"job_seconds": 1}, "clock": 
 def test_every_route_of_the_control_api_has_a_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called: set[tuple[str, str]] = set()
 
-    def record(_self: SandboxControl, method: str, path: str, _body: Any = None) -> dict[str, Any]:
+    def record(_self: SandboxControl, method: str, path: str, *_body: Any, **_timeout: float) -> dict[str, Any]:
         called.add((method, path.partition("?")[0]))
         return {"public_key": ""}
 

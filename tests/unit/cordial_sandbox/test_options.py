@@ -193,7 +193,7 @@ def test_trends_have_as_many_parts_as_configured(
     ],
 )
 def test_parts_have_keys_of_their_own(path: str, keys: list[str]) -> None:
-    file = DeliveredFile("n.csv", Rendered([b"1", b"2"], "-{number}"), "j1")
+    file = DeliveredFile("n.csv", Rendered((b"1", b"2"), "-{number}"), "j1")
     assert [part.key_under(path) for part in file.parts()] == keys
 
 
