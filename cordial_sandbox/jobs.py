@@ -153,7 +153,9 @@ class JobRunner:
             seconds = _POLL_INTERVAL if seconds is None else min(seconds, _POLL_INTERVAL)
         self._is_changed.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._is_changed.wait(), seconds)
+            # Not wait_for, which before Python 3.12 ignores a cancellation if the event is set at the same time.
+            async with asyncio.timeout(seconds):
+                await self._is_changed.wait()
 
     def _advance(self, numbers: Sequence[int], behaviour: Behaviour) -> None:
         """Move due jobs to their next status, in one transaction, and start the deliveries that are due."""
