@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import delete
-
 from cordial_sandbox.accounts import Account, AccountChange, ApiKey
 from cordial_sandbox.jobs import JobRunner
 from cordial_sandbox.rate_limit import Windows
 from cordial_sandbox.store import Store
-from cordial_sandbox.tables import Fact
 
 
 @dataclass(slots=True)
@@ -26,39 +23,23 @@ class AccountState:
     runner: JobRunner
     windows: Windows
     _first: Account = field(init=False, repr=False)
-    _change: AccountChange = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._first = self.account
-        with self.store.session() as session:
-            stored = session.get(Fact, self._key)
-        self._set(AccountChange.model_validate({} if stored is None else stored.value))
+        self._set(self.store.account_change)
 
     def change(self, change: AccountChange) -> None:
         """Change the audiences, the time zone, or both, until a reset restores those of the start."""
-        merged = self._change.merge(change)
-        with self.store.session() as session:
-            session.merge(Fact(key=self._key, value=merged.model_dump(mode="json", by_alias=True)))
-        self._set(merged)
+        self.store.set_account_change(self.store.account_change.merge(change))
+        self._set(self.store.account_change)
 
     def restore(self) -> None:
         """Restore the audiences and the time zone of the start."""
-        if self._change != AccountChange():
-            with self.store.session() as session:
-                session.execute(delete(Fact).where(Fact.key == self._key))
+        if self.store.account_change != AccountChange():
+            self.store.set_account_change(AccountChange())
             self._set(AccountChange())
 
-    @property
-    def changes(self) -> AccountChange:
-        """How the account differs from that of the start."""
-        return self._change
-
-    @property
-    def _key(self) -> str:
-        return f"account {self._first.name}"
-
     def _set(self, change: AccountChange) -> None:
-        self._change = change
         self.account = self._first.apply(change)
         self.runner.set_account(self.account)
 

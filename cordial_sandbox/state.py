@@ -167,7 +167,7 @@ def _files(data: Path) -> Iterator[Path]:
 def _export_account(state: AccountState) -> dict[str, Any]:
     store = state.store
     return {
-        "change": state.changes.model_dump(mode="json", by_alias=True),
+        "change": store.account_change.model_dump(mode="json", by_alias=True),
         "behaviour": store.behaviour.model_dump(),
         "faults": store.faults(),
         "fates": store.fates(),

@@ -21,6 +21,7 @@ from sqlalchemy import Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from cordial_sandbox.accounts import AccountChange
 from cordial_sandbox.clock import Clock
 from cordial_sandbox.database import Database
 from cordial_sandbox.exports.kind import ExportRequest
@@ -130,7 +131,7 @@ class Store:
         with self._database.session() as session:
             session.execute(select(1))
 
-    # Behavior.
+    # Behavior and audiences.
 
     @property
     def behaviour(self) -> Behaviour:
@@ -146,6 +147,14 @@ class Store:
         """Store the behavior that a reset restores, and make it current at the first start."""
         self._database.set_fact("first behaviour", behaviour.model_dump())
         self._database.get_fact(f"behaviour of {self.account}", behaviour.model_dump())
+
+    @property
+    def account_change(self) -> AccountChange:
+        """How the account differs from that of the start."""
+        return AccountChange.model_validate(self._database.get_fact(f"change of {self.account}"))
+
+    def set_account_change(self, change: AccountChange) -> None:
+        self._database.set_fact(f"change of {self.account}", change.model_dump(mode="json", by_alias=True))
 
     # Jobs.
 
