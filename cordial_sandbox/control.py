@@ -9,9 +9,9 @@ import asyncio
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Depends, HTTPException
+from fastapi import APIRouter, Depends, HTTPException, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cordial_sandbox.account_state import Accounts, AccountState
@@ -24,7 +24,7 @@ from cordial_sandbox.faults import Fault
 from cordial_sandbox.retention import delete_downloads, delete_expired
 from cordial_sandbox.servers.sftp import SftpFolder
 from cordial_sandbox.settings import Behaviour
-from cordial_sandbox.state import State, export_state, import_state
+from cordial_sandbox.state import MAX_JOBS, State, export_state, import_state
 from cordial_sandbox.tables import JobRow
 from cordial_sandbox.trends import contacts_until, days_between
 from cordial_sandbox.vault import Vault
@@ -145,8 +145,13 @@ class _Control:
     async def clear_fates(self, account: str | None = None) -> None:
         self.find(account).store.clear_fates()
 
-    async def jobs(self, account: str | None = None) -> list[dict[str, Any]]:
-        return [_describe(job) for job in self.find(account).store.jobs()]
+    async def jobs(
+        self,
+        account: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_JOBS)] = MAX_JOBS,
+        status: str | None = None,
+    ) -> list[dict[str, Any]]:
+        return [_describe(job) for job in self.find(account).store.jobs(limit, status)]
 
     async def add_jobs(self, bulk: BulkJobs, account: str | None = None) -> list[str]:
         state = self.find(account)

@@ -102,9 +102,14 @@ class SandboxControl:
         result: dict[str, Any] = self._call("PATCH", "/account", changes)
         return result
 
-    def jobs(self) -> list[dict[str, Any]]:
-        """Return all jobs, newest first."""
-        result: list[dict[str, Any]] = self._call("GET", "/jobs")
+    def jobs(self, limit: int = 20_000, status: str | None = None) -> list[dict[str, Any]]:
+        """Return the newest jobs, newest first.
+
+        :param limit: at most this many, up to 20,000.
+        :param status: return the jobs in this status only.
+        """
+        query = {"limit": limit} if status is None else {"limit": limit, "status": status}
+        result: list[dict[str, Any]] = self._call("GET", f"/jobs?{urllib.parse.urlencode(query)}")
         return result
 
     def job(self, job_id: str) -> dict[str, Any]:

@@ -28,6 +28,9 @@ VERSION = 1
 #: Bytes of a state as JSON; its files are in memory while it is exported or imported.
 MAX_STATE = 100_000_000
 
+#: Jobs of an account that are exported or listed at once.
+MAX_JOBS = 20_000
+
 _FOLDERS = ("downloads", "sftp")
 
 
@@ -87,7 +90,7 @@ class AccountData(_Model):
     behaviour: Behaviour
     faults: tuple[Mapping[str, Any], ...]
     fates: tuple[FateState, ...]
-    jobs: tuple[StoredJob, ...]
+    jobs: tuple[StoredJob, ...] = Field(max_length=MAX_JOBS)
 
 
 class ClockState(_Model):
@@ -112,7 +115,7 @@ class State(_Model):
 def export_state(accounts: Accounts, clock: Clock, data: Path) -> dict[str, Any]:
     """Return the state as JSON.
 
-    :raises ValueError: its files are too large.
+    :raises ValueError: it has too many jobs, or its files are too large.
     """
     files: dict[str, str] = {}
     size = 0
@@ -166,13 +169,17 @@ def _files(data: Path) -> Iterator[Path]:
 
 def _export_account(state: AccountState) -> dict[str, Any]:
     store = state.store
+    jobs = store.jobs(MAX_JOBS + 1)
+    if len(jobs) > MAX_JOBS:
+        msg = f"The account {state.account.name} has more than {MAX_JOBS} jobs: reset it."
+        raise ValueError(msg)
     return {
         "change": store.account_change.model_dump(mode="json", by_alias=True),
         "behaviour": store.behaviour.model_dump(),
         "faults": store.faults(),
         "fates": store.fates(),
         # Oldest first, the order in which they are added again.
-        "jobs": [{name: getattr(job, name) for name in StoredJob.model_fields} for job in reversed(store.jobs())],
+        "jobs": [{name: getattr(job, name) for name in StoredJob.model_fields} for job in reversed(jobs)],
     }
 
 

@@ -195,10 +195,14 @@ class Store:
         with self._database.session() as session:
             return session.scalar(self._own(JobRow).where(JobRow.id == job_id))
 
-    def jobs(self) -> Sequence[JobRow]:
-        """Return all jobs, newest first."""
+    def jobs(self, limit: int, status: str | None = None) -> Sequence[JobRow]:
+        """Return the newest jobs, newest first.
+
+        :param status: return the jobs in this status only.
+        """
+        found = self._own(JobRow) if status is None else self._own(JobRow).where(JobRow.status == status)
         with self._database.session() as session:
-            return session.scalars(self._own(JobRow).order_by(JobRow.number.desc())).all()
+            return session.scalars(found.order_by(JobRow.number.desc()).limit(limit)).all()
 
     def find_jobs(self, numbers: Collection[int]) -> Sequence[JobRow]:
         """Return the jobs of these numbers that exist."""

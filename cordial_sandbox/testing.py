@@ -139,7 +139,7 @@ class CordialAccount:
         return self._control.behaviour(**changes)
 
     def jobs(self) -> list[dict[str, Any]]:
-        """Return all jobs, newest first."""
+        """Return the jobs, newest first."""
         return self._control.jobs()
 
     def requests(self) -> list[dict[str, Any]]:

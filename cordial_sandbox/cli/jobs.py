@@ -15,7 +15,7 @@ _COLUMNS = ("id", "status", "kind", "name", "delivered_to", "reason")
 def jobs(
     job_id: Annotated[str | None, typer.Argument(help="show all about this job")] = None,
     status: Annotated[str | None, typer.Option(help="list the jobs in this status only")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="list so many")] = 25,
+    limit: Annotated[int, typer.Option(min=1, max=20_000, help="list so many")] = 25,
     data: Data = DEFAULT_DATA,
     account: AccountName = None,
     as_json: AsJson = False,
@@ -25,7 +25,7 @@ def jobs(
         if job_id is not None:
             echo_json(cordial.job(job_id))
             return
-        found = [job for job in cordial.jobs() if status in (None, job["status"])][:limit]
+        found = cordial.jobs(limit, status)
     if as_json:
         echo_json(found)
     else:

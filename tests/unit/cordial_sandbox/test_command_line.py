@@ -185,6 +185,14 @@ def test_an_invalid_state_changes_nothing(
     assert refuse("import-state", str(tmp_path / "missing.json")).startswith("Cannot read ")
 
 
+def test_too_many_jobs_are_neither_listed_nor_exported(cordial_sandbox: SandboxProcess, run: Run) -> None:
+    ids = cordial_sandbox.control.add_jobs(20_001, shortest=600, longest=600)
+    listed = [job["id"] for job in cordial_sandbox.control.jobs()]
+    assert listed == ids[:0:-1]
+    assert [job["id"] for job in json.loads(run("jobs", "--limit", "2", "--json"))] == listed[:2]
+    assert "has more than 20000 jobs" in refuse("export-state", "--data", str(cordial_sandbox.data))
+
+
 # Seed.
 
 
