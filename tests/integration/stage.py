@@ -32,7 +32,7 @@ class Scale:
     :param faults_every: seconds between two faults.
     :param workers_killed: workers killed during the backfill by runs.
     :param kept: days of the table that is kept whole.
-    :param compares_cost: whether one task an export is compared with three.
+    :param is_full: whether every chapter runs, also those whose schedules test_scheduler.py tests.
     :param triggerers: during the backfill by runs, one is restarted and the others are killed.
     """
 
@@ -44,7 +44,7 @@ class Scale:
     workers_killed: int
     triggerers: int
     kept: int
-    compares_cost: bool
+    is_full: bool
 
 
 SCALES = {
@@ -57,7 +57,7 @@ SCALES = {
         workers_killed=1,
         triggerers=1,
         kept=45,
-        compares_cost=False,
+        is_full=False,
     ),
     "full": Scale(
         runs=30,
@@ -68,7 +68,7 @@ SCALES = {
         workers_killed=2,
         triggerers=2,
         kept=365,
-        compares_cost=True,
+        is_full=True,
     ),
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_cordial.exports.base import SubmittedExport
+from airflow_provider_cordial.exports.submission import Submission
 from cordial_sandbox.process import SandboxProcess
 from tests.helpers.cli import Cordial
 from tests.helpers.loads import load
@@ -43,7 +44,12 @@ def test_a_lost_answer_is_found_by_its_name(cordial: SandboxProcess, airflow_cor
     assert (done.code, done.json["job_id"]) == (0, job["id"])
 
 
-def test_an_uncertain_export_is_reported(cordial: SandboxProcess, airflow_cordial: Cordial) -> None:
+def test_an_uncertain_export_is_reported(
+    cordial: SandboxProcess, airflow_cordial: Cordial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    defaults = Submission.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "settling_time", 2.0)
     cordial.control.fault("create_export", "reset", processed=True, times=1)
     cordial.control.fault("list_jobs", "answer", status=403)
     done = airflow_cordial("export", *ONE, *DAYS, *SFTP)

@@ -84,7 +84,7 @@ def test_the_last_record_of_a_done_job_is_returned(cordial: SandboxProcess, mode
 @every_mode
 def test_a_failed_job_fails_the_task_without_retry(cordial: SandboxProcess, mode: dict[str, Any]) -> None:
     job_id = submit_job(cordial, job_fails_with="Login failed.", job_seconds=0.3)
-    with pytest.raises(AwaitedJobFailedError, match=r"(?s)Failed.*trends-1.*Login failed\.") as failed:
+    with pytest.raises(AwaitedJobFailedError, match=r"(?s)Failed: Login failed\..*trends-1") as failed:
         wait(job_id, **mode)
     assert isinstance(failed.value, AirflowFailException)
     assert failed.value.job is not None
@@ -136,7 +136,7 @@ def test_soft_fail_skips_on_any_error(
             job_id, timeout = submit_job(cordial, job_stays_in="Pending"), 0.3
         case "unknown" | "unauthorized":
             password = cordial.api_key if trouble == "unknown" else "wrong-key-123"
-            extra = {"not_found_grace": 0.2}
+            extra = {"not_found_grace": 0.2, "rejection_grace": 0.2}
             set_connection("cordial_default", conn_type="cordial", host=cordial.url, password=password, extra=extra)
             job_id = "nope"
     with pytest.raises(AirflowSkipException):

@@ -174,5 +174,6 @@ def test_memory_and_open_files_are_bounded(tmp_path: Path, by_day: bool) -> None
         assert sum(path.read_text().count("\n") - 1 for path in files.values()) == written
         return top
 
-    small, large = peak(150), peak(450)
-    assert large < small * 1.2
+    small = peak(150)
+    # A second time if need be: servers of other tests may allocate in other threads meanwhile.
+    assert peak(450) < small * 1.2 or peak(451) < small * 1.2
