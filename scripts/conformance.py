@@ -28,7 +28,7 @@ from cordial_sandbox.process import SandboxProcess
 PROJECT = Path(__file__).resolve().parents[1]
 BIN = PROJECT / ".venv-conformance/bin"
 TESTS = tuple(
-    f"tests/unit/cordial_sandbox/test_{name}.py" for name in ("documented", "hostile", "foreign_page", "same_origin")
+    f"tests/unit/cordial_sandbox/test_{name}.py" for name in ("documented", "hostile", "foreign_page", "access")
 )
 
 #: A contract cannot tell which audiences exist, or which of two dates is the later one.
