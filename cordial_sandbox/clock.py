@@ -32,18 +32,12 @@ class Clock:
         :param move: seconds, also negative.
         :raises ValueError: the time would not be in the years 1970 to 9998.
         """
-        moment = (self.now() if now is None else now) + move
-        if not 0 <= moment < _END:
-            msg = "Invalid time of the clock: expected one in the years 1970 to 9998."
-            raise ValueError(msg)
+        moment = check_moment((self.now() if now is None else now) + move)
         if stopped is None:
             stopped = self.stopped_at is not None
-        if now is not None or self.stopped_at is not None:
-            self.offset = moment - time.time()
-        else:
-            self.offset += move
-        self.stopped_at = moment if stopped else None
-        self.save({"offset": self.offset, "stopped_at": self.stopped_at})
+        is_set = now is not None or self.stopped_at is not None
+        offset = moment - time.time() if is_set else self.offset + move
+        self.restore(offset, moment if stopped else None)
 
     def restore(self, offset: float, stopped_at: float | None) -> None:
         """Return to a state of it."""
@@ -61,6 +55,17 @@ class Clock:
             "stopped": self.stopped_at is not None,
             "is_real": not self.offset and self.stopped_at is None,
         }
+
+
+def check_moment(moment: float) -> float:
+    """Return a timestamp that the sandbox can work with.
+
+    :raises ValueError: it is not in the years 1970 to 9998.
+    """
+    if not 0 <= moment < _END:
+        msg = "Invalid time of the clock: expected one in the years 1970 to 9998."
+        raise ValueError(msg)
+    return moment
 
 
 _END = datetime(9999, 1, 1, tzinfo=UTC).timestamp()

@@ -7,20 +7,21 @@ secrets nor the journal, which is what the clients did.
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Base64Bytes, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Base64Bytes, BaseModel, ConfigDict, Field, model_validator
 
 from cordial_sandbox.account_state import Accounts, AccountState
 from cordial_sandbox.accounts import AccountChange
-from cordial_sandbox.clock import Clock
+from cordial_sandbox.clock import Clock, check_moment
 from cordial_sandbox.exports import KINDS
 from cordial_sandbox.fates import Fate, Outcome
 from cordial_sandbox.faults import Fault
 from cordial_sandbox.settings import Behaviour
-from cordial_sandbox.store import HIDDEN
+from cordial_sandbox.store import HIDDEN, MAX_RULES
 from cordial_sandbox.tables import JobRow
 
 VERSION = 1
@@ -49,6 +50,9 @@ def _check_kind(kind: str) -> str:
     return kind
 
 
+_Moment = Annotated[float, AfterValidator(check_moment)]
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -63,10 +67,10 @@ class StoredJob(_Model):
     request: Mapping[str, Any]
     destination: Mapping[str, Any]
     fate: Outcome
-    seconds: float | None
-    created_at: float
-    started_at: float | None
-    ended_at: float | None
+    seconds: Annotated[float, Field(ge=0)] | None
+    created_at: _Moment
+    started_at: _Moment | None
+    ended_at: _Moment | None
     reason: str | None
     delivered_to: str | None
 
@@ -80,6 +84,10 @@ class FateState(Fate):
     seen: int = Field(ge=0)
 
 
+class FaultState(Fault):
+    hits: int = Field(ge=0)
+
+
 class AccountData(_Model):
     """An account, without its keys.
 
@@ -88,8 +96,8 @@ class AccountData(_Model):
 
     change: AccountChange
     behaviour: Behaviour
-    faults: tuple[Mapping[str, Any], ...]
-    fates: tuple[FateState, ...]
+    faults: tuple[FaultState, ...] = Field(max_length=MAX_RULES)
+    fates: tuple[FateState, ...] = Field(max_length=MAX_RULES)
     jobs: tuple[StoredJob, ...] = Field(max_length=MAX_JOBS)
 
 
@@ -97,7 +105,12 @@ class ClockState(_Model):
     """The clock (see ``clock.Clock``)."""
 
     offset: float
-    stopped_at: float | None
+    stopped_at: _Moment | None
+
+    @model_validator(mode="after")
+    def _check_now(self) -> Self:
+        check_moment(time.time() + self.offset)
+        return self
 
 
 class State(_Model):
@@ -110,6 +123,14 @@ class State(_Model):
     clock: ClockState
     accounts: Mapping[str, AccountData]
     files: Mapping[Annotated[str, AfterValidator(_check_path)], Base64Bytes]
+
+    @model_validator(mode="after")
+    def _check_unique(self) -> Self:
+        ids = [job.id for account in self.accounts.values() for job in account.jobs]
+        if len(ids) != len(set(ids)):
+            msg = "two jobs have the same id"
+            raise ValueError(msg)
+        return self
 
 
 def export_state(accounts: Accounts, clock: Clock, data: Path) -> dict[str, Any]:
@@ -151,8 +172,7 @@ def import_state(state: State, accounts: Accounts, clock: Clock, data: Path) -> 
         own.change(given.change)
         own.store.set_behaviour(given.behaviour)
         for fault in given.faults:
-            parsed = Fault.model_validate({key: value for key, value in fault.items() if key != "hits"})
-            own.store.add_fault(parsed.model_dump(exclude={"times"}), parsed.times)
+            own.store.add_fault(fault.model_dump(exclude={"times", "hits"}), fault.times)
         for fate in given.fates:
             own.store.add_fate(Fate.model_validate(fate.model_dump(exclude={"seen"})), fate.seen)
         own.store.restore_jobs([_import_job(job, own.account.name, clock.now()) for job in given.jobs])

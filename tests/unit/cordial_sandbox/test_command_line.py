@@ -22,6 +22,23 @@ from tests.helpers.sandbox import sftp_destination, submit, wait_until_settled
 
 Run = Callable[..., str]
 
+EMPTY: dict[str, Any] = {"change": {}, "behaviour": {}, "faults": [], "fates": [], "jobs": []}
+JOB: dict[str, Any] = {
+    "id": "0" * 24,
+    "status": "Done",
+    "kind": "audiencetrendsexport",
+    "name": "imported-1",
+    "request": {},
+    "destination": {"type": "aws"},
+    "fate": {},
+    "seconds": None,
+    "created_at": 1.0,
+    "started_at": 1.0,
+    "ended_at": 1.0,
+    "reason": None,
+    "delivered_to": "downloads/x/y.csv",
+}
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -162,7 +179,7 @@ def test_an_exported_state_starts_another_sandbox(cordial_sandbox: SandboxProces
     [
         ({"version": 2}, "version"),
         (
-            {"accounts": {"nobody": {"change": {}, "behaviour": {}, "faults": [], "fates": [], "jobs": []}}},
+            {"accounts": {"nobody": EMPTY}},
             "Unknown account 'nobody'",
         ),
         ({"files": {"../outside": ""}}, "expected a path in downloads or sftp"),
@@ -170,6 +187,12 @@ def test_an_exported_state_starts_another_sandbox(cordial_sandbox: SandboxProces
         ({"files": {"sandbox.sqlite": ""}}, "expected a path in downloads or sftp"),
         ({"files": {"sftp/../sandbox.sqlite": ""}}, "expected a path in downloads or sftp"),
         ({"clock": {"offset": None, "stopped_at": None}}, "clock"),
+        ({"clock": {"offset": 1e18, "stopped_at": None}}, "expected one in the years 1970 to 9998"),
+        ({"clock": {"offset": 0, "stopped_at": -1}}, "expected one in the years 1970 to 9998"),
+        ({"accounts": {"default": {**EMPTY, "faults": [{"effect": "explode", "hits": 0}]}}}, "effect"),
+        ({"accounts": {"default": {**EMPTY, "fates": [{"seen": 0, "nth": 1}]}}}, "expected fails_with"),
+        ({"accounts": {"default": {**EMPTY, "jobs": [JOB, JOB]}}}, "two jobs have the same id"),
+        ({"accounts": {"default": {**EMPTY, "jobs": [{**JOB, "ended_at": 1e18}]}}}, "ended_at"),
     ],
     ids=lambda value: str(value)[:30],
 )
