@@ -22,6 +22,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def read_credentials(header: str | None) -> bytes:
+    """Return the user name and the password of an ``Authorization`` header; nothing if it is not of that kind."""
+    scheme, _, encoded = (header or "").partition(" ")
+    if scheme.lower() != "basic":
+        return b""
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
 class SameOrigin:
     """Middleware that answers 403 unless a request names the sandbox as its host, and comes from no other page.
 
@@ -83,7 +94,4 @@ def _read_token(header: str) -> bytes:
     scheme, _, value = header.partition(" ")
     if scheme.lower() == "bearer":
         return value.strip().encode("latin-1")
-    try:
-        return base64.b64decode(value, validate=True).partition(b":")[2] if scheme.lower() == "basic" else b""
-    except (binascii.Error, ValueError):
-        return b""
+    return read_credentials(header).partition(b":")[2]

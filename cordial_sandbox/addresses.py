@@ -10,6 +10,7 @@ from typing import Any
 
 from cordial_sandbox.access import is_loopback
 from cordial_sandbox.accounts import Account
+from cordial_sandbox.private_file import write_private_file
 
 #: In the data folder; the names are those that ``SandboxProcess`` and the documentation use.
 ADDRESS_FILE = "sandbox.json"
@@ -47,8 +48,8 @@ def airflow_connections(address: Mapping[str, Any]) -> dict[str, dict[str, Any]]
 
 def write_addresses(data: Path, address: Mapping[str, Any]) -> None:
     """Write the files that programs read, the one that means readiness last."""
-    _write_json(data / CONNECTIONS_FILE, airflow_connections(address))
-    _write_json(data / ADDRESS_FILE, address)
+    for name, content in ((CONNECTIONS_FILE, airflow_connections(address)), (ADDRESS_FILE, address)):
+        write_private_file(data / name, json.dumps(content, indent=1).encode())
 
 
 def describe_addresses(address: Mapping[str, Any]) -> str:
@@ -87,10 +88,3 @@ def build_address(
         "pid": pid,
         "sftp": dict(sftp),
     }
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    partial = path.with_suffix(".part")
-    partial.touch(mode=0o600)
-    partial.write_text(json.dumps(content, indent=1))
-    partial.replace(path)

@@ -5,28 +5,16 @@ Source: Cordial, "RESTful API summary and usage", and "API keys" for what a key 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hmac
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from cordial_sandbox.access import read_credentials
 from cordial_sandbox.account_state import Accounts
 from cordial_sandbox.call import get_call
 from cordial_sandbox.operations import find_operation
-
-
-def read_credentials(header: str | None) -> bytes:
-    """Return the user name and the password of an ``Authorization`` header; nothing if it is not of that kind."""
-    scheme, _, encoded = (header or "").partition(" ")
-    if scheme.lower() != "basic":
-        return b""
-    try:
-        return base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        return b""
 
 
 class Authentication:

@@ -12,6 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from cordial_sandbox.private_file import write_private_file
+
 _VALID_FOR = timedelta(days=365)
 
 
@@ -32,7 +34,6 @@ def create_certificate(folder: Path, names: Sequence[str]) -> Certificate:
     files = Certificate(folder / "ca.pem", folder / "server.pem")
     if _is_valid_for(files.chain, names):
         return files
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     issuer = _name("Cordial sandbox authority")
     is_authority = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
@@ -51,8 +52,8 @@ def create_certificate(folder: Path, names: Sequence[str]) -> Certificate:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    _write(files.authority, authority.public_bytes(serialization.Encoding.PEM))
-    _write(files.chain, private + signed.public_bytes(serialization.Encoding.PEM))
+    write_private_file(files.authority, authority.public_bytes(serialization.Encoding.PEM))
+    write_private_file(files.chain, private + signed.public_bytes(serialization.Encoding.PEM))
     return files
 
 
@@ -91,10 +92,3 @@ def _alternative(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_suffix(".part")
-    partial.touch(mode=0o600)
-    partial.write_bytes(content)
-    partial.replace(path)

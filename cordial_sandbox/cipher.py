@@ -9,6 +9,8 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
+from cordial_sandbox.private_file import write_private_file
+
 
 @dataclass(frozen=True, slots=True)
 class Cipher:
@@ -34,10 +36,7 @@ def read_cipher(path: Path) -> Cipher:
     :raises RuntimeError: the file does not contain a key.
     """
     if not path.exists():
-        partial = path.with_suffix(".part")
-        partial.touch(mode=0o600)
-        partial.write_bytes(Fernet.generate_key())
-        partial.replace(path)
+        write_private_file(path, Fernet.generate_key())
     try:
         return Cipher(Fernet(path.read_bytes()))
     except ValueError:

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 #: Seconds to wait for an answer; the longer time is for calls that change 100,000 jobs on a busy machine.
 _TIMEOUT, _LONG_TIMEOUT = 30.0, 120.0
@@ -36,6 +36,11 @@ class SandboxControl:
             handlers = [urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=authority))]
         # Ignores the proxies of the environment: they do not reach this machine's loopback.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), *handlers)
+
+    @classmethod
+    def at(cls, address: Mapping[str, Any], account: str | None = None) -> Self:
+        """Return the control API of the sandbox with an address, as it is in ``sandbox.json``."""
+        return cls(address["url"], account, token=address["control_token"], authority=address["authority"])
 
     def behaviour(self, **changes: Any) -> dict[str, Any]:
         """Change the account's behavior (see ``settings.Behaviour``) and return all of it."""

@@ -17,7 +17,7 @@ _AUDIENCES = ["opened_last_30_days", "clicked_last_30_days", 'Käufer, "Gold"']
 
 def fill(address: Mapping[str, Any]) -> None:
     """Submit exports to a running sandbox as a client does: most succeed, one fails, one does not end."""
-    control = SandboxControl(address["url"], token=address["control_token"], authority=address["authority"])
+    control = SandboxControl.at(address)
     control.fate(name="demo-fails-*", fails_with="Login failed.")
     control.fate(name="demo-hangs-*", stays_in="Processing")
     control.fate(name="demo-sftp-3", missing_days=[str(_day(3))])

@@ -84,9 +84,7 @@ class SandboxProcess:
 
     def control_of(self, account: str | None) -> SandboxControl:
         """Return the control API of one account of the seed file; of the first one without a name."""
-        return SandboxControl(
-            self.url, account, token=self._address["control_token"], authority=self._address["authority"]
-        )
+        return SandboxControl.at(self._address, account)
 
     @property
     def log(self) -> Path:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import asyncssh
 
+from cordial_sandbox.private_file import write_private_file
+
 
 @dataclass(frozen=True, slots=True)
 class Vault:
@@ -53,13 +55,8 @@ class Vault:
 
 def create_private_key(path: Path) -> None:
     """Create a private key file, readable by its owner only, unless it exists; the file is never incomplete."""
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    partial.touch(mode=0o600)
-    partial.write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_private_key())
-    partial.replace(path)
+    if not path.exists():
+        write_private_file(path, asyncssh.generate_private_key("ssh-ed25519").export_private_key())
 
 
 def _is_valid(name: str) -> bool:

@@ -177,7 +177,7 @@ def parse_job_id(request: Request, payload: Any) -> str:
     job_id = next((answer[member] for member in JOB_ID_MEMBERS if answer.get(member)), None)
     if isinstance(job_id, Mapping):
         if job_id.get("error"):
-            # A rejection in the place of the id: there is no job.
+            # A rejection in the place of the id: no job was created.
             _, text = _explanation(request, json.dumps(job_id).encode())
             msg = f"{request}: Cordial rejected the export: {text.rstrip('.')}. Correct the export or its destination."
             raise DestinationError(msg, status=HTTPStatus.OK, cordial_message=text)

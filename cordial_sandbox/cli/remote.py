@@ -18,8 +18,7 @@ from cordial_sandbox.control_client import SandboxControl
 def control(data: Path, account: str | None = None) -> Iterator[SandboxControl]:
     """Yield the control API of the sandbox that uses a data folder; exit with a message if that fails."""
     try:
-        address = json.loads((data / ADDRESS_FILE).read_text())
-        yield SandboxControl(address["url"], account, token=address["control_token"], authority=address["authority"])
+        yield SandboxControl.at(json.loads((data / ADDRESS_FILE).read_text()), account)
     except FileNotFoundError:
         fail(
             f"{data} has no sandbox: start it with cordial-sandbox serve --data {data}, or name its folder with --data."

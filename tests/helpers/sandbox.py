@@ -69,11 +69,11 @@ def submit(sandbox: SandboxProcess, **changes: Any) -> str:
 
 
 def wait_until_settled(sandbox: SandboxProcess, job_id: str) -> dict[str, Any]:
-    """Return a job once it has failed or its file is delivered."""
-    deadline = time.monotonic() + 20
+    """Return a job once it has no work left: its file is delivered, or it has a reason why not."""
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         job = sandbox.control.job(job_id)
-        if job["status"] == "Failed" or job["delivered_to"]:
+        if job["delivered_to"] or job["reason"]:
             return job
         time.sleep(0.02)
-    pytest.fail(f"job {job_id} did not end: {job}")
+    pytest.fail(f"job {job_id} did not settle: {job}")

@@ -57,7 +57,7 @@ def test_a_foreign_page_changes_and_reads_nothing(
         auth=(cordial_sandbox.api_key, ""),
         timeout=10,
     )
-    # A server may also reject an invalid Host by itself.
+    # uvicorn itself may reject an invalid Host.
     assert answer.status_code in (400, 403)
     assert len(cordial_sandbox.control.jobs()) == 1
 

@@ -42,7 +42,7 @@ def test_every_route_of_the_control_api_has_a_method(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(SandboxControl, "_call", record)
     control = SandboxControl("http://127.0.0.1:1")
-    for name in METHODS:
+    for name in (name for name, each in METHODS.items() if inspect.isfunction(each)):
         getattr(control, name)(**ARGUMENTS.get(name, {}))
         getattr(control, name)(**{**ARGUMENTS.get(name, {}), **CHANGES.get(name, {})})
     none: Any = None  # not used until a request arrives

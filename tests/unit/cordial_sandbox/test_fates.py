@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from cordial_sandbox.process import SandboxProcess
-from tests.helpers.sandbox import export_body
+from tests.helpers.sandbox import export_body, wait_until_settled
 
 
 def export(sandbox: SandboxProcess, **changes: Any) -> str:
@@ -19,19 +19,9 @@ def export(sandbox: SandboxProcess, **changes: Any) -> str:
     return str(response.json()["jobId"])
 
 
-def wait(sandbox: SandboxProcess, job_id: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        job = sandbox.control.job(job_id)
-        if job["delivered_to"] or job["reason"]:
-            return job
-        time.sleep(0.02)
-    pytest.fail(f"job did not settle: {job}")
-
-
 def test_the_third_export_fails(cordial_sandbox: SandboxProcess) -> None:
     cordial_sandbox.control.fate(nth=3, fails_with="Disk full")
-    reasons = [wait(cordial_sandbox, export(cordial_sandbox))["reason"] for _ in range(4)]
+    reasons = [wait_until_settled(cordial_sandbox, export(cordial_sandbox))["reason"] for _ in range(4)]
     assert reasons == [None, None, "Disk full", None]
     assert [fate["seen"] for fate in cordial_sandbox.control.fates()] == [4]
 
@@ -39,7 +29,7 @@ def test_the_third_export_fails(cordial_sandbox: SandboxProcess) -> None:
 def test_the_file_of_one_audience_lacks_a_day(cordial_sandbox: SandboxProcess) -> None:
     cordial_sandbox.control.fate(audience="purchased_last_30_days", missing_days=["2026-11-11"])
     for audience, is_missing in (("purchased_last_30_days", True), ("opened_last_30_days", False)):
-        job = wait(cordial_sandbox, export(cordial_sandbox, audiences=[audience]))
+        job = wait_until_settled(cordial_sandbox, export(cordial_sandbox, audiences=[audience]))
         _, row = (cordial_sandbox.data / job["delivered_to"]).read_text().splitlines()
         assert (row.split(",")[2] == "") is is_missing
         assert row.split(",")[1]
@@ -48,7 +38,7 @@ def test_the_file_of_one_audience_lacks_a_day(cordial_sandbox: SandboxProcess) -
 def test_one_job_hangs(cordial_sandbox: SandboxProcess) -> None:
     cordial_sandbox.control.fate(name="slow-*", stays_in="Processing")
     slow, fast = export(cordial_sandbox, name="slow-1"), export(cordial_sandbox, name="fast-1")
-    assert wait(cordial_sandbox, fast)["status"] == "Done"
+    assert wait_until_settled(cordial_sandbox, fast)["status"] == "Done"
     time.sleep(0.3)
     assert cordial_sandbox.control.job(slow)["status"] == "Processing"
 
@@ -57,9 +47,9 @@ def test_fates_survive_a_kill_and_are_cleared(cordial_sandbox: SandboxProcess) -
     cordial_sandbox.control.fate(fails_with="no")
     cordial_sandbox.kill()
     cordial_sandbox.start()
-    assert wait(cordial_sandbox, export(cordial_sandbox))["reason"] == "no"
+    assert wait_until_settled(cordial_sandbox, export(cordial_sandbox))["reason"] == "no"
     cordial_sandbox.control.clear_fates()
-    assert wait(cordial_sandbox, export(cordial_sandbox))["status"] == "Done"
+    assert wait_until_settled(cordial_sandbox, export(cordial_sandbox))["status"] == "Done"
 
 
 @pytest.mark.parametrize(
@@ -128,7 +118,7 @@ def test_used_up_faults_are_not_listed(cordial_sandbox: SandboxProcess) -> None:
 def test_nth_export_is_found_within_one_addition(cordial_sandbox: SandboxProcess) -> None:
     cordial_sandbox.control.fate(nth=3, fails_with="Disk full")
     ids = cordial_sandbox.control.add_jobs(4, shortest=0, longest=0)
-    assert [wait(cordial_sandbox, job_id)["reason"] for job_id in ids] == [None, None, "Disk full", None]
+    assert [wait_until_settled(cordial_sandbox, job_id)["reason"] for job_id in ids] == [None, None, "Disk full", None]
     assert [fate["seen"] for fate in cordial_sandbox.control.fates()] == [4]
 
 
@@ -139,6 +129,6 @@ def test_a_held_job_takes_its_time_after_its_release(cordial_sandbox: SandboxPro
         time.sleep(0.01)
     released = time.time()
     cordial_sandbox.control.behaviour(job_stays_in=None)
-    ends = [wait(cordial_sandbox, job_id)["ended_at"] - released for job_id in job_ids]
+    ends = [wait_until_settled(cordial_sandbox, job_id)["ended_at"] - released for job_id in job_ids]
     assert ends[0] < ends[1]
     assert ends[1] >= 0.9

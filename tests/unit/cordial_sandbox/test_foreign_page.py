@@ -143,7 +143,7 @@ def test_a_foreign_page_changes_nothing(
         for headers in FOREIGN:
             answer = target.send(cordial_sandbox, headers)
             sent += 1
-            # A server may also reject an invalid Host by itself.
+            # uvicorn itself may reject an invalid Host.
             if answer.status_code not in (400, 403) or "access-control-allow-origin" in answer.headers:
                 accepted.append((target.method, target.path, headers, answer.status_code))
         now = read_state(cordial_sandbox)

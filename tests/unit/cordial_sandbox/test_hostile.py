@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from cordial_sandbox.process import SandboxProcess
-from tests.helpers.sandbox import export_body, sftp_destination
+from tests.helpers.sandbox import export_body, sftp_destination, wait_until_settled
 
 Call = Callable[..., requests.Response]
 
@@ -63,16 +63,6 @@ def head(sandbox: SandboxProcess, *headers: str, method: str = "POST", path: str
     host = urlsplit(sandbox.url).netloc
     lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", f"Authorization: Basic {key}", "Connection: close"]
     return "\r\n".join([*lines, "Content-Type: application/json", *headers, "", ""]).encode()
-
-
-def settle(sandbox: SandboxProcess, job_id: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        job = sandbox.control.job(job_id)
-        if job["delivered_to"] or job["reason"]:
-            return job
-        time.sleep(0.02)
-    pytest.fail(f"job did not settle: {job}")
 
 
 # Text that cannot be encoded.
@@ -225,7 +215,9 @@ def test_names_are_letters_numbers_and_dashes(call: Call, name: Any) -> None:
 def test_impossible_destinations_fail_with_a_reason(
     cordial_sandbox: SandboxProcess, call: Call, destination: dict[str, Any]
 ) -> None:
-    job = settle(cordial_sandbox, call("POST", TRENDS, json=export_body(destination=destination)).json()["jobId"])
+    job = wait_until_settled(
+        cordial_sandbox, call("POST", TRENDS, json=export_body(destination=destination)).json()["jobId"]
+    )
     assert job["status"] == "Failed"
     assert "Internal error" not in job["reason"]
 
@@ -237,7 +229,7 @@ def test_a_file_name_that_is_too_long_fails_with_a_reason(
     cordial_sandbox.control.behaviour(file_name="{name}" + "x" * 100 + ".csv")
     destination = sftp_destination(cordial_sandbox) if type_ == "sftp" else {"type": "aws"}
     body = export_body(name="n" * 200, destination=destination)
-    job = settle(cordial_sandbox, call("POST", TRENDS, json=body).json()["jobId"])
+    job = wait_until_settled(cordial_sandbox, call("POST", TRENDS, json=body).json()["jobId"])
     assert job["status"] == "Failed"
     assert "Internal error" not in job["reason"]
 
@@ -245,7 +237,7 @@ def test_a_file_name_that_is_too_long_fails_with_a_reason(
 @pytest.mark.parametrize("path", ["\x00", "x" * 5000, "exports/../../.."])
 def test_odd_paths_end_the_job(cordial_sandbox: SandboxProcess, call: Call, path: str) -> None:
     body = export_body(destination=sftp_destination(cordial_sandbox, path=path))
-    job = settle(cordial_sandbox, call("POST", TRENDS, json=body).json()["jobId"])
+    job = wait_until_settled(cordial_sandbox, call("POST", TRENDS, json=body).json()["jobId"])
     assert "Internal error" not in (job["reason"] or "")
     assert not (cordial_sandbox.data / "trends-1.csv").exists()
     assert not (cordial_sandbox.data.parent / "trends-1.csv").exists()

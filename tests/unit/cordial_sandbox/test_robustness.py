@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from cordial_sandbox.process import SandboxProcess
-from tests.helpers.sandbox import export_body, sftp_destination
+from tests.helpers.sandbox import export_body, sftp_destination, wait_until_settled
 
 SECRET = "robust-secret-4711"
 
@@ -34,16 +34,6 @@ def post(sandbox: SandboxProcess, destination: Any, **changes: Any) -> requests.
     # Merged here, as export_body drops members that are None.
     body = {**export_body(), "name": "trends", "destination": destination, **days, **changes}
     return requests.post(f"{sandbox.url}/v2/audiencetrendsexport", json=body, auth=(sandbox.api_key, ""), timeout=60)
-
-
-def wait_until_settled(sandbox: SandboxProcess, job_id: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        job = sandbox.control.job(job_id)
-        if job["status"] in ("Done", "Failed") and (job["delivered_to"] or job["reason"]):
-            return job
-        time.sleep(0.02)
-    pytest.fail(f"job {job_id} did not settle: {job}")
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, None])
